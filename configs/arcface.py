@@ -1,0 +1,76 @@
+"""An identity network trained with the additive angular margin loss (arXiv 1801.07698)."""
+
+import ml_collections
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    """Paper scale, or with `:demo` what a laptop trains in a minute or two."""
+    config = ml_collections.ConfigDict()
+    config.task = "arcface"
+    config.seed = 0
+    config.num_steps = 180_000
+    config.batch_size = 512
+    config.parallel = "jit"  # or "pmap"
+    config.compute_dtype = "float32"  # or "bfloat16"
+    config.log_every_steps = 100
+    config.save_every_steps = 5_000
+    config.sample_every_steps = 5_000
+    config.keep_checkpoints = 3
+    config.keep_every_steps = 50_000  # 0: only the newest are kept
+    config.image_size = 256
+    config.ema_decay = 0.999
+
+    config.data = ml_collections.ConfigDict()
+    config.data.path = ""
+    config.data.horizontal_flip = True
+    config.data.colour_jitter = 0.0
+    config.data.num_threads = 16
+    config.data.prefetch_batches = 2
+
+    config.model = ml_collections.ConfigDict()
+    config.model.depth = 50  # 10, 18, 34, 50, 100, 152 or 200
+    config.model.width = 64
+    config.model.embedding_size = 512
+    config.model.variant = "ir"  # or "iresnet"
+    config.model.squeeze_excitation = True
+    config.model.input_size = 112
+    config.model.num_classes = 0  # 0: as many as the dataset has identities
+
+    config.loss = ml_collections.ConfigDict()
+    config.loss.margin = 0.5  # radians
+    config.loss.scale = 64.0
+
+    config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.learning_rate = 0.1
+    config.optimizer.schedule = "cosine"  # or "constant"
+    config.optimizer.warmup_steps = 2_000
+    config.optimizer.momentum = 0.9
+    config.optimizer.weight_decay = 5e-4
+
+    if variant == "demo":
+        _shrink(config)
+    elif variant:
+        raise ValueError(f"configs/arcface.py has no variant {variant!r}; it has 'demo'")
+    return config
+
+
+def _shrink(config: ml_collections.ConfigDict) -> None:
+    config.num_steps = 700
+    config.batch_size = 64
+    config.log_every_steps = 50
+    config.save_every_steps = 350
+    config.sample_every_steps = 350
+    config.keep_every_steps = 0
+    config.image_size = 64
+    config.ema_decay = 0.98
+    config.data.path = "runs/demo/data/identity"
+    config.data.num_threads = 2
+    config.model.depth = 10
+    config.model.width = 16
+    config.model.embedding_size = 128
+    config.model.squeeze_excitation = False
+    config.model.input_size = 56
+    config.loss.margin = 0.3
+    config.loss.scale = 24.0
+    config.optimizer.warmup_steps = 50
+    config.optimizer.learning_rate = 0.1

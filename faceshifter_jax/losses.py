@@ -1,0 +1,110 @@
+"""Losses: arrays in, one float32 number per sample out.
+
+Equation numbers refer to FaceShifter (arXiv 1912.13457) unless said otherwise.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+
+def _mean_per_sample(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.float32).reshape(x.shape[0], -1).mean(1)
+
+
+def cosine(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Cosine between rows of unit length, (B, E) and (B, E) to (B,)."""
+    return jnp.sum(a * b, axis=-1)
+
+
+def identity_loss(swap: jax.Array, source: jax.Array) -> jax.Array:
+    """1 - cos(z_id(Y), z_id(Xs)), equation 6; embeddings (B, E) of unit length to (B,)."""
+    return 1 - cosine(swap, source)
+
+
+def attribute_loss(swap: Sequence[jax.Array], target: Sequence[jax.Array]) -> jax.Array:
+    """Half the squared distance of the attributes, a mean in each level, summed, equation 7.
+
+    Args:
+      swap: attributes of the swap, one (B, H, W, C) map a level.
+      target: attributes of the target, of the same shapes.
+    """
+    levels = [
+        _mean_per_sample(jnp.square(a.astype(jnp.float32) - b.astype(jnp.float32)))
+        for a, b in zip(swap, target, strict=True)
+    ]
+    return 0.5 * sum(levels)
+
+
+def reconstruction_loss(swap: jax.Array, target: jax.Array) -> jax.Array:
+    """Half the mean squared error of pictures (B, H, W, C), equation 8, without its case.
+
+    The paper counts it only where source and target are the same picture: see
+    `masked_mean_weights`.
+    """
+    return 0.5 * _mean_per_sample(jnp.square(swap - target))
+
+
+def masked_mean_weights(mask: jax.Array, share: jax.Array) -> jax.Array:
+    """Weights (B,) whose plain mean with some values is their mean where `mask` is 1.
+
+    Args:
+      mask: (B,) float32, 0 or 1.
+      share: the mean of the mask over the whole batch, on all devices: a denominator of each
+        device's own would weigh the samples differently on 1 and on 4 devices.
+    """
+    return mask / jnp.maximum(share, 1e-6)
+
+
+def hinge_discriminator_loss(real: Sequence[jax.Array], fake: Sequence[jax.Array]) -> jax.Array:
+    """mean max(0, 1 - D(real)) + mean max(0, 1 + D(fake)), averaged over the scales.
+
+    Args:
+      real: scores of real pictures, one (B, P, P, 1) map a scale.
+      fake: scores of generated pictures, of the same shapes.
+    """
+    scales = [
+        _mean_per_sample(jax.nn.relu(1 - r)) + _mean_per_sample(jax.nn.relu(1 + f))
+        for r, f in zip(real, fake, strict=True)
+    ]
+    return sum(scales) / len(scales)
+
+
+def hinge_generator_loss(fake: Sequence[jax.Array]) -> jax.Array:
+    """-mean D(fake), averaged over the scales."""
+    return -sum(_mean_per_sample(f) for f in fake) / len(fake)
+
+
+def angular_margin_logits(
+    cosines: jax.Array, labels: jax.Array, *, margin: float, scale: float
+) -> jax.Array:
+    """Adds an angular margin to the right class (ArcFace, arXiv 1801.07698, equation 3).
+
+    The right class's cosine cos(t) becomes cos(t + margin); where t + margin would pass pi,
+    cos(t) - margin * sin(margin) goes on falling in its place.
+
+    Args:
+      cosines: (B, N) between embeddings and class centres.
+      labels: (B,) int32.
+      margin: radians, in [0, pi/2].
+      scale: factor of all logits.
+
+    Returns:
+      (B, N) float32 logits.
+    """
+    right = jnp.take_along_axis(cosines, labels[:, None], 1)
+    # Rounding can push a cosine past 1, where the sine's gradient is not finite.
+    clipped = jnp.clip(right, -1 + 1e-6, 1 - 1e-6)
+    sine = jnp.sqrt(1 - jnp.square(clipped))
+    turned = clipped * jnp.cos(margin) - sine * jnp.sin(margin)
+    past = clipped <= -jnp.cos(margin)
+    moved = jnp.where(past, clipped - margin * jnp.sin(margin), turned)
+    is_right = jnp.arange(cosines.shape[1]) == labels[:, None]
+    return scale * jnp.where(is_right, moved, cosines).astype(jnp.float32)
+
+
+def cross_entropy_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """-log softmax(logits)[label]; (B, N) and (B,) int32 to (B,)."""
+    log_likelihood = jax.nn.log_softmax(logits.astype(jnp.float32))
+    return -jnp.take_along_axis(log_likelihood, labels[:, None], 1)[:, 0]

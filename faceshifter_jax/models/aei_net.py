@@ -1,0 +1,126 @@
+"""AEI-Net, the first stage of FaceShifter (arXiv 1912.13457, section 3.1)."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from faceshifter_jax.models.aad import AADResBlock, AADSettings
+from faceshifter_jax.models.attribute_encoder import AttributeEncoder
+from faceshifter_jax.models.layers import upsample
+
+
+class AEIOutput(NamedTuple):
+    """What AEI-Net computes for a batch.
+
+    Attributes:
+      image: (B, S, S, 3) float32 in [-1, 1], the swap.
+      attributes: the target's feature maps, coarse to fine, level k of size 2**k times the
+        first.
+      masks: for each level the masks M of its AAD layers, each (B, H, W, 1 or C) in [0, 1];
+        1 where the identity rules. A compiled function that does not return them does not
+        compute anything for them.
+    """
+
+    image: jax.Array
+    attributes: tuple[jax.Array, ...]
+    masks: tuple[tuple[jax.Array, ...], ...]
+
+
+class AADGenerator(nn.Module):
+    """Builds a picture from an identity and multi-level attributes.
+
+    Attributes:
+      channels: width of the first map, then the output width of every block but the last,
+        whose output has 3 channels; so one more level than attributes' halvings.
+      output: `tanh`, or `sigmoid` for networks trained on [0, 1] pictures, whose output is
+        mapped to [-1, 1].
+    """
+
+    channels: tuple[int, ...] = (1024, 1024, 1024, 1024, 512, 256, 128, 64)
+    settings: AADSettings = AADSettings()
+    output: str = "tanh"
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, attributes: tuple[jax.Array, ...], identity: jax.Array, train: bool
+    ) -> tuple[jax.Array, tuple[tuple[jax.Array, ...], ...]]:
+        """Returns the picture (B, S, S, 3) float32 in [-1, 1] and each level's masks."""
+        height, width = attributes[0].shape[1:3]
+        x = self._start(identity, height, width)
+        masks = []
+        for level, features in enumerate((*self.channels[1:], 3)):
+            block = AADResBlock(
+                features, self.settings, self.dtype, self.axis_name, name=f"block_{level}"
+            )
+            x = upsample(x) if level else x
+            x, level_masks = block(x, attributes[level], identity, train)
+            masks.append(level_masks)
+        return self._squash(x.astype(jnp.float32)), tuple(masks)
+
+    def _start(self, identity: jax.Array, height: int, width: int) -> jax.Array:
+        """The first map: a transposed convolution of the identity, seen as a 1x1 picture."""
+        channels = self.channels[0]
+        dense = nn.Dense(height * width * channels, False, dtype=self.dtype, name="start")
+        bias = self.param("start_bias", nn.initializers.zeros, (channels,), jnp.float32)
+        x = dense(identity).reshape(-1, height, width, channels)
+        return x + bias.astype(x.dtype)
+
+    def _squash(self, x: jax.Array) -> jax.Array:
+        if self.output == "tanh":
+            return jnp.tanh(x)
+        if self.output == "sigmoid":
+            return 2 * nn.sigmoid(x) - 1
+        raise ValueError(f"output must be 'tanh' or 'sigmoid', not {self.output!r}")
+
+
+class AEINet(nn.Module):
+    """Puts an identity into a target picture, keeping the target's attributes.
+
+    Attributes:
+      encoder_channels: see `AttributeEncoder.channels`.
+      generator_channels: see `AADGenerator.channels`; one longer than `encoder_channels`.
+      aad: settings of the AAD layers and blocks.
+      encoder_skip, encoder_bias: see `AttributeEncoder.skip` and `use_bias`.
+      output: see `AADGenerator.output`.
+      dtype: dtype of the computation; parameters and the picture are float32.
+      axis_name: pmapped axis of the batch normalisation, None outside pmap.
+    """
+
+    encoder_channels: tuple[int, ...] = (32, 64, 128, 256, 512, 1024, 1024)
+    generator_channels: tuple[int, ...] = (1024, 1024, 1024, 1024, 512, 256, 128, 64)
+    aad: AADSettings = AADSettings()
+    encoder_skip: str = "concat"
+    encoder_bias: bool = False
+    output: str = "tanh"
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    def setup(self):
+        if len(self.generator_channels) != len(self.encoder_channels) + 1:
+            raise ValueError("generator_channels must be one longer than encoder_channels")
+        self.encoder = AttributeEncoder(
+            self.encoder_channels, self.encoder_skip, self.encoder_bias, self.dtype, self.axis_name
+        )
+        self.generator = AADGenerator(
+            self.generator_channels, self.aad, self.output, self.dtype, self.axis_name
+        )
+
+    def __call__(self, target: jax.Array, identity: jax.Array, train: bool = False) -> AEIOutput:
+        """Swaps faces.
+
+        Args:
+          target: (B, S, S, 3) in [-1, 1], S a multiple of 2**len(encoder_channels).
+          identity: (B, E), the source's embedding, unit length.
+          train: use the batch's statistics and update the running ones (`batch_stats`).
+        """
+        attributes = self.encoder(target, train)
+        image, masks = self.generator(attributes, identity, train)
+        return AEIOutput(image, attributes, masks)
+
+    def encode(self, image: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
+        """The attributes of a picture (B, S, S, 3) in [-1, 1] alone."""
+        return self.encoder(image, train)

@@ -1,0 +1,64 @@
+"""The multi-level attribute encoder of AEI-Net (arXiv 1912.13457, section 3.1 and figure 3)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from faceshifter_jax.models.layers import BatchNorm, Conv, UpConv, leaky_relu, upsample
+
+_activation = leaky_relu(0.1)
+
+
+class AttributeEncoder(nn.Module):
+    """A U-Net whose decoder's feature maps are the attributes of a picture.
+
+    Attributes:
+      channels: width after each 4x4 stride-2 convolution on the way down; there are as many
+        as halvings, so a picture of size S ends at S / 2**len(channels).
+      skip: how a skip joins the way up: `concat` (paper, U-Net) or `add` (LinkNet).
+      use_bias: biases in the convolutions.
+      dtype: dtype of the computation; parameters are float32.
+      axis_name: pmapped axis of the batch normalisation, None outside pmap.
+    """
+
+    channels: tuple[int, ...] = (32, 64, 128, 256, 512, 1024, 1024)
+    skip: str = "concat"
+    use_bias: bool = False
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, ...]:
+        """Encodes pictures.
+
+        Args:
+          x: (B, S, S, 3) in [-1, 1], S a multiple of 2**len(channels).
+          train: use the batch's statistics and update the running ones.
+
+        Returns:
+          len(channels) + 1 feature maps, from (B, S/2**n, S/2**n, channels[-1]) up to
+          (B, S, S, C), each twice the size of the one before.
+        """
+        down = [x]
+        for i, width in enumerate(self.channels):
+            conv = Conv(width, 4, 2, 1, self.use_bias, self.dtype, name=f"down_{i}")
+            down.append(self._normalise(conv(down[-1]), train, f"down_norm_{i}"))
+
+        attributes = [down[-1]]
+        for i, skip in enumerate(reversed(down[1:-1])):
+            conv = UpConv(skip.shape[-1], self.use_bias, self.dtype, name=f"up_{i}")
+            up = self._normalise(conv(attributes[-1]), train, f"up_norm_{i}")
+            attributes.append(self._join(up, skip))
+        return (*attributes, upsample(attributes[-1]))
+
+    def _normalise(self, x: jax.Array, train: bool, name: str) -> jax.Array:
+        return _activation(BatchNorm(self.dtype, self.axis_name, name=name)(x, train))
+
+    def _join(self, up: jax.Array, skip: jax.Array) -> jax.Array:
+        if self.skip == "concat":
+            return jnp.concatenate([up, skip], -1)
+        if self.skip == "add":
+            return up + skip
+        raise ValueError(f"skip must be 'concat' or 'add', not {self.skip!r}")

@@ -1,0 +1,26 @@
+"""What can be trained: each task says how one step goes and knows nothing of files or loops."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.tasks.aei import AEITask
+from faceshifter_jax.tasks.arcface import ArcFaceTask, identity_network_from
+from faceshifter_jax.tasks.base import Task
+from faceshifter_jax.tasks.state import TrainState
+
+_TASKS = {task.name: task for task in (ArcFaceTask, AEITask)}
+
+
+def build_task(config: Mapping[str, Any]) -> Task:
+    """Builds the task that `config.task` names.
+
+    Raises:
+      UserError: no such task, or settings that do not fit together.
+    """
+    if config["task"] not in _TASKS:
+        raise UserError(f"config.task must be one of {sorted(_TASKS)}, not {config['task']!r}")
+    return _TASKS[config["task"]](config)
+
+
+__all__ = ["AEITask", "ArcFaceTask", "Task", "TrainState", "build_task", "identity_network_from"]

@@ -1,0 +1,136 @@
+"""Training an identity network with the additive angular margin loss (arXiv 1801.07698)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from faceshifter_jax import losses
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.identity import IdentityNetwork, crop_for_identity, unit_length
+from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights
+from faceshifter_jax.tasks.networks import build_identity_network, build_sgd, compute_dtype
+from faceshifter_jax.tasks.state import TrainState
+from faceshifter_jax.tasks.step import average_weights, mean_over_devices, to_unit_range
+
+
+def identity_network_from(weights: Weights) -> IdentityNetwork:
+    """Turns what an `arcface` training saved into a network that embeds pictures.
+
+    Raises:
+      UserError: the weights are another task's.
+    """
+    task = weights.config.get("task")
+    if task != "arcface":
+        raise UserError(
+            f"{weights.path} holds a training of task {task!r}, not an identity network; "
+            "train one with configs/arcface.py and name its workdir"
+        )
+    model = weights.config["model"]
+    variables = {
+        "params": weights.params["classifier"]["network"],
+        "batch_stats": weights.batch_stats["classifier"],
+    }
+    return IdentityNetwork(variables, build_identity_network(model), model["input_size"])
+
+
+class ArcFaceTask:
+    """Classifies the identities of a dataset; the embedding is what one keeps of it.
+
+    Player `classifier`: parameters `network` (an IResNet) and `centres`, one direction for
+    each identity, (num_classes, embedding_size).
+    """
+
+    name = "arcface"
+    batch_kind = "identities"
+
+    def __init__(self, config: Mapping[str, Any]):
+        self._model = config["model"]
+        self._loss = config["loss"]
+        self._ema_decay = config["ema_decay"]
+        self._dtype = compute_dtype(config)
+        self._optimizer = build_sgd(config["optimizer"], config["num_steps"])
+        if self._model["num_classes"] < 2:
+            raise UserError("an identity network needs a dataset of at least two identities")
+
+    def _network(self, axis_name: str | None = None):
+        return build_identity_network(self._model, dtype=self._dtype, axis_name=axis_name)
+
+    def init(self, rng: jax.Array) -> TrainState:
+        size = self._model["input_size"]
+        network_key, centres_key = jax.random.split(rng)
+        variables = self._network().init(network_key, jnp.zeros((1, size, size, 3)))
+        shape = (self._model["num_classes"], self._model["embedding_size"])
+        centres = 0.01 * jax.random.normal(centres_key, shape, jnp.float32)
+        params = {"classifier": {"network": variables["params"], "centres": centres}}
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            batch_stats={"classifier": variables["batch_stats"]},
+            opt_state={"classifier": self._optimizer.init(params["classifier"])},
+            ema_params=jax.tree.map(jnp.copy, params),
+        )
+
+    def make_step(self, axis_name: str | None) -> Step:
+        network = self._network(axis_name)
+
+        def objective(params, batch_stats, crops, labels):
+            embedding, updated = network.apply(
+                {"params": params["network"], "batch_stats": batch_stats},
+                crops,
+                train=True,
+                mutable=["batch_stats"],
+            )
+            cosines = unit_length(embedding) @ unit_length(params["centres"]).T
+            logits = losses.angular_margin_logits(
+                cosines, labels, margin=self._loss["margin"], scale=self._loss["scale"]
+            )
+            loss = losses.cross_entropy_loss(logits, labels).mean()
+            accuracy = jnp.mean(jnp.argmax(cosines, 1) == labels)
+            return loss, (updated["batch_stats"], {"loss": loss, "accuracy": accuracy})
+
+        def step(state: TrainState, frozen: Frozen, batch: Batch) -> tuple[TrainState, Metrics]:
+            del frozen
+            crops = crop_for_identity(to_unit_range(batch["image"]), self._model["input_size"])
+            params = state.params["classifier"]
+            grads, (batch_stats, metrics) = jax.grad(objective, has_aux=True)(
+                params, state.batch_stats["classifier"], crops, batch["label"]
+            )
+            grads, metrics = mean_over_devices((grads, metrics), axis_name)
+            return self._update(state, grads, batch_stats), metrics
+
+        return step
+
+    def _update(self, state: TrainState, grads: Any, batch_stats: Any) -> TrainState:
+        params = state.params["classifier"]
+        updates, opt_state = self._optimizer.update(grads, state.opt_state["classifier"], params)
+        params = {"classifier": optax.apply_updates(params, updates)}
+        return TrainState(
+            step=state.step + 1,
+            params=params,
+            batch_stats={"classifier": batch_stats},
+            opt_state={"classifier": opt_state},
+            ema_params=average_weights(state.ema_params, params, state.step, self._ema_decay),
+        )
+
+    def predict(self, state: TrainState, frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
+        """Columns `picture` and `nearest`: of the other pictures, the one of closest identity."""
+        del frozen
+        pictures = to_unit_range(batch["image"])
+        variables = {
+            "params": state.ema_params["classifier"]["network"],
+            "batch_stats": state.batch_stats["classifier"],
+        }
+        crops = crop_for_identity(pictures, self._model["input_size"])
+        embedding = unit_length(self._network().apply(variables, crops))
+        others = embedding @ embedding.T - 2 * jnp.eye(len(pictures))
+        return {"picture": pictures, "nearest": pictures[jnp.argmax(others, 1)]}
+
+    def frozen_sources(self) -> dict[str, str]:
+        return {}
+
+    def load_frozen(self, sources: Mapping[str, Weights]) -> Frozen:
+        del sources
+        return {}

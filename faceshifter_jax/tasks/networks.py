@@ -1,0 +1,82 @@
+"""Networks and optimisers from the sections of a config."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.models import AADSettings, AEINet, IResNet, MultiscaleDiscriminator
+
+_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def compute_dtype(config: Mapping[str, Any]) -> Any:
+    """The dtype of `config.compute_dtype`; UserError if it is none of ours."""
+    name = config["compute_dtype"]
+    if name not in _DTYPES:
+        raise UserError(f"config.compute_dtype must be one of {sorted(_DTYPES)}, not {name!r}")
+    return _DTYPES[name]
+
+
+def _module_settings(module: type, settings: Mapping[str, Any], ignore: tuple[str, ...] = ()):
+    """The settings as keyword arguments; lists, as JSON has them, become tuples."""
+    known = {field.name for field in dataclasses.fields(module)}
+    given = {key: value for key, value in settings.items() if key not in ignore}
+    for key in given:
+        if key not in known:
+            raise UserError(f"{module.__name__} has no setting {key!r}; it has {sorted(known)}")
+    return {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in given.items()}
+
+
+def build_identity_network(model: Mapping[str, Any], **extra: Any) -> IResNet:
+    """The network of an `arcface` config's `model` section; `extra` sets dtype and axis name."""
+    settings = _module_settings(IResNet, model, ignore=("input_size", "num_classes"))
+    return IResNet(**settings, **extra)
+
+
+def build_aei_net(model: Mapping[str, Any], **extra: Any) -> AEINet:
+    """The network of an `aei` config's `model` section; `extra` sets dtype and axis name."""
+    settings = _module_settings(AEINet, model, ignore=("aad",))
+    aad = AADSettings(**_module_settings(AADSettings, model["aad"]))
+    return AEINet(**settings, aad=aad, **extra)
+
+
+def build_discriminator(discriminator: Mapping[str, Any], **extra: Any) -> MultiscaleDiscriminator:
+    """The network of an `aei` config's `discriminator` section; `extra` sets the dtype."""
+    settings = _module_settings(MultiscaleDiscriminator, discriminator)
+    return MultiscaleDiscriminator(**settings, **extra)
+
+
+def build_schedule(optimizer: Mapping[str, Any], num_steps: int) -> optax.Schedule:
+    """The learning rate by step: a linear warm-up, then `constant` or a `cosine` down to 0.
+
+    Raises:
+      UserError: an unknown schedule.
+    """
+    peak, warmup = optimizer["learning_rate"], optimizer["warmup_steps"]
+    if optimizer["schedule"] == "constant":
+        after = optax.constant_schedule(peak)
+    elif optimizer["schedule"] == "cosine":
+        after = optax.cosine_decay_schedule(peak, max(1, num_steps - warmup))
+    else:
+        raise UserError(
+            f"optimizer.schedule must be 'constant' or 'cosine', not {optimizer['schedule']!r}"
+        )
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+
+
+def build_adam(optimizer: Mapping[str, Any], num_steps: int) -> optax.GradientTransformation:
+    """Adam as an `optimizer` section describes it."""
+    schedule = build_schedule(optimizer, num_steps)
+    return optax.adam(schedule, b1=optimizer["b1"], b2=optimizer["b2"])
+
+
+def build_sgd(optimizer: Mapping[str, Any], num_steps: int) -> optax.GradientTransformation:
+    """Stochastic gradient descent with Nesterov momentum and L2 weight decay."""
+    return optax.chain(
+        optax.add_decayed_weights(optimizer["weight_decay"]),
+        optax.sgd(build_schedule(optimizer, num_steps), optimizer["momentum"], nesterov=True),
+    )
