@@ -1,0 +1,56 @@
+"""The console command `faceshifter`: a table of sub-commands, each loaded when it is called."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from faceshifter_jax import __version__
+from faceshifter_jax.errors import UserError
+
+COMMANDS = {
+    "prepare": ("faceshifter_jax.data.prepare_command", "make a dataset of a folder of photos"),
+    "evaluate": ("faceshifter_jax.evaluation.evaluate_command", "score a trained checkpoint"),
+    "render": ("faceshifter_jax.data.render_command", "make a dataset of embedded faces"),
+}
+"""Name -> (module with `add_arguments(parser)` and `run(arguments)`, what it is for)."""
+
+_BAD_INPUT = 2
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a sub-command; returns the exit code: 0, 2 for bad input, 130 after Ctrl-C.
+
+    Args:
+        argv: the arguments without the program's name; None takes those of the process.
+
+    Raises:
+        SystemExit: by argparse, after --help or for arguments it cannot make sense of.
+    """
+    arguments = _parse(list(sys.argv[1:] if argv is None else argv))
+    try:
+        importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="faceshifter", description="FaceShifter in JAX.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, purpose) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=purpose, description=purpose)
+        # Only the command that is called is loaded: `faceshifter --help` must not wait for all.
+        if name in argv[:1]:
+            importlib.import_module(module).add_arguments(subparser)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Preparing pictures as a TFDS dataset, and feeding a training from it.
+
+`prepare_folder` and `prepare_embedded` write a dataset, `build_loader` reads it batch by batch,
+`PreparedDataset` picture by picture. They are imported on first use: the command line and the
+worker processes of a preparation start without TFDS, grain and jax that way.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Loader": "loader",
+    "LoaderInfo": "loader",
+    "PreparedDataset": "prepared",
+    "build_loader": "loader",
+    "prepare_embedded": "prepare",
+    "prepare_folder": "prepare",
+}
+
+__all__ = [
+    "Loader",
+    "LoaderInfo",
+    "PreparedDataset",
+    "build_loader",
+    "prepare_embedded",
+    "prepare_folder",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

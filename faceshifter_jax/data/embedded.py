@@ -1,0 +1,51 @@
+"""The embedded faces as a dataset: which pictures it has, and rendering one of them."""
+
+import dataclasses
+
+from faceshifter_jax.data.pictures import encode_png
+from faceshifter_jax.data.seeds import attribute_seed, draw_occluder, identity_seed
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddedPicture:
+    """One picture: its identity's index in the dataset, and the two seeds."""
+
+    identity: int
+    identity_seed: int
+    attribute_seed: int
+
+
+def plan_embedded(
+    *, num_identities: int, pictures_per_identity: int, seed: int
+) -> list[EmbeddedPicture]:
+    """Lists the pictures of the dataset with that seed, identity by identity."""
+    plan = []
+    for identity in range(num_identities):
+        of_identity = identity_seed(seed, identity)
+        for picture in range(pictures_per_identity):
+            of_attributes = attribute_seed(seed, identity, picture)
+            plan.append(EmbeddedPicture(identity, of_identity, of_attributes))
+    return plan
+
+
+def sample_scene(identity_seed: int, attribute_seed: int, occluder_share: float) -> tuple:
+    """Gives back the (Identity, Attributes) of a picture, for `synthetic.render`.
+
+    `occluder_share` is the dataset's: with the seed, it decides what covers the face.
+    """
+    # Not at the top: the renderer compiles itself, and a preparation of photos has no use for it.
+    from faceshifter_jax import synthetic
+
+    occluder = draw_occluder(attribute_seed, occluder_share, synthetic.OCCLUDERS)
+    return (
+        synthetic.sample_identity(identity_seed),
+        synthetic.sample_attributes(attribute_seed, occluder=occluder),
+    )
+
+
+def render_embedded(picture: EmbeddedPicture, *, size: int, occluder_share: float) -> bytes:
+    """Renders a picture of `size` pixels a side and encodes it as PNG."""
+    from faceshifter_jax import synthetic
+
+    scene = sample_scene(picture.identity_seed, picture.attribute_seed, occluder_share)
+    return encode_png(synthetic.render(*scene, size))

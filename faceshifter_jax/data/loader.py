@@ -1,0 +1,183 @@
+"""Batches for a training: random access by step, prepared in the background by grain."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import grain
+import numpy as np
+
+from faceshifter_jax.data.augment import augment
+from faceshifter_jax.data.pairs import build_pair_chooser
+from faceshifter_jax.data.prepared import PreparedDataset
+from faceshifter_jax.data.settings import DataSettings, read_settings
+from faceshifter_jax.data.visiting import visit
+from faceshifter_jax.errors import UserError
+
+_ENDLESS_STEPS = 2**40
+
+Row = dict[str, np.ndarray]
+MakeRow = Callable[[int, np.random.Generator], Row]
+"""(position in the order of visits, the row's own random generator) -> one row of a batch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LoaderInfo:
+    """Numbers of the dataset behind a loader; `image_size` in pixels."""
+
+    num_pictures: int
+    num_identities: int
+    image_size: int
+
+
+class Loader(Iterator[dict[str, np.ndarray]]):
+    """Yields batches for ever, from the first step on; threads prepare the coming ones.
+
+    Attributes:
+        info: numbers of the dataset.
+        wait_seconds: how long `next` has blocked so far, in seconds.
+    """
+
+    def __init__(self, info: LoaderInfo, batches: grain.DatasetIterator):
+        self.info = info
+        self.wait_seconds = 0.0
+        self._batches = batches
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        begin = time.perf_counter()
+        batch = next(self._batches)
+        self.wait_seconds += time.perf_counter() - begin
+        return batch
+
+    def close(self) -> None:
+        """Ends the threads; no batch can be asked for afterwards."""
+        self._batches.close()
+
+
+def build_loader(
+    kind: str,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    batch_size: int,
+    image_size: int,
+    first_step: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Loader:
+    """Builds the loader of a training.
+
+    A batch is a function of (seed, step), each row of it of (seed, step, index in the global
+    batch): the same in any process, with any number of threads, and from any first step on.
+    Over the steps, each picture is the target (or, for "identities", the picture) equally often:
+    row `index` of step `step` takes place `step * batch_size + index` in `visiting.visit`.
+
+    Args:
+        kind: "pairs" for batches {"source": uint8 (B, S, S, 3), "target": uint8 (B, S, S, 3),
+            "same": float32 (B,)}, where `same` is 1 for the same picture twice; "identities" for
+            {"image": uint8 (B, S, S, 3), "label": int32 (B,)}, labels from 0 to
+            num_identities - 1. Pictures are RGB.
+        settings: mapping or ConfigDict with the keys of `DataSettings`.
+        seed: of the training, not negative.
+        batch_size: rows of the global batch. B is `batch_size / process_count`: process p gets
+            the contiguous rows p * B to (p + 1) * B - 1 of it.
+        image_size: S in pixels; must be the size the dataset was prepared with.
+        first_step: the step of the first batch.
+        process_index: this process among `process_count`.
+        process_count: number of processes that share the global batch.
+
+    Raises:
+        UserError: unknown or senseless settings, no prepared dataset, another size, too few
+            pictures, or a batch that does not divide.
+    """
+    checked = read_settings(kind, settings)
+    _check_numbers(seed, batch_size, process_index, process_count)
+    dataset = _open_dataset(checked, image_size)
+    make_row = _ROW_MAKERS[kind](dataset, checked, seed)
+    local_size = batch_size // process_count
+
+    def make_row_at(local_position: int) -> Row:
+        step, local_index = divmod(local_position, local_size)
+        index = process_index * local_size + local_index
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(step, index)))
+        return make_row(step * batch_size + index, rng)
+
+    options = grain.ReadOptions(checked.num_threads, checked.prefetch_batches)
+    rows = grain.MapDataset.range(_ENDLESS_STEPS * local_size).map(make_row_at)
+    batches = iter(rows.batch(local_size).to_iter_dataset(options))
+    batches.set_state({"next_index": first_step})
+    info = LoaderInfo(dataset.num_pictures, dataset.num_identities, dataset.image_size)
+    return Loader(info, batches)
+
+
+def _check_numbers(seed: int, batch_size: int, process_index: int, process_count: int) -> None:
+    if seed < 0:
+        raise UserError(f"the seed must not be negative, got {seed}")
+    if batch_size < 1 or batch_size % process_count:
+        raise UserError(
+            f"batch_size must be a positive multiple of the number of processes: {batch_size} "
+            f"does not divide among {process_count}"
+        )
+    if not 0 <= process_index < process_count:
+        raise ValueError(f"there is no process {process_index} among {process_count}")
+
+
+def _open_dataset(settings: DataSettings, image_size: int) -> PreparedDataset:
+    dataset = PreparedDataset(settings.path, cache_megabytes=settings.cache_megabytes)
+    if dataset.image_size != image_size:
+        raise UserError(
+            f"the dataset in {settings.path} has pictures of {dataset.image_size} pixels, the "
+            f"training wants {image_size}: prepare it again with --size {image_size}, or set "
+            f"image_size to {dataset.image_size}"
+        )
+    if dataset.num_pictures < 2:
+        raise UserError(f"the dataset in {settings.path} has a single picture: 2 are the least")
+    return dataset
+
+
+def _build_pair_rows(dataset: PreparedDataset, settings: DataSettings, seed: int) -> MakeRow:
+    chooser = build_pair_chooser(
+        dataset.identities, settings.same_picture_share, settings.same_identity_share
+    )
+
+    def make_row(position: int, rng: np.random.Generator) -> Row:
+        pair = chooser.choose(visit(seed, position, dataset.num_pictures), rng)
+        target = _read(dataset, pair.target, settings, rng)
+        source = target if pair.same_picture else _read(dataset, pair.source, settings, rng)
+        same = pair.same_picture or (pair.same_identity and settings.reconstruct_same_identity)
+        return {"source": source, "target": target, "same": np.float32(same)}
+
+    return make_row
+
+
+def _build_identity_rows(dataset: PreparedDataset, settings: DataSettings, seed: int) -> MakeRow:
+    if dataset.num_identities < 2:
+        raise UserError(
+            f"the dataset in {settings.path} has {dataset.num_identities} known identities, 2 are "
+            "the least: prepare a folder with one sub-folder per identity"
+        )
+    labelled = np.flatnonzero(dataset.identities >= 0)
+
+    def make_row(position: int, rng: np.random.Generator) -> Row:
+        picture = int(labelled[visit(seed, position, len(labelled))])
+        return {
+            "image": _read(dataset, picture, settings, rng),
+            "label": np.int32(dataset.identities[picture]),
+        }
+
+    return make_row
+
+
+def _read(
+    dataset: PreparedDataset, index: int, settings: DataSettings, rng: np.random.Generator
+) -> np.ndarray:
+    return augment(
+        dataset.picture(index),
+        rng,
+        horizontal_flip=settings.horizontal_flip,
+        colour_jitter=settings.colour_jitter,
+    )
+
+
+_ROW_MAKERS = {"pairs": _build_pair_rows, "identities": _build_identity_rows}

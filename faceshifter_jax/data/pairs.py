@@ -1,0 +1,116 @@
+"""Choosing the source picture for a target picture."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from faceshifter_jax.errors import UserError
+
+_TOLERANCE = 1e-9
+
+
+class Pair(NamedTuple):
+    """Indices of two pictures; `same_identity` says that both are known to show one person."""
+
+    source: int
+    target: int
+    same_identity: bool
+
+    @property
+    def same_picture(self) -> bool:
+        return self.source == self.target
+
+
+@dataclasses.dataclass(frozen=True)
+class PairChooser:
+    """Chooses sources such that both shares hold over all targets, each visited equally often."""
+
+    order: np.ndarray
+    """int64 (N,): the pictures sorted by identity."""
+    place: np.ndarray
+    """int64 (N,): where a picture is in `order`."""
+    first: np.ndarray
+    """int64 (N,): where in `order` the pictures of a picture's identity begin."""
+    count: np.ndarray
+    """int64 (N,): how many pictures a picture's identity has; 1 for an unknown identity."""
+    same_picture_share: float
+    partner_chance: float
+    """Chance that a target with other pictures of its identity gets one of those."""
+
+    def choose(self, target: int, rng: np.random.Generator) -> Pair:
+        """Chooses a source for a target: a function of the target and the generator's state."""
+        choice, which = rng.random(2)
+        count, first = int(self.count[target]), int(self.first[target])
+        if choice < self.same_picture_share:
+            return Pair(target, target, True)
+        choice -= self.same_picture_share
+        if count > 1 and choice < self.partner_chance:
+            place = first + int(which * (count - 1))
+            place += place >= self.place[target]
+            return Pair(int(self.order[place]), target, True)
+        place = int(which * (len(self.order) - count))
+        place += count if place >= first else 0
+        return Pair(int(self.order[place]), target, False)
+
+
+def build_pair_chooser(
+    identities: np.ndarray, same_picture_share: float, same_identity_share: float
+) -> PairChooser:
+    """Builds the chooser for pictures with these identities (int64 (N,), -1 unknown).
+
+    Where some pictures are the only ones of their identity, the others get a partner so much
+    more often that the share over all pairs is what was asked for.
+
+    Raises:
+        UserError: the pictures cannot make up such pairs.
+    """
+    number = len(identities)
+    groups = _make_unknown_unique(identities)
+    order = np.argsort(groups, kind="stable")
+    place = np.empty(number, np.int64)
+    place[order] = np.arange(number)
+    _, first, inverse, count = np.unique(
+        groups[order], return_index=True, return_inverse=True, return_counts=True
+    )
+    group = inverse[place]
+    chooser = PairChooser(
+        order=order,
+        place=place,
+        first=first[group],
+        count=count[group],
+        same_picture_share=same_picture_share,
+        partner_chance=_partner_chance(count[group], same_picture_share, same_identity_share),
+    )
+    needs_strangers = same_picture_share + same_identity_share < 1 - _TOLERANCE
+    if needs_strangers and len(count) == 1:
+        raise UserError(
+            "all pictures show one identity, so there are no pairs of different people: add "
+            "pictures of others, or let the shares of same pictures and identities sum up to 1"
+        )
+    return chooser
+
+
+def _make_unknown_unique(identities: np.ndarray) -> np.ndarray:
+    unknown = identities < 0
+    groups = identities.copy()
+    groups[unknown] = identities.max(initial=0) + 1 + np.arange(unknown.sum())
+    return groups
+
+
+def _partner_chance(count: np.ndarray, same_picture: float, same_identity: float) -> float:
+    if same_identity == 0:
+        return 0.0
+    eligible = float(np.mean(count > 1))
+    if eligible == 0:
+        raise UserError(
+            "data.same_identity_share is above 0, but no identity has two pictures: prepare a "
+            "folder with one sub-folder per identity, or set it to 0"
+        )
+    most = (1 - same_picture) * eligible
+    if same_identity > most + _TOLERANCE:
+        raise UserError(
+            f"data.same_identity_share can be at most {most:.3f} here: only {eligible:.1%} of the "
+            "pictures have another one of the same identity"
+        )
+    return same_identity / eligible

@@ -1,0 +1,121 @@
+"""Pictures on disk: reading any photograph as a square RGB picture, encoding and decoding it."""
+
+import dataclasses
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+BEHIND_TRANSPARENT = (128, 128, 128)
+"""The colour that shows through transparent pictures: mid-grey, 0 in the models' range."""
+
+_JPEG_QUALITY = 95
+_LARGEST_ENLARGEMENT = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadPicture:
+    """What became of one file: `encoded` (JPEG or PNG bytes), or else `problem` says why not."""
+
+    encoded: bytes | None
+    problem: str | None = None
+
+
+def decode_picture(encoded: bytes) -> np.ndarray:
+    """Decodes a JPEG or PNG: uint8 (height, width, 3), RGB."""
+    with Image.open(io.BytesIO(encoded)) as image:
+        return np.array(image.convert("RGB"))
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """Encodes uint8 (height, width, 3) without loss."""
+    return _encode(Image.fromarray(picture), format="PNG")
+
+
+def read_photo(path: str | Path, size: int) -> ReadPicture:
+    """Reads a photograph as an encoded square RGB picture of `size` pixels.
+
+    The EXIF rotation is applied, the largest centred square is cut out and resized (Lanczos).
+    Grey, palette, CMYK and 16-bit pictures become RGB; transparent ones are laid over
+    `BEHIND_TRANSPARENT`. The result is a JPEG (quality 95, 4:4:4), or the file's own bytes where
+    it already is an RGB JPEG or PNG of exactly that size.
+
+    A file that cannot be read, or whose shorter side is less than a quarter of `size`, gives a
+    `problem` of one line instead of an exception: what is wrong with it is part of the answer.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata; what matters is whether the pixels can be read.
+            warnings.simplefilter("ignore")
+            return ReadPicture(_read_square(Path(path).read_bytes(), size))
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Broken files make Pillow raise nearly anything: OSError, SyntaxError, struct.error, ...
+        reason = " ".join(str(error).split()) or "cannot be read"
+        return ReadPicture(None, _without_addresses(reason, type(error).__name__))
+
+
+def _without_addresses(reason: str, kind: str) -> str:
+    if reason.startswith("cannot identify image file"):
+        return "not a picture in any known format"
+    return f"{reason} ({kind})"
+
+
+def _read_square(content: bytes, size: int) -> bytes:
+    if not content:
+        raise ValueError("the file is empty")
+    with Image.open(io.BytesIO(content)) as image:
+        width, height = image.size
+        if min(width, height) * _LARGEST_ENLARGEMENT < size:
+            least = -(-size // _LARGEST_ENLARGEMENT)
+            raise ValueError(f"{width}x{height} pixels are too few, at least {least} a side")
+        keep = _is_final(image, size)
+        # JPEGs are decoded at a reduced scale where that still leaves twice the pixels needed.
+        image.draft(None, (2 * size, 2 * size))
+        image.load()
+        if keep:
+            return content
+        upright = ImageOps.exif_transpose(image)
+        return _encode(
+            ImageOps.fit(_to_rgb(upright), (size, size), Image.Resampling.LANCZOS),
+            format="JPEG",
+            quality=_JPEG_QUALITY,
+            subsampling="4:4:4",
+        )
+
+
+def _is_final(image: Image.Image, size: int) -> bool:
+    """Whether the file's bytes decode to the very picture that is wanted, in any decoder."""
+    exif_orientation = 0x0112
+    return (
+        image.format in ("JPEG", "PNG")
+        and image.mode == "RGB"
+        and image.size == (size, size)
+        and image.getexif().get(exif_orientation, 1) == 1
+        and "transparency" not in image.info
+        and getattr(image, "n_frames", 1) == 1
+        and all("16" not in str(tile.args) for tile in image.tile)
+    )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pictures have no defined white")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.float64) / 257
+        return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        with_alpha = image.convert("RGBA")
+        below = Image.new("RGBA", image.size, (*BEHIND_TRANSPARENT, 255))
+        return Image.alpha_composite(below, with_alpha).convert("RGB")
+    return image.convert("RGB")
+
+
+def _encode(image: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, **options)
+    return buffer.getvalue()

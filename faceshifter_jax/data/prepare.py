@@ -1,0 +1,133 @@
+"""Preparing datasets: `prepare_folder` for photographs, `prepare_embedded` for rendered faces."""
+
+import contextlib
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from faceshifter_jax.data.embedded import plan_embedded
+from faceshifter_jax.data.folder import list_picture_files
+from faceshifter_jax.data.publish import publish_when_complete
+from faceshifter_jax.data.workers import usable_cores
+from faceshifter_jax.errors import UserError
+
+LEFT_OUT_FILE = "left_out.txt"
+
+_SMALLEST_SIZE = 8
+_LARGEST_SIZE = 4096
+
+
+def prepare_folder(
+    photos: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    size: int = 256,
+    overwrite: bool = False,
+    num_workers: int | None = None,
+) -> Path:
+    """Prepares a folder of photographs as a TFDS dataset (array_record) in the directory `out`.
+
+    Every sub-folder with pictures, at any depth, is one identity, named by its path; pictures at
+    the top have unknown identities. Files that cannot be used are named on stderr and, with the
+    reason, in `out`/left_out.txt. `read_photo` says how a photograph becomes a square of `size`
+    pixels. `out` appears when it is complete; `overwrite` replaces a dataset that is there.
+
+    `num_workers` processes (default: one a core) decode; a calling script needs the usual
+    `if __name__ == "__main__":`. The result does not depend on their number.
+
+    Raises:
+        UserError: the folder is missing or without a readable picture, or `out` exists.
+    """
+    _check_counts(size, num_workers)
+    photos, out = Path(photos), Path(out)
+    with publish_when_complete(out, overwrite=overwrite) as scratch:
+        files = list_picture_files(photos)
+        # Imported here: TFDS takes a while, and most mistakes are found before it is needed.
+        from faceshifter_jax.data.builders import FaceFolder
+
+        builder = FaceFolder(
+            photos=photos,
+            files=files,
+            size=size,
+            num_workers=num_workers or usable_cores(),
+            data_dir=scratch,
+        )
+        _download_and_prepare(builder)
+        result = builder.data_path.rename(scratch / "result")
+        _write_left_out(Path(result) / LEFT_OUT_FILE, builder.left_out)
+    return out
+
+
+def prepare_embedded(
+    out: str | os.PathLike,
+    *,
+    num_identities: int,
+    pictures_per_identity: int,
+    size: int,
+    seed: int = 0,
+    occluder_share: float = 0.25,
+    overwrite: bool = False,
+    num_workers: int | None = None,
+) -> Path:
+    """Renders embedded faces into a TFDS dataset (array_record) in the directory `out`.
+
+    Datasets with different seeds have different identities. A share `occluder_share` of the
+    pictures has something before the face. Each record keeps `identity_seed` and
+    `attribute_seed`, so that `PreparedDataset.scene` gives back what was rendered. `out`,
+    `overwrite` and `num_workers` as in `prepare_folder`.
+
+    Raises:
+        UserError: a number is out of range, or `out` exists.
+    """
+    _check_counts(size, num_workers)
+    for name, value in (("identities", num_identities), ("pictures", pictures_per_identity)):
+        if value < 1:
+            raise UserError(f"the number of {name} must be at least 1, got {value}")
+    if seed < 0:
+        raise UserError(f"the seed must not be negative, got {seed}")
+    if not 0 <= occluder_share <= 1:
+        raise UserError(f"the share of occluders must lie between 0 and 1, got {occluder_share}")
+    out = Path(out)
+    with publish_when_complete(out, overwrite=overwrite) as scratch:
+        from faceshifter_jax.data.builders import EmbeddedFaces
+
+        builder = EmbeddedFaces(
+            pictures=plan_embedded(
+                num_identities=num_identities,
+                pictures_per_identity=pictures_per_identity,
+                seed=seed,
+            ),
+            seed=seed,
+            occluder_share=occluder_share,
+            size=size,
+            num_workers=num_workers or usable_cores(),
+            data_dir=scratch,
+        )
+        _download_and_prepare(builder)
+        builder.data_path.rename(scratch / "result")
+    return out
+
+
+def _check_counts(size: int, num_workers: int | None) -> None:
+    if not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
+        raise UserError(
+            f"the size must lie between {_SMALLEST_SIZE} and {_LARGEST_SIZE} pixels, got {size}"
+        )
+    if num_workers is not None and num_workers < 1:
+        raise UserError(f"the number of workers must be at least 1, got {num_workers}")
+
+
+def _download_and_prepare(builder) -> None:
+    import tensorflow_datasets as tfds
+
+    # TFDS announces a download of unknown size, and shows bars of its own; errors are raised.
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare()
+
+
+def _write_left_out(path: Path, left_out: Sequence[tuple[str, str]]) -> None:
+    if left_out:
+        lines = "".join(f"{name}\t{reason}\n" for name, reason in left_out)
+        path.write_text(lines, encoding="utf-8", errors="surrogateescape")

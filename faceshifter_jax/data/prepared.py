@@ -1,0 +1,118 @@
+"""Reading a prepared dataset, record by record and without TensorFlow."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faceshifter_jax.data.embedded import sample_scene
+from faceshifter_jax.data.pictures import decode_picture
+from faceshifter_jax.data.publish import DATASET_MARK
+from faceshifter_jax.errors import UserError
+
+_HOW_TO_PREPARE = (
+    "make one with `faceshifter prepare PHOTOS OUT --size N` or `faceshifter render OUT --size N`"
+)
+
+
+class PreparedDataset:
+    """A dataset that `prepare_folder` or `prepare_embedded` wrote.
+
+    Attributes:
+        path: its directory.
+        metadata: what the preparation noted, such as `identity_names` or `occluder_share`.
+        image_size: height and width of its pictures in pixels.
+        identities: int64 (num_pictures,), the identity of every picture: 0 …
+            num_identities - 1, or -1 where it is unknown.
+        num_pictures: number of records.
+        num_identities: number of known identities.
+    """
+
+    def __init__(self, path: str | Path, *, cache_megabytes: float = 0.0):
+        """Opens a dataset; keeps decoded pictures in memory if all fit `cache_megabytes`.
+
+        Raises:
+            UserError: `path` is missing or no prepared dataset.
+        """
+        self.path = Path(path)
+        self._source, self.metadata = _open(self.path)
+        self.image_size = int(self.metadata["size"])
+        self.identities = np.asarray(self.metadata["identities"], np.int64)
+        self.num_pictures = len(self._source)
+        self.num_identities = int(self.metadata["num_identities"])
+        if len(self.identities) != self.num_pictures:
+            raise UserError(f"the dataset in {path} is damaged: prepare it again")
+        shape = (self.num_pictures, self.image_size, self.image_size, 3)
+        fits = np.prod(shape, dtype=np.float64) <= cache_megabytes * 2**20
+        self._cache = np.empty(shape, np.uint8) if fits else None
+        self._is_cached = np.zeros(self.num_pictures, bool)
+
+    def __len__(self) -> int:
+        return self.num_pictures
+
+    def summary(self) -> str:
+        """Says in a line what the dataset holds."""
+        parts = [
+            f"{self.num_pictures} pictures of {self.image_size} pixels",
+            f"{self.num_identities} known identities",
+        ]
+        if left_out := self.metadata.get("num_left_out", 0):
+            parts.append(f"{left_out} files left out (named in left_out.txt)")
+        return f"{self.path}: {', '.join(parts)}"
+
+    def record(self, index: int) -> dict[str, Any]:
+        """Reads a record: `image` still encoded (bytes), `identity`, `name` (str), seeds (int)."""
+        record = self._source[index]
+        seeds = {name: int(record[name]) for name in record if name.endswith("_seed")}
+        return {
+            "image": record["image"],
+            "identity": int(record["identity"]),
+            "name": record["name"].decode("utf-8", "surrogateescape"),
+        } | seeds
+
+    def picture(self, index: int) -> np.ndarray:
+        """Reads a picture: uint8 (image_size, image_size, 3), RGB; not to be written to."""
+        if self._cache is None:
+            return decode_picture(self._source[index]["image"])
+        if not self._is_cached[index]:
+            # Two threads may both decode a picture: they write the same bytes.
+            self._cache[index] = decode_picture(self._source[index]["image"])
+            self._is_cached[index] = True
+        return self._cache[index]
+
+    def scene(self, index: int) -> tuple:
+        """Gives the (Identity, Attributes) that a picture of the embedded faces was rendered from.
+
+        Raises:
+            UserError: the dataset holds photographs.
+        """
+        if "occluder_share" not in self.metadata:
+            raise UserError(f"{self.path} holds photographs: only rendered faces have a scene")
+        record = self.record(index)
+        return sample_scene(
+            record["identity_seed"], record["attribute_seed"], self.metadata["occluder_share"]
+        )
+
+
+def _open(path: Path) -> tuple[Any, dict[str, Any]]:
+    if not path.is_dir():
+        raise UserError(f"there is no prepared dataset at {path}: {_HOW_TO_PREPARE}")
+    if not (path / DATASET_MARK).is_file():
+        raise UserError(f"{path} is no prepared dataset: {_HOW_TO_PREPARE}")
+    # Imported here: TFDS takes half a second, and a wrong path needs none of it.
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(path)
+    metadata = dict(builder.info.metadata or {})
+    if "identities" not in metadata or "train" not in builder.info.splits:
+        raise UserError(f"the dataset in {path} was not made by faceshifter: {_HOW_TO_PREPARE}")
+    if not all(file.exists() for file in builder.info.splits["train"].filepaths):
+        raise UserError(f"the dataset in {path} is incomplete: prepare it again")
+    # Pillow decodes the pictures, whether or not OpenCV is installed: TFDS would choose.
+    skip = {"image": tfds.decode.SkipDecoding()}
+    source = builder.as_data_source("train", decoders=skip)
+    try:
+        source[len(source) - 1]
+    except RuntimeError as error:
+        raise UserError(f"the dataset in {path} is damaged: prepare it again ({error})") from error
+    return source, metadata

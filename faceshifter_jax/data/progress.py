@@ -1,0 +1,61 @@
+"""A line on stderr that says how far a long preparation is and how long it will take."""
+
+import sys
+import time
+from typing import TextIO
+
+
+class Progress:
+    """Counts pictures and reports now and then: in place on a terminal, else a line at times."""
+
+    def __init__(self, doing: str, total: int, stream: TextIO | None = None):
+        """`doing` names the work, such as "rendering"; `total` is the number of pictures."""
+        self._doing = doing
+        self._total = total
+        self._stream = stream or sys.stderr
+        self._in_place = self._stream.isatty()
+        self._interval_seconds = 0.2 if self._in_place else 10.0
+        self._begin = self._last_report = time.monotonic()
+        self._done = 0
+
+    def advance(self) -> None:
+        """Counts one more picture."""
+        self._done += 1
+        now = time.monotonic()
+        if now - self._last_report >= self._interval_seconds:
+            self._last_report = now
+            self._write(self._line(now - self._begin))
+
+    def finish(self) -> None:
+        """Writes the last line: how many pictures in how much time."""
+        seconds = time.monotonic() - self._begin
+        self._write(f"{self._doing}: {self._done} pictures in {format_duration(seconds)}")
+        if self._in_place:
+            self._stream.write("\n")
+
+    def note(self, message: str) -> None:
+        """Writes a line of its own, clear of the line that is written in place."""
+        self._stream.write(f"\r\x1b[K{message}\n" if self._in_place else f"{message}\n")
+        self._stream.flush()
+
+    def _line(self, seconds: float) -> str:
+        rate = self._done / seconds
+        left = format_duration((self._total - self._done) / rate)
+        return (
+            f"{self._doing}: {self._done} of {self._total} pictures, {rate:.0f} a second, "
+            f"{left} left"
+        )
+
+    def _write(self, line: str) -> None:
+        self._stream.write(f"\r\x1b[K{line}" if self._in_place else f"{line}\n")
+        self._stream.flush()
+
+
+def format_duration(seconds: float) -> str:
+    """Writes a duration as "8 s", "3 min 05 s" or "2 h 07 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,60 @@
+"""Writing a directory beside its final place and moving it there when it is complete."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from faceshifter_jax.errors import UserError
+
+DATASET_MARK = "dataset_info.json"
+"""The file by which TFDS, and this package, know a directory for a dataset."""
+
+
+@contextlib.contextmanager
+def publish_when_complete(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Gives a scratch directory beside `out`; its child "result" becomes `out` at the end.
+
+    An exception leaves `out` as it was and removes the scratch directory; a killed process
+    leaves `out` as it was and a hidden directory `.NAME.partial-*` beside it.
+
+    Raises:
+        UserError: `out` exists and `overwrite` is false, or is no prepared dataset and would be
+            overwritten, or its parent directory cannot be written to.
+    """
+    out = out.absolute()
+    _check_replaceable(out, overwrite)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+    except OSError as error:
+        raise UserError(f"cannot write to {out.parent}: {error.strerror}") from error
+    try:
+        yield scratch
+        _check_replaceable(out, overwrite)
+        _replace(out, scratch / "result", scratch / "replaced")
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _check_replaceable(out: Path, overwrite: bool) -> None:
+    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / DATASET_MARK).is_file():
+        raise UserError(f"{out} exists and is no prepared dataset: choose another place")
+    if not overwrite:
+        raise UserError(f"{out} exists: choose another place, or pass --overwrite to replace it")
+
+
+def _replace(out: Path, result: Path, replaced: Path) -> None:
+    if not os.path.lexists(out):
+        os.rename(result, out)
+        return
+    os.rename(out, replaced)
+    try:
+        os.rename(result, out)
+    except BaseException:
+        os.rename(replaced, out)
+        raise

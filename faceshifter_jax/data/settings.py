@@ -1,0 +1,87 @@
+"""The settings of a loader: a config's `data` part, checked."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from faceshifter_jax.errors import UserError
+
+KINDS = ("pairs", "identities")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """What a config's `data` part may hold; the shares are for pairs only."""
+
+    path: str
+    """Directory of the prepared dataset."""
+    same_picture_share: float = 0.2
+    """Share of the pairs whose source and target are the same picture."""
+    same_identity_share: float = 0.0
+    """Share of the pairs that are two pictures of one identity."""
+    reconstruct_same_identity: bool = False
+    """Whether two pictures of one identity count as the same (`same` = 1) in the batch."""
+    horizontal_flip: bool = False
+    """Whether half the pictures, drawn at random, are mirrored."""
+    colour_jitter: float = 0.0
+    """Strength of random brightness, contrast, saturation and hue, 0 (off) to 1."""
+    num_threads: int = 4
+    """Threads that prepare batches beside the training; 0 prepares each when it is asked for."""
+    prefetch_batches: int = 8
+    """Batches held ready or in the making; bounds how many threads can work."""
+    cache_megabytes: float = 256.0
+    """Decoded pictures stay in memory if the whole dataset fits this budget."""
+
+
+_PAIRS_ONLY = ("same_picture_share", "same_identity_share", "reconstruct_same_identity")
+
+
+def read_settings(kind: str, settings: Mapping[str, Any]) -> DataSettings:
+    """Checks a mapping or ConfigDict against `DataSettings`; missing keys take the defaults.
+
+    Raises:
+        UserError: an unknown kind or key, no path, or a value that makes no sense.
+    """
+    if kind not in KINDS:
+        raise UserError(f"there is no kind of batch {kind!r}: choose one of {', '.join(KINDS)}")
+    known = [field.name for field in dataclasses.fields(DataSettings)]
+    if kind != "pairs":
+        known = [name for name in known if name not in _PAIRS_ONLY]
+    for key in settings:
+        if key not in known:
+            raise UserError(
+                f"data.{key} is no setting for batches of {kind}: known are {', '.join(known)}"
+            )
+    if not settings.get("path"):
+        raise UserError("data.path is empty: set it to the directory of a prepared dataset")
+    checked = DataSettings(**{key: settings[key] for key in settings})
+    _check_types(checked)
+    _check_ranges(checked)
+    return checked
+
+
+def _check_types(settings: DataSettings) -> None:
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        wanted = (int, float) if field.type is float else field.type
+        if not isinstance(value, wanted) or (isinstance(value, bool) and field.type is not bool):
+            raise UserError(
+                f"data.{field.name} must be of type {field.type.__name__}, got {value!r}"
+            )
+
+
+def _check_ranges(settings: DataSettings) -> None:
+    for name in ("same_picture_share", "same_identity_share", "colour_jitter"):
+        value = getattr(settings, name)
+        if not 0 <= value <= 1:
+            raise UserError(f"data.{name} must lie between 0 and 1, got {value}")
+    shares = settings.same_picture_share + settings.same_identity_share
+    if shares > 1 + 1e-9:
+        raise UserError(
+            "data.same_picture_share and data.same_identity_share must not exceed 1 together, "
+            f"got {shares:g}"
+        )
+    for name, least in (("num_threads", 0), ("prefetch_batches", 1), ("cache_megabytes", 0)):
+        value = getattr(settings, name)
+        if value < least:
+            raise UserError(f"data.{name} must be at least {least}, got {value}")

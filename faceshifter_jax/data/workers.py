@@ -1,0 +1,92 @@
+"""Mapping a function over many items in worker processes, with the results in order."""
+
+import collections
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from faceshifter_jax.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_ITEMS_A_TASK = 8
+_TASKS_AHEAD_PER_WORKER = 4
+
+
+def usable_cores() -> int:
+    """Number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def map_in_order(
+    function: Callable[[Item], Result], items: Sequence[Item], *, num_workers: int
+) -> Iterator[Result]:
+    """Yields `function(item)` for every item, in the order of the items.
+
+    With `num_workers` of 1, or few items, all happens in this process; otherwise in freshly
+    started ones (never forked: jax and numba run threads), so `function` must be importable. Only
+    a bounded number of results waits in memory.
+
+    Raises:
+        UserError: a worker process was killed.
+        Exception: whatever `function` raised.
+    """
+    num_workers = min(num_workers, -(-len(items) // _ITEMS_A_TASK))
+    if num_workers <= 1:
+        yield from map(function, items)
+        return
+    pool = ProcessPoolExecutor(
+        num_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+    )
+    try:
+        yield from _run_tasks(pool, function, items, num_workers * _TASKS_AHEAD_PER_WORKER)
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process died: it may have run out of memory (try fewer workers), or the "
+            'calling script lacks `if __name__ == "__main__":`'
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _run_tasks(
+    pool: ProcessPoolExecutor,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    tasks_ahead: int,
+) -> Iterator[Result]:
+    tasks = (
+        pool.submit(_run_task, function, items[begin : begin + _ITEMS_A_TASK])
+        for begin in range(0, len(items), _ITEMS_A_TASK)
+    )
+    running = collections.deque(itertools.islice(tasks, tasks_ahead))
+    while running:
+        yield from running.popleft().result()
+        running.extend(itertools.islice(tasks, 1))
+
+
+def _run_task(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
+
+
+def _start_worker() -> None:
+    # Ctrl-C reaches the whole process group: the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A killed parent cannot stop its workers, and they would wait for work for ever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

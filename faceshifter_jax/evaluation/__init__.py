@@ -1,0 +1,1 @@
+"""How good a checkpoint swaps: metrics, the ground truth of embedded faces, a report."""

@@ -1,0 +1,94 @@
+"""Swaps of embedded faces, whose right answer can be rendered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from faceshifter_jax.data.seeds import attribute_seed, identity_seed
+from faceshifter_jax.evaluation.metrics import nearer_source, psnr, retrieval_top1
+from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
+
+# Datasets are rendered from small seeds that users choose; people under this one are held out.
+HELD_OUT_SEED = 2**40
+
+Swap = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Embed = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Pairs of embedded faces with the right answers of their swaps.
+
+    Attributes:
+      gallery: (N, S, S, 3) uint8, one picture of each identity; the sources.
+      source: (B,) int, rows of the gallery.
+      target: (B, S, S, 3) uint8, pictures of other identities.
+      answer: (B, S, S, 3) uint8, the source's identity with the target's attributes.
+    """
+
+    gallery: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+    answer: np.ndarray
+
+
+def render_ground_truth(
+    size: int, *, num_pairs: int = 200, num_identities: int = 100, seed: int = HELD_OUT_SEED
+) -> GroundTruth:
+    """Renders pairs of identities that no dataset holds, without occluders.
+
+    Pair i swaps identity i mod N, in the picture of the gallery, into a picture of another
+    identity; over the pairs all identities are sources and targets equally often.
+
+    Args:
+      size: pixels a side.
+      num_pairs: the number of pairs.
+      num_identities: the number of identities N, at least 2.
+      seed: another seed, other people.
+    """
+    identities = [sample_identity(identity_seed(seed, i)) for i in range(num_identities)]
+
+    def attributes(identity: int, picture: int):
+        return sample_attributes(attribute_seed(seed, identity, picture), occluder="none")
+
+    gallery = [render(who, attributes(i, 0), size) for i, who in enumerate(identities)]
+    source = np.arange(num_pairs) % num_identities
+    targets, answers = [], []
+    for i, who in enumerate(source):
+        turn = i // num_identities
+        other = (who + 1 + turn % (num_identities - 1)) % num_identities
+        how = attributes(other, 1 + turn)
+        targets.append(render(identities[other], how, size))
+        answers.append(render(identities[who], how, size))
+    return GroundTruth(np.stack(gallery), source, np.stack(targets), np.stack(answers))
+
+
+def score(truth: GroundTruth, swaps: np.ndarray, embed: Embed) -> dict[str, float]:
+    """Scores swaps beside the two lazy answers: the target and the source as they are.
+
+    Args:
+      truth: the pairs.
+      swaps: (B, S, S, 3) uint8.
+      embed: the judge, uint8 pictures (B, S, S, 3) to embeddings (B, E) of unit length; it
+        should be another network than the one that the swaps were trained with.
+
+    Returns:
+      `swap_nearer_source`, `id_retrieval_top1`: shares in [0, 1]; `id_cosine_source` and
+      `id_cosine_target`: mean cosines; `psnr_*`: mean dB over the pairs; and, so that the
+      judge itself can be judged, `answer_nearer_source` and `answer_retrieval_top1`: what the
+      right answers score.
+    """
+    gallery, target = embed(truth.gallery), embed(truth.target)
+    source, swap, answer = gallery[truth.source], embed(swaps), embed(truth.answer)
+    return {
+        "swap_nearer_source": float(nearer_source(swap, source, target).mean()),
+        "id_retrieval_top1": float(retrieval_top1(swap, gallery, truth.source).mean()),
+        "id_cosine_source": float(np.sum(swap * source, -1).mean()),
+        "id_cosine_target": float(np.sum(swap * target, -1).mean()),
+        "psnr_swap": float(psnr(swaps, truth.answer).mean()),
+        "psnr_copy_target": float(psnr(truth.target, truth.answer).mean()),
+        "psnr_copy_source": float(psnr(truth.gallery[truth.source], truth.answer).mean()),
+        "answer_nearer_source": float(nearer_source(answer, source, target).mean()),
+        "answer_retrieval_top1": float(retrieval_top1(answer, gallery, truth.source).mean()),
+    }

@@ -1,0 +1,69 @@
+"""Trained networks as plain functions of uint8 pictures."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.identity import IdentityNetwork
+from faceshifter_jax.tasks import identity_network_from
+from faceshifter_jax.tasks.networks import build_aei_net
+from faceshifter_jax.tasks.step import to_unit_range
+from faceshifter_jax.training.checkpoint import LoadedWeights, read_weights
+from faceshifter_jax.training.grid import to_uint8
+
+BATCH_SIZE = 25
+
+
+def in_batches(compiled: Callable[..., jax.Array], *arrays: np.ndarray) -> np.ndarray:
+    """Applies a compiled function to rows, a batch at a time; the last one is padded."""
+    results = []
+    for begin in range(0, len(arrays[0]), BATCH_SIZE):
+        rows = [array[begin : begin + BATCH_SIZE] for array in arrays]
+        count = len(rows[0])
+        padded = [np.concatenate([r, np.repeat(r[-1:], BATCH_SIZE - count, 0)]) for r in rows]
+        results.append(np.asarray(compiled(*padded))[:count])
+    return np.concatenate(results)
+
+
+def build_embed(network: IdentityNetwork) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns `embed(pictures)`: uint8 (B, S, S, 3) to unit-length float32 (B, E)."""
+    compiled = jax.jit(lambda pictures: network.embed(to_unit_range(pictures)))
+    return lambda pictures: in_batches(compiled, pictures)
+
+
+def build_swap(
+    weights: LoadedWeights, identity: IdentityNetwork
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Returns `swap(source, target)`: two uint8 (B, S, S, 3) to the swaps, the same.
+
+    Raises:
+      UserError: the weights are not an AEI-Net's.
+    """
+    if weights.config.get("task") != "aei":
+        raise UserError(
+            f"{weights.path} holds a training of task {weights.config.get('task')!r}, not an "
+            "AEI-Net: name the workdir of a training with configs/aei.py"
+        )
+    aei_net = build_aei_net(weights.config["model"])
+    variables = {
+        "params": weights.params["generator"],
+        "batch_stats": weights.batch_stats["generator"],
+    }
+    variables = jax.tree.map(jnp.asarray, variables)
+
+    @jax.jit
+    def compiled(source, target):
+        embedding = identity.embed(to_unit_range(source))
+        return aei_net.apply(variables, to_unit_range(target), embedding).image
+
+    return lambda source, target: to_uint8(in_batches(compiled, source, target))
+
+
+def load_identity(path: str) -> tuple[IdentityNetwork, LoadedWeights]:
+    """Reads an identity network from a training's workdir; UserError if there is none."""
+    weights = read_weights(path)
+    network = identity_network_from(weights)
+    return network.replace(variables=jax.tree.map(jnp.asarray, network.variables)), weights

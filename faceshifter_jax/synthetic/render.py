@@ -1,0 +1,140 @@
+"""One picture of one person: geometry, samples, colours, occluder."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.synthetic.attributes import Attributes, expression_weights
+from faceshifter_jax.synthetic.background import background_picture
+from faceshifter_jax.synthetic.camera import Camera, build_camera, head_landmarks
+from faceshifter_jax.synthetic.eyes import eye_directions, eye_vertices, gaze_direction
+from faceshifter_jax.synthetic.hair import hair_mesh
+from faceshifter_jax.synthetic.identity import Identity, neutral_vertices
+from faceshifter_jax.synthetic.model import head_model
+from faceshifter_jax.synthetic.occluders import occluder_cover
+from faceshifter_jax.synthetic.raster import Samples, vertex_normals
+from faceshifter_jax.synthetic.shading import (
+    light_values,
+    linear,
+    resolve,
+    shade_eyes,
+    shade_hair,
+    shade_skin,
+    skin_values,
+    thin_out,
+)
+
+SMALLEST, LARGEST = 32, 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """A picture and what is known about it.
+
+    image          (size, size, 3) uint8 RGB
+    occluder_mask  (size, size) float32 in [0, 1]: the occluder's cover; the picture is
+                   (1 - mask) * picture without it + mask * occluder
+    face_mask      (size, size) float32 in [0, 1]: cover of the skin, eyes and mouth, the occluder
+                   taken away
+    landmarks      (5, 2) float32: column and row in pixels of the pupils, the nose tip and the
+                   mouth corners, the picture's left first
+    """
+
+    image: np.ndarray
+    occluder_mask: np.ndarray
+    face_mask: np.ndarray
+    landmarks: np.ndarray
+
+
+def supersampling(size: int) -> int:
+    """Samples along a pixel's side."""
+    return 3 if size < 128 else 2
+
+
+def _expressive(neutral: np.ndarray, attributes: Attributes) -> np.ndarray:
+    vertices = neutral.copy()
+    head_model().expression.add_to(vertices, expression_weights(attributes))
+    return vertices
+
+
+def _draw_head(
+    samples: Samples,
+    vertices: np.ndarray,
+    camera: Camera,
+    identity: Identity,
+    attributes: Attributes,
+    colours: np.ndarray,
+) -> None:
+    """Head, eyes and hair into the samples and their colours; triangles count from 0."""
+    model = head_model()
+    times = samples.scale
+    posed = camera.pose(vertices)
+    head, centres = posed[:-2], vertices[-2:]
+    directions, eye_triangles = eye_directions()
+    eyes = camera.pose(eye_vertices(centres, model.eye_radius))
+    hair = hair_mesh(attributes.hair)
+    first_eye = len(model.triangles)
+    first_hair = first_eye + len(eye_triangles)
+    points, skin = camera.project(head) * times, model.first_tooth
+    samples.draw(points, model.triangles[:skin], 0, cull=True)
+    samples.draw(points, model.triangles[skin:], skin, cull=False)
+    samples.draw(camera.project(eyes) * times, eye_triangles, first_eye, cull=True)
+    buffers = (samples.triangle, samples.weights)
+    light = light_values(attributes.light)
+    if hair is not None:
+        locks = camera.pose(hair.vertices)
+        hairy = Samples(camera.size, supersampling(camera.size))
+        hairy.draw(camera.project(locks) * times, hair.triangles, first_hair, cull=False)
+        thin_out(hairy.triangle, hairy.weights, hair.triangles, first_hair, hair.strands)
+        samples.take_nearer(hairy)
+        normals = vertex_normals(locks, hair.triangles)
+        colour = linear(attributes.hair.colour)
+        shade_hair(
+            *buffers, hair.triangles, first_hair, normals, hair.strands, colour, light, colours
+        )
+    values = skin_values(identity, attributes)
+    normals = vertex_normals(head, model.triangles)
+    shade_skin(*buffers, model.triangles, normals, model.surface, values, light, colours)
+    iris = np.append(linear(identity.iris_colour), identity.iris_pattern).astype(np.float32)
+    gaze = gaze_direction(attributes.gaze)
+    normals = (directions @ camera.turn.T).astype(np.float32)
+    shade_eyes(
+        *buffers, eye_triangles, first_eye, normals, directions, iris, gaze, light, colours
+    )
+
+
+def render_layers(identity: Identity, attributes: Attributes, size: int) -> Layers:
+    """The picture of `identity` taken with `attributes`, with its masks and landmarks.
+
+    size: 32 to 1024 pixels. Background, hair, occluder and crop depend on the attributes alone.
+    Raises UserError for another size.
+    """
+    if not isinstance(size, int | np.integer) or not SMALLEST <= size <= LARGEST:
+        raise UserError(f"size must be a whole number from {SMALLEST} to {LARGEST}, not {size!r}")
+    size = int(size)
+    model = head_model()
+    mean = _expressive(neutral_vertices(None), attributes)
+    camera = build_camera(attributes, mean, size)
+    vertices = _expressive(neutral_vertices(identity), attributes)
+    samples = Samples(size, supersampling(size))
+    colours = np.empty((*samples.triangle.shape, 3), np.float32)
+    _draw_head(samples, vertices, camera, identity, attributes, colours)
+    picture = np.empty((size, size, 3), np.float32)
+    face = np.empty((size, size), np.float32)
+    background = background_picture(attributes.background, size)
+    count = len(model.triangles) + len(eye_directions()[1])
+    resolve(samples.triangle, colours, background, count, picture, face)
+    cover = occluder_cover(attributes, mean, camera, supersampling(size))
+    mask = np.zeros((size, size), np.float32)
+    if cover is not None:
+        mask = cover.mask
+        picture += (cover.colour - picture) * mask[..., None]
+    points = camera.project(camera.pose(head_landmarks(vertices)))[:, :2]
+    image = np.floor(np.clip(picture, 0.0, 255.0) + np.float32(0.5)).astype(np.uint8)
+    return Layers(image, mask, face * (1 - mask), np.ascontiguousarray(points))
+
+
+def render(identity: Identity, attributes: Attributes, size: int) -> np.ndarray:
+    """`render_layers` for its picture alone: (size, size, 3) uint8 RGB."""
+    return render_layers(identity, attributes, size).image

@@ -1,0 +1,213 @@
+"""Checkpoints of a training: written in the background, checked before they are used.
+
+A checkpoint is an Orbax composite: `state`, the training state as nested dicts of arrays, and
+`meta`, JSON with the format version, task, config, step, and path and hash of every frozen
+network.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import serialization, traverse_util
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.training.compatibility import check_format, check_same_arrays
+
+DIRECTORY = "checkpoints"
+
+
+class Checkpoints:
+    """The checkpoints of one workdir; a context manager that waits for the last one."""
+
+    def __init__(self, workdir: str | Path, *, keep_newest: int, keep_every_steps: int):
+        """Opens `workdir`/checkpoints, which is created if need be.
+
+        Args:
+          workdir: the training's directory.
+          keep_newest: how many of the newest checkpoints stay.
+          keep_every_steps: checkpoints at multiples of it stay for ever; 0 for none.
+
+        Raises:
+          UserError: the directory cannot be made.
+        """
+        self._directory = Path(workdir).absolute() / DIRECTORY
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the directory {self._directory}: {error}") from error
+        self._manager = ocp.CheckpointManager(
+            self._directory,
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep_newest, keep_period=keep_every_steps or None
+            ),
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "meta": ocp.JsonCheckpointHandler(),
+            },
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._manager.close()
+
+    def latest_step(self) -> int | None:
+        """Returns the step of the newest complete checkpoint, None if there is none."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
+        """Copies the state off the devices and writes it in the background.
+
+        The state may be donated as soon as this returns. A failure to write is raised by the
+        next call of `save` or `wait`.
+        """
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(serialization.to_state_dict(state)),
+            meta=ocp.args.JsonSave({**meta, "step": step}),
+        )
+        if not self._manager.save(step, args=arguments):
+            raise RuntimeError(f"the checkpoint of step {step} was not written")
+
+    def wait(self) -> None:
+        """Returns when everything that was saved is complete on the disk."""
+        self._manager.wait_until_finished()
+
+    def read_meta(self, step: int) -> dict[str, Any]:
+        """Returns the `meta` part of a checkpoint.
+
+        Raises:
+          UserError: a format that this version cannot read.
+        """
+        restored = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+        return check_format(restored["meta"], self._directory / str(step))
+
+    def restore(self, step: int, shapes: Any, sharding: jax.sharding.Sharding) -> Any:
+        """Returns the state of a checkpoint, placed as `sharding` says.
+
+        Args:
+          step: a step that has a checkpoint.
+          shapes: the state that the task expects, as ShapeDtypeStructs.
+          sharding: where every array goes.
+
+        Raises:
+          UserError: the checkpoint's keys, shapes or dtypes are not the task's.
+        """
+        target = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            serialization.to_state_dict(shapes),
+        )
+        stored = self._manager.item_metadata(step)["state"].tree
+        check_same_arrays(stored, target, self._directory / str(step))
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        )
+        return serialization.from_state_dict(shapes, restored["state"])
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """Weights of a trained network, ready for evaluation or as a frozen network.
+
+    Attributes:
+      config: the complete config of the training; its sequences are tuples.
+      params: player -> parameters as numpy arrays: their average over the steps where the
+        training kept one, else the parameters themselves.
+      batch_stats: player -> running statistics as numpy arrays.
+      sha256: hash of the keys, shapes, dtypes and bytes of `params` and `batch_stats`.
+      path: where they were asked for.
+      step: the number of updates behind them.
+    """
+
+    config: dict[str, Any]
+    params: dict[str, Any]
+    batch_stats: dict[str, Any]
+    sha256: str
+    path: str
+    step: int
+
+
+def read_weights(path: str | Path) -> LoadedWeights:
+    """Reads the weights that a training left behind, or has saved so far.
+
+    Args:
+      path: the workdir of a training, of which the newest complete checkpoint is read, or the
+        directory of one checkpoint, `workdir`/checkpoints/STEP.
+
+    Raises:
+      UserError: no such directory, no complete checkpoint in it, or an unknown format.
+    """
+    directory = _find_checkpoint(Path(path))
+    meta = check_format(ocp.JsonCheckpointHandler().restore(directory / "meta"), directory)
+    params, batch_stats = _read_weights_only(directory / "state")
+    return LoadedWeights(
+        config=_with_tuples(meta["config"]),
+        params=params,
+        batch_stats=batch_stats,
+        sha256=_hash_arrays({"params": params, "batch_stats": batch_stats}),
+        path=str(path),
+        step=int(directory.name),
+    )
+
+
+def _read_weights_only(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns parameters (averaged where possible) and batch statistics, keyed by player.
+
+    The optimisers' states, twice as large, are left on the disk.
+    """
+    handler = ocp.PyTreeCheckpointHandler()
+    stored = handler.metadata(directory).tree
+    averaged = stored["ema_params"]
+    wanted = {
+        "ema_params": averaged,
+        "params": {name: tree for name, tree in stored["params"].items() if name not in averaged},
+        "batch_stats": stored["batch_stats"],
+    }
+    # Flattened and back: Orbax restores no part of a tree that is an empty dict.
+    flat = {
+        key: np.empty(leaf.shape, leaf.dtype)
+        for key, leaf in traverse_util.flatten_dict(wanted).items()
+    }
+    wanted = traverse_util.unflatten_dict(flat)
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+    restored = handler.restore(
+        directory,
+        args=ocp.args.PyTreeRestore(wanted, restore_args=as_numpy, partial_restore=True),
+    )
+    params = {**restored.get("params", {}), **restored.get("ema_params", {})}
+    return params, restored.get("batch_stats", {})
+
+
+def _find_checkpoint(path: Path) -> Path:
+    """Returns the directory of the checkpoint that `path` means."""
+    if not path.is_dir():
+        raise UserError(f"no weights at {path}: there is no such directory")
+    path = path.absolute()
+    if path.name.isdigit() and (path / "state").is_dir():
+        return path
+    steps = [int(entry.name) for entry in (path / DIRECTORY).glob("*") if entry.name.isdigit()]
+    if not steps:
+        raise UserError(
+            f"no weights at {path}: it is not the workdir of a training that has saved a checkpoint"
+        )
+    return path / DIRECTORY / str(max(steps))
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def _hash_arrays(tree: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for key, array in sorted(traverse_util.flatten_dict(tree, sep="/").items()):
+        digest.update(f"{key} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,126 @@
+"""What a checkpoint says of the training that wrote it, and whether another may continue it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import traverse_util
+from ml_collections import ConfigDict
+
+from faceshifter_jax.errors import UserError
+
+FORMAT_VERSION = 1
+_ADVICE = "use what that run used, or another --workdir"
+
+
+def config_to_json(config: ConfigDict) -> dict[str, Any]:
+    """Returns the config as JSON would give it back: tuples become lists.
+
+    Raises:
+      TypeError: a value that JSON does not know, such as a numpy scalar.
+    """
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def build_meta(config: ConfigDict, frozen: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Returns the `meta` part of a checkpoint.
+
+    Args:
+      config: the complete config of the training.
+      frozen: name of a frozen network -> {"path": ..., "sha256": ...}.
+    """
+    return {
+        "format_version": FORMAT_VERSION,
+        "task": config.task,
+        "config": config_to_json(config),
+        "frozen": {name: dict(source) for name, source in frozen.items()},
+    }
+
+
+def check_format(meta: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Returns `meta` if this version can read it, raises UserError otherwise."""
+    version = meta.get("format_version")
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has checkpoint format {version}, this version reads format "
+            f"{FORMAT_VERSION}: use the version that wrote it"
+        )
+    return meta
+
+
+def check_same_arrays(stored: Any, expected: Any, path: Path) -> None:
+    """Compares two nested dicts of things with a shape and a dtype.
+
+    Orbax would cast and ignore silently what does not fit.
+
+    Raises:
+      UserError: names the first differences.
+    """
+    stored, expected = _describe(stored), _describe(expected)
+    # Parameters first: they say more than the optimisers' copies of their shapes.
+    keys = sorted(stored.keys() | expected.keys(), key=lambda key: (key[:7] != "params/", key))
+    differences = [
+        f"{key} is {stored.get(key, 'missing')}, not {expected.get(key, 'in the model')}"
+        for key in keys
+        if stored.get(key) != expected.get(key)
+    ]
+    if differences:
+        shown = "; ".join(differences[:3])
+        more = f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise UserError(f"the checkpoint {path} does not fit the config: {shown}{more}: {_ADVICE}")
+
+
+def check_same_run(stored: Mapping[str, Any], current: Mapping[str, Any], workdir: Path) -> None:
+    """Compares the `meta` of a checkpoint with that of the training that would continue it.
+
+    Task, picture size and the model's settings must be equal; everything else, such as the
+    number of steps or a learning rate, may change from one start to the next.
+
+    Raises:
+      UserError: names the first difference.
+    """
+    if stored["task"] != current["task"]:
+        raise UserError(
+            f"{workdir} belongs to a training of the task {stored['task']!r}, not "
+            f"{current['task']!r}: use another --workdir"
+        )
+    before, now = _fixed_settings(stored["config"]), _fixed_settings(current["config"])
+    for key in sorted(before.keys() & now.keys()):
+        if before[key] != now[key]:
+            raise UserError(
+                f"{workdir} was started with config.{key} = {before[key]!r}, not {now[key]!r}: "
+                f"{_ADVICE}"
+            )
+
+
+def check_same_frozen(
+    stored: Mapping[str, Mapping[str, str]], current: Mapping[str, Mapping[str, str]], workdir: Path
+) -> None:
+    """Compares the frozen networks of a checkpoint with those read now, by their hashes.
+
+    Raises:
+      UserError: one of them has other weights now.
+    """
+    for name, source in current.items():
+        before = stored.get(name, source)
+        if before["sha256"] != source["sha256"]:
+            raise UserError(
+                f"{workdir} was started with other {name} weights (sha256 "
+                f"{before['sha256'][:12]}, from {before['path']}) than {source['path']} holds "
+                f"now ({source['sha256'][:12]}): {_ADVICE}"
+            )
+
+
+def _fixed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings that one training keeps, dotted key -> value."""
+    fixed = {key: config[key] for key in ("image_size", "model") if key in config}
+    return traverse_util.flatten_dict(fixed, sep=".")
+
+
+def _describe(tree: Any) -> dict[str, str]:
+    return {
+        key: f"{jax.numpy.dtype(leaf.dtype).name}{list(leaf.shape)}"
+        for key, leaf in traverse_util.flatten_dict(tree, sep="/").items()
+    }

@@ -1,0 +1,83 @@
+"""Grids of pictures: one row a sample, one titled column a name."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_GAP = 2
+_TITLE_HEIGHT = 18
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Turns float pictures in [-1, 1] into uint8 in [0, 255]; values outside are clipped."""
+    return np.round((np.clip(images, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+
+
+def draw_grid(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Draws pictures side by side under their columns' names.
+
+    Args:
+      columns: name -> pictures of one size, (B, H, W, 3) or (B, H, W, 1), float in [-1, 1] or
+        uint8; one row of the grid a sample, one column a name, in the mapping's order.
+
+    Returns:
+      uint8 picture (B * (H + 2) + 18, columns * (W + 2), 3), white between the pictures.
+
+    Raises:
+      ValueError: columns of different sizes, or none at all.
+    """
+    pictures = {name: _as_rgb(np.asarray(images)) for name, images in columns.items()}
+    shapes = {images.shape for images in pictures.values()}
+    if len(shapes) != 1:
+        raise ValueError(f"the columns of a grid need one common shape, not {sorted(shapes)}")
+    rows, height, width, _ = shapes.pop()
+    canvas = Image.new(
+        "RGB",
+        (len(pictures) * (width + _GAP), rows * (height + _GAP) + _TITLE_HEIGHT),
+        "white",
+    )
+    font = _choose_font(pictures, width)
+    for column, (name, images) in enumerate(pictures.items()):
+        left = column * (width + _GAP)
+        canvas.paste(_draw_title(name, font, width), (left, 0))
+        for row, image in enumerate(images):
+            top = _TITLE_HEIGHT + row * (height + _GAP)
+            canvas.paste(Image.fromarray(image), (left, top))
+    return np.asarray(canvas)
+
+
+def write_grid(columns: Mapping[str, np.ndarray], path: str | Path) -> np.ndarray:
+    """Draws a grid (see `draw_grid`), writes it as PNG and returns it.
+
+    The file appears under its name only when it is complete.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grid = draw_grid(columns)
+    beside = path.with_name(f".{path.name}")
+    Image.fromarray(grid).save(beside, format="PNG")
+    beside.replace(path)
+    return grid
+
+
+def _as_rgb(images: np.ndarray) -> np.ndarray:
+    if images.dtype != np.uint8:
+        images = to_uint8(images.astype(np.float32))
+    return np.broadcast_to(images, (*images.shape[:-1], 3))
+
+
+def _choose_font(names: Iterable[str], width: int) -> ImageFont.FreeTypeFont:
+    """Returns the largest legible font in which every name fits a column."""
+    for size in range(13, 6, -1):
+        font = ImageFont.load_default(size)
+        if all(font.getlength(name) <= width for name in names):
+            break
+    return font
+
+
+def _draw_title(name: str, font: ImageFont.FreeTypeFont, width: int) -> Image.Image:
+    title = Image.new("RGB", (width, _TITLE_HEIGHT), "white")
+    ImageDraw.Draw(title).text((0, 2), name, fill="black", font=font)
+    return title

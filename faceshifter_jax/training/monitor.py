@@ -1,0 +1,183 @@
+"""What a training says while it runs: progress lines, TensorBoard, metrics.jsonl and grids."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.training.files import write_text
+from faceshifter_jax.training.grid import write_grid
+
+METRICS_FILE = "metrics.jsonl"
+SAMPLES_DIRECTORY = "samples"
+
+
+def format_duration(seconds: float) -> str:
+    """Returns a duration in its two largest units, such as `3 d 4 h` or `2 min 05 s`."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    if seconds < 86400:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
+
+
+class Monitor:
+    """Collects the metrics of each step and reports them at intervals.
+
+    Only the first process writes files and lines; the others collect and check.
+    """
+
+    def __init__(self, workdir: Path, *, first_step: int, num_steps: int):
+        """Opens the writers in `workdir`, where what lies beyond `first_step` is dropped.
+
+        Args:
+          workdir: an existing directory.
+          first_step: steps already made when this session begins.
+          num_steps: steps of the whole training.
+        """
+        self._workdir = workdir
+        self._num_steps = num_steps
+        self._pending: list[tuple[int, Mapping[str, jax.Array]]] = []
+        self._fetched: list[Mapping[str, float]] = []
+        self._writes = jax.process_index() == 0
+        if self._writes:
+            drop_later_lines(workdir / METRICS_FILE, first_step)
+            self._writer = build_writer(workdir)
+        self.start(first_step, wait_seconds=0.0)
+
+    def start(self, step: int, wait_seconds: float) -> None:
+        """Starts the clocks: what went before, such as compilation, counts for no rate.
+
+        Args:
+          step: steps made so far.
+          wait_seconds: how long the loader has blocked so far.
+        """
+        self._start_step = self._interval_step = step
+        self._start_time = self._interval_time = time.monotonic()
+        self._paused = 0.0
+        self._waited = wait_seconds
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keeps what happens inside (saving, sampling) out of the pictures a second."""
+        begin = time.monotonic()
+        yield
+        self._paused += time.monotonic() - begin
+
+    def say(self, line: str) -> None:
+        """Prints a line, once whatever the number of processes."""
+        if self._writes:
+            print(line, flush=True)
+
+    def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
+        """Takes the metrics of a step, still on the device and perhaps not computed yet."""
+        self._pending.append((step, metrics))
+
+    def check_finite(self) -> None:
+        """Fetches the metrics added so far.
+
+        Raises:
+          UserError: one of them is not finite; it names the step and the metrics.
+        """
+        pending, self._pending = self._pending, []
+        steps = [step for step, _ in pending]
+        for step, metrics in zip(steps, jax.device_get([m for _, m in pending]), strict=True):
+            broken = [
+                f"{name} = {value}" for name, value in metrics.items() if not math.isfinite(value)
+            ]
+            if broken:
+                raise UserError(
+                    f"step {step} gave {', '.join(broken)}: the training stops with the last "
+                    f"checkpoint as it is; try a smaller learning rate or float32"
+                )
+            self._fetched.append(metrics)
+
+    def report(self, step: int, batch_size: int, wait_seconds: float) -> None:
+        """Writes the averages since the last report and prints the progress line.
+
+        Args:
+          step: steps made so far.
+          batch_size: pictures a step, in all processes together.
+          wait_seconds: how long the loader has blocked so far.
+
+        Raises:
+          UserError: a metric is not finite.
+        """
+        self.check_finite()
+        fetched, self._fetched = self._fetched, []
+        means = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
+        now = time.monotonic()
+        seconds = max(now - self._interval_time - self._paused, 1e-9)
+        rates = {
+            "pictures_per_second": (step - self._interval_step) * batch_size / seconds,
+            "data_wait_share": (wait_seconds - self._waited) / seconds,
+        }
+        if self._writes:
+            with (self._workdir / METRICS_FILE).open("a") as file:
+                file.write(json.dumps({"step": step, **means, **rates}) + "\n")
+            self._writer.write_scalars(step, {**means, **rates})
+            self.say(self._progress_line(step, means, rates, now))
+        self._interval_step, self._interval_time = step, now
+        self._paused, self._waited = 0.0, wait_seconds
+
+    def write_samples(self, step: int, columns: Mapping[str, Any]) -> None:
+        """Writes a grid as samples/step_NNNNNNNN.png and to TensorBoard; see `write_grid`."""
+        if self._writes:
+            path = self._workdir / SAMPLES_DIRECTORY / f"step_{step:08d}.png"
+            # One by one: fetching the mapping as a whole would sort its columns.
+            grid = write_grid({name: jax.device_get(c) for name, c in columns.items()}, path)
+            self._writer.write_images(step, {"samples": grid[None]})
+
+    def close(self) -> None:
+        """Writes out what the writers still hold."""
+        if self._writes:
+            self._writer.close()
+
+    def _progress_line(self, step, means, rates, now) -> str:
+        left = (now - self._start_time) / (step - self._start_step) * (self._num_steps - step)
+        # A long line wraps in a terminal: many metrics are thinned out to the losses.
+        shown = [name for name in sorted(means) if len(means) <= 3 or name.endswith("loss")]
+        losses = [f"{name.removesuffix('_loss')} {means[name]:.4g}" for name in shown]
+        return "  ".join(
+            [
+                f"step {step}/{self._num_steps} ({100 * step / self._num_steps:.1f} %)",
+                *losses,
+                f"{rates['pictures_per_second']:.3g} pictures/s",
+                f"{format_duration(left)} left" if step < self._num_steps else "done",
+                f"data wait {100 * rates['data_wait_share']:.1f} %",
+            ]
+        )
+
+
+def build_writer(workdir: Path) -> Any:
+    """Returns clu's writer of TensorBoard files and log lines; it works in the background."""
+    # clu imports TensorFlow, which takes seconds and, left alone, the memory of every GPU.
+    import tensorflow as tf
+    from clu import metric_writers
+
+    tf.config.set_visible_devices([], "GPU")
+    return metric_writers.create_default_writer(workdir)
+
+
+def drop_later_lines(path: Path, step: int) -> None:
+    """Keeps the lines of a metrics file up to `step`, so that a resumed run writes no line twice.
+
+    A last line that was cut off when the run was killed goes too.
+    """
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines(keepends=True):
+        if line.endswith("\n") and json.loads(line)["step"] <= step:
+            kept.append(line)
+    write_text(path, "".join(kept))

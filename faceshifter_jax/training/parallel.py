@@ -1,0 +1,155 @@
+"""One step body, compiled by `jax.jit` over a mesh or by `jax.pmap`.
+
+Both take and return the same state: unstacked arrays, replicated over all devices. A checkpoint
+written under one can be resumed under the other.
+"""
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from faceshifter_jax.errors import UserError
+
+AXIS = "data"
+Predict = Callable[[Any, Any, Mapping[str, Any]], dict[str, jax.Array]]
+
+
+class Parallel(abc.ABC):
+    """Placement of arrays and compilation of functions; see `build_parallel`.
+
+    Attributes:
+      axis_name: what `task.make_step` gets: None under jit, the mapped axis under pmap.
+      num_devices: devices of all processes.
+      max_in_flight: steps that may be queued on the devices at once.
+      replicated: the sharding of the state, of frozen networks and of predictions.
+    """
+
+    axis_name: str | None = None
+
+    def __init__(self, devices: Sequence[jax.Device]):
+        self.num_devices = len(devices)
+        self.mesh = jax.make_mesh(
+            (self.num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices
+        )
+        self.replicated = NamedSharding(self.mesh, PartitionSpec())
+        # Collectives of two queued steps can wait for each other for ever where several fake
+        # devices share the threads of a CPU.
+        shares_threads = devices[0].platform == "cpu" and self.num_devices > 1
+        self.max_in_flight = 1 if shares_threads else 2
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Raises UserError if the global batch does not divide among the devices."""
+        if batch_size < 1 or batch_size % self.num_devices:
+            raise UserError(
+                f"batch_size {batch_size} cannot be divided among {self.num_devices} devices: "
+                f"make it a multiple of {self.num_devices}"
+            )
+
+    def replicate(self, tree: Any) -> Any:
+        """Returns the arrays of `tree`, equal in every process, on all devices."""
+        return jax.device_put(tree, self.replicated)
+
+    def compile_init(self, init: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
+        """Returns `init` compiled to build its result on all devices at once."""
+        return jax.jit(init, out_shardings=self.replicated)
+
+    def compile_predict(self, predict: Predict) -> Predict:
+        """Returns `predict` compiled, every device computing the whole of a numpy batch.
+
+        Nothing is sharded, so a batch need not divide and no process has to gather. The order
+        of the columns is kept; a compiled function alone would sort them.
+        """
+        names: list[str] = []
+
+        def columns(state, frozen, batch):
+            images = predict(state, frozen, batch)
+            names[:] = images
+            return tuple(images.values())
+
+        compiled = jax.jit(columns, out_shardings=self.replicated)
+
+        def run(state, frozen, batch):
+            images = compiled(state, frozen, self.replicate(batch))
+            return dict(zip(names, images, strict=True))
+
+        return run
+
+    @abc.abstractmethod
+    def compile_step(self, step: Callable) -> Any:
+        """Returns `step(state, frozen, batch)` compiled on first use; `state` is donated.
+
+        The result also has `lower(state, frozen, batch).compile()` to compile ahead of time.
+        """
+
+    @abc.abstractmethod
+    def put_batch(self, batch: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
+        """Lays out this process's rows of a global batch as the compiled step takes them."""
+
+
+class JitParallel(Parallel):
+    """`jax.jit`: the batch is sharded over the mesh, XLA inserts the reductions."""
+
+    def compile_step(self, step: Callable) -> Any:
+        sharded = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        return jax.jit(
+            step,
+            in_shardings=(self.replicated, self.replicated, sharded),
+            out_shardings=(self.replicated, self.replicated),
+            donate_argnums=0,
+        )
+
+    def put_batch(self, batch: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
+        sharded = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        return {
+            name: jax.make_array_from_process_local_data(sharded, rows)
+            for name, rows in batch.items()
+        }
+
+
+class PmapParallel(Parallel):
+    """`jax.pmap`: the step sees one device's rows and reduces over `axis_name` itself."""
+
+    axis_name = AXIS
+
+    def __init__(self, devices: Sequence[jax.Device]):
+        super().__init__(devices)
+        self._devices = list(devices)
+
+    def compile_step(self, step: Callable) -> Any:
+        return jax.pmap(
+            step,
+            axis_name=AXIS,
+            in_axes=(None, None, 0),
+            out_axes=(None, None),
+            donate_argnums=0,
+            devices=self._devices,
+        )
+
+    def put_batch(self, batch: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
+        local = sum(d.process_index == jax.process_index() for d in self._devices)
+        return {
+            name: rows.reshape(local, rows.shape[0] // local, *rows.shape[1:])
+            for name, rows in batch.items()
+        }
+
+
+_MODES = {"jit": JitParallel, "pmap": PmapParallel}
+
+
+def build_parallel(mode: str, devices: Sequence[jax.Device] | None = None) -> Parallel:
+    """Returns the way to compile a step that `config.parallel` names.
+
+    Args:
+      mode: `jit` or `pmap`.
+      devices: devices to use; all of them by default.
+
+    Raises:
+      UserError: an unknown mode.
+    """
+    if mode not in _MODES:
+        raise UserError(f"unknown parallel mode {mode!r}: choose one of {', '.join(_MODES)}")
+    return _MODES[mode](jax.devices() if devices is None else devices)

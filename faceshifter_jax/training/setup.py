@@ -1,0 +1,120 @@
+"""What a training needs before its first step."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from faceshifter_jax.data import PreparedDataset
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.training.checkpoint import Checkpoints, read_weights
+from faceshifter_jax.training.parallel import Parallel
+
+SAMPLE_ROWS = 8
+# The sample grid shows rows of another seed, the same ones for the whole training.
+SAMPLE_SEED_OFFSET = 1_000_003
+
+_AT_LEAST_ONE = ("num_steps", "batch_size", "log_every_steps", "keep_checkpoints", "image_size")
+_AT_LEAST_ZERO = ("seed", "save_every_steps", "sample_every_steps", "keep_every_steps")
+
+
+def check_config(config: ConfigDict) -> None:
+    """Checks the settings that the loop itself uses.
+
+    Raises:
+      UserError: one is missing or out of range.
+    """
+    for key in ("task", "parallel", "data", *_AT_LEAST_ONE, *_AT_LEAST_ZERO):
+        if key not in config:
+            raise UserError(f"the config lacks the key {key!r}")
+    for least, keys in ((1, _AT_LEAST_ONE), (0, _AT_LEAST_ZERO)):
+        for key in keys:
+            if config[key] < least:
+                raise UserError(f"config.{key} is {config[key]}: it must be at least {least}")
+
+
+def fill_num_classes(config: ConfigDict) -> None:
+    """Sets `config.model.num_classes`, where a config has it and it is 0, from the dataset.
+
+    Raises:
+      UserError: there is no prepared dataset at `config.data.path`.
+    """
+    if config.get("model", {}).get("num_classes") == 0:
+        config.model.num_classes = PreparedDataset(config.data.path).num_identities
+
+
+def build_loader_from(
+    build_loader: Callable, config: ConfigDict, batch_kind: str, first_step: int
+) -> Any:
+    """Returns this process's loader, which begins at `first_step`."""
+    return build_loader(
+        batch_kind,
+        config.data,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        image_size=config.image_size,
+        first_step=first_step,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def load_frozen(task: Any, parallel: Parallel) -> tuple[Any, dict[str, dict[str, str]]]:
+    """Returns the frozen networks on the devices, and where they came from.
+
+    The second value is name -> {"path", "sha256"}, for the checkpoints.
+    """
+    weights = {name: read_weights(path) for name, path in task.frozen_sources().items()}
+    sources = {name: {"path": w.path, "sha256": w.sha256} for name, w in weights.items()}
+    return parallel.replicate(task.load_frozen(weights)), sources
+
+
+def init_or_restore(
+    task: Any, seed: int, checkpoints: Checkpoints, first_step: int, parallel: Parallel
+) -> Any:
+    """Returns the state of step `first_step` on the devices: a new one, or a checkpoint's."""
+    key = jax.random.key(seed)
+    if not first_step:
+        return parallel.compile_init(task.init)(key)
+    return checkpoints.restore(first_step, jax.eval_shape(task.init, key), parallel.replicated)
+
+
+def read_samples(config: ConfigDict, batch_kind: str, build_loader: Callable) -> Mapping[str, Any]:
+    """Returns the rows that the sample grids show, whole and equal in every process."""
+    loader = build_loader(
+        batch_kind,
+        config.data,
+        seed=config.seed + SAMPLE_SEED_OFFSET,
+        batch_size=SAMPLE_ROWS,
+        image_size=config.image_size,
+    )
+    try:
+        return next(loader)
+    finally:
+        loader.close()
+
+
+def describe(
+    config: ConfigDict,
+    info: Any,
+    state: Any,
+    sources: Mapping[str, Mapping[str, str]],
+    parallel: Parallel,
+) -> Iterator[str]:
+    """Yields the lines that a training begins with."""
+    kind = jax.devices()[0].device_kind
+    yield f"task {config.task}: {config.num_steps} steps of {config.batch_size} pictures"
+    yield f"devices: {parallel.num_devices} x {kind}, compiled by {config.parallel}"
+    counts = {
+        player: sum(leaf.size for leaf in jax.tree.leaves(params))
+        for player, params in state.params.items()
+    }
+    millions = (f"{player} {count / 1e6:.2f} M" for player, count in counts.items())
+    yield f"parameters: {', '.join(millions)}"
+    yield (
+        f"data: {info.num_pictures} pictures of {info.num_identities} identities, "
+        f"{info.image_size} pixels"
+    )
+    for name, source in sources.items():
+        yield f"frozen: {name} from {source['path']}, sha256 {source['sha256'][:12]}"

@@ -1,0 +1,133 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from toy import FACTORIES, toy_config
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.training.checkpoint import read_weights
+from faceshifter_jax.training.loop import train
+
+
+def assert_equal_bits(first, second):
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def logged_steps(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_resumed_training_equals_an_uninterrupted_one_bit_for_bit(mode, tmp_path):
+    whole = train(toy_config(parallel=mode, num_steps=10), tmp_path / "whole", **FACTORIES)
+    train(toy_config(parallel=mode, num_steps=5), tmp_path / "parts", **FACTORIES)
+    parts = train(toy_config(parallel=mode, num_steps=10), tmp_path / "parts", **FACTORIES)
+    assert int(parts.step) == 10
+    assert_equal_bits(whole, parts)
+
+
+def test_saving_at_every_step_changes_nothing_and_saves_the_state_of_its_step(tmp_path):
+    config = toy_config(num_steps=8, save_every_steps=1, keep_checkpoints=100)
+    often = train(config, tmp_path / "often", **FACTORIES)
+    rarely = train(toy_config(num_steps=8, save_every_steps=0), tmp_path / "rarely", **FACTORIES)
+    assert_equal_bits(often, rarely)
+    for step in (3, 8):
+        short = toy_config(num_steps=step, save_every_steps=0)
+        state = train(short, tmp_path / f"until_{step}", **FACTORIES)
+        saved = read_weights(tmp_path / "often" / "checkpoints" / str(step))
+        assert_equal_bits(jax.device_get(state.ema_params), saved.params)
+
+
+def test_workdir_holds_config_metrics_samples_and_tensorboard_files(tmp_path, capsys):
+    train(toy_config(num_steps=5, sample_every_steps=2), tmp_path, **FACTORIES)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["model"] == {"width": 3, "levels": [1, 2]}
+    assert logged_steps(tmp_path) == [2, 4, 5]
+    names = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert names == ["step_00000002.png", "step_00000004.png", "step_00000005.png"]
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    printed = capsys.readouterr().out
+    assert "compiled the step in" in printed
+    assert "step 4/5 (80.0 %)  loss " in printed
+    grid = np.asarray(Image.open(tmp_path / "samples" / "step_00000005.png"))
+    assert grid.shape[1] == 3 * (4 + 2), "columns: source, result, black"
+    assert (grid[18:22, 12:16] == 0).all(), "the black column comes last, as predict has it"
+
+
+def test_resuming_drops_metrics_beyond_the_checkpoint(tmp_path):
+    train(toy_config(num_steps=4, log_every_steps=1), tmp_path, **FACTORIES)
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text(metrics.read_text() + '{"step": 5, "loss": 9}\n{"step": 6, "lo')
+    train(toy_config(num_steps=6, log_every_steps=1), tmp_path, **FACTORIES)
+    assert logged_steps(tmp_path) == [1, 2, 3, 4, 5, 6]
+    assert '"loss": 9' not in metrics.read_text()
+
+
+def test_finished_training_is_left_as_it_is(tmp_path, capsys):
+    first = train(toy_config(), tmp_path, **FACTORIES)
+    before = (tmp_path / "metrics.jsonl").read_text()
+    capsys.readouterr()
+    again = train(toy_config(), tmp_path, **FACTORIES)
+    assert "nothing to do" in capsys.readouterr().out
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+    assert_equal_bits(first, again)
+
+
+def test_loss_that_is_not_finite_stops_before_the_state_is_saved(tmp_path):
+    config = toy_config(num_steps=20, break_at_step=7, log_every_steps=20)
+    with pytest.raises(UserError, match="step 7 gave loss = nan"):
+        train(config, tmp_path, **FACTORIES)
+    assert read_weights(tmp_path).step == 6
+
+
+def test_workdir_of_another_training_is_refused(tmp_path):
+    train(toy_config(), tmp_path, **FACTORIES)
+    with pytest.raises(UserError, match="training of the task 'toy', not 'other'"):
+        train(toy_config(task="other", num_steps=6), tmp_path, **FACTORIES)
+    with pytest.raises(UserError, match=r"config\.model\.width = 3, not 5"):
+        train(toy_config(num_steps=6, **{"model.width": 5}), tmp_path, **FACTORIES)
+    with pytest.raises(UserError, match=r"config\.model\.levels = \[1, 2\], not \[1, 3\]"):
+        train(toy_config(num_steps=6, **{"model.levels": (1, 3)}), tmp_path, **FACTORIES)
+
+
+def test_learning_rate_and_intervals_may_change_on_resume(tmp_path):
+    train(toy_config(), tmp_path, **FACTORIES)
+    config = toy_config(num_steps=6, log_every_steps=1, **{"optimizer.learning_rate": 0.5})
+    assert int(train(config, tmp_path, **FACTORIES).step) == 6
+
+
+def test_frozen_weights_are_recorded_and_must_stay_the_same(tmp_path, capsys):
+    teacher, student = tmp_path / "teacher", tmp_path / "student"
+    train(toy_config(), teacher, **FACTORIES)
+    weights = read_weights(teacher)
+    train(toy_config(frozen=str(teacher)), student, **FACTORIES)
+    assert f"teacher from {teacher}, sha256 {weights.sha256[:12]}" in capsys.readouterr().out
+    train(toy_config(frozen=str(teacher), num_steps=6), student, **FACTORIES)
+    train(toy_config(num_steps=6), teacher, **FACTORIES)
+    with pytest.raises(UserError, match="other teacher weights"):
+        train(toy_config(frozen=str(teacher), num_steps=8), student, **FACTORIES)
+    with pytest.raises(UserError, match="no weights at"):
+        train(toy_config(frozen=str(tmp_path / "nowhere")), tmp_path / "third", **FACTORIES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"parallel": "pjit"}, "unknown parallel mode 'pjit'"),
+        ({"num_steps": 0}, r"config\.num_steps is 0"),
+        ({"save_every_steps": -1}, r"config\.save_every_steps is -1"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(changes, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        train(toy_config(**changes), tmp_path, **FACTORIES)
+
+
+def test_file_in_place_of_the_workdir_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot make the directory"):
+        train(toy_config(), tmp_path / "file", **FACTORIES)
