@@ -65,11 +65,13 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.optimizer = ml_collections.ConfigDict()
     for player in ("generator", "discriminator"):
         optimizer = ml_collections.ConfigDict()
+        optimizer.name = "adam"  # or "sgd"
         optimizer.learning_rate = 4e-4
         optimizer.schedule = "constant"  # or "cosine"
         optimizer.warmup_steps = 0
         optimizer.b1 = 0.0
         optimizer.b2 = 0.999
+        optimizer.weight_decay = 0.0
         config.optimizer[player] = optimizer
 
     if variant == "demo":

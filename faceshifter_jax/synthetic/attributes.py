@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.synthetic.seeding import ATTRIBUTES, seeded
 
 OCCLUDERS = ("glasses", "hand", "mask", "shape", "fringe")
 OCCLUDER_CHOICES = ("random", "none", *OCCLUDERS)
@@ -180,10 +181,10 @@ def _expression(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
 
 def _light(rng: np.random.Generator) -> Light:
     warmth = rng.normal(0.0, 0.10)
-    key = rng.uniform(0.45, 1.05) * np.array([1.0 + warmth, 1.0, 1.0 - warmth])
+    key = rng.uniform(0.60, 1.15) * np.array([1.0 + warmth, 1.0, 1.0 - warmth])
     coolness = rng.normal(0.0, 0.10)
-    sky = rng.uniform(0.30, 0.60) * np.array([1.0 - coolness, 1.0, 1.0 + coolness])
-    ground = rng.uniform(0.12, 0.30) * np.array([1.05, 1.0, 0.92])
+    sky = rng.uniform(0.38, 0.65) * np.array([1.0 - coolness, 1.0, 1.0 + coolness])
+    ground = rng.uniform(0.16, 0.34) * np.array([1.05, 1.0, 0.92])
     return Light(
         azimuth=float(rng.uniform(-75, 75)),
         elevation=float(rng.uniform(5, 60)),
@@ -234,7 +235,7 @@ def _hair(rng: np.random.Generator, darkness: float) -> Hair:
 def _background(rng: np.random.Generator) -> Background:
     base = rng.uniform(0.08, 0.92, 3)
     grey = base.mean()
-    saturation = rng.uniform(0.2, 0.9)
+    saturation = rng.uniform(0.1, 0.65)
     colours = []
     for _ in range(3):
         shifted = base + rng.normal(0.0, 0.17, 3)
@@ -260,7 +261,7 @@ def sample_attributes(seed: int, *, occluder: str = "random") -> Attributes:
     """
     if occluder not in OCCLUDER_CHOICES:
         raise UserError(f"occluder {occluder!r} is unknown; use {', '.join(OCCLUDER_CHOICES)}")
-    rng = np.random.Generator(np.random.PCG64([seed, 2]))
+    rng = seeded(seed, ATTRIBUTES)
     yaw, pitch, roll = rng.normal(0.0, (17.0, 7.0, 4.0))
     skin = _skin(rng)
     expression = _expression(rng)
@@ -280,7 +281,7 @@ def sample_attributes(seed: int, *, occluder: str = "random") -> Attributes:
         skin=skin,
         hair=_hair(rng, 1.0 - sum(skin.tone) / 3),
         background=_background(rng),
-        clothes=_colour(rng.uniform(0.05, 0.9, 3)),
+        clothes=_colour(rng.uniform(0.05, 0.85) + rng.normal(0.0, 0.12, 3)),
         framing=Framing(
             shift_x=float(rng.normal(0.0, 0.012)),
             shift_y=float(rng.normal(0.0, 0.012)),

@@ -3,6 +3,7 @@
 import numpy as np
 
 from faceshifter_jax.synthetic.attributes import Background
+from faceshifter_jax.synthetic.seeding import BACKGROUND, seeded
 
 
 def _ramp(x: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -16,7 +17,7 @@ def _mix(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray
 
 def background_picture(background: Background, size: int) -> np.ndarray:
     """(size, size, 3) float32 as displayed, in [0, 255]; depends on the background alone."""
-    rng = np.random.Generator(np.random.PCG64([background.pattern, 4]))
+    rng = seeded(background.pattern, BACKGROUND)
     first, second, third = (np.array(colour) for colour in background.colours)
     place = (np.arange(size) + 0.5) / size - 0.5
     x, y = np.meshgrid(place, place)

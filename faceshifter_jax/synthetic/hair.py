@@ -7,6 +7,7 @@ import numpy as np
 
 from faceshifter_jax.synthetic.attributes import Hair
 from faceshifter_jax.synthetic.model import HAIRLINE, HAIRLINE_TURNS, head_model
+from faceshifter_jax.synthetic.seeding import HAIR, seeded
 
 COLUMNS, ROWS = 112, 36
 TIP_ROWS = 5
@@ -27,8 +28,8 @@ class Cut:
     """A hair style.
 
     ends: elevations (radians, around the skull's centre) at which hair ends, or begins to hang,
-    over the azimuths HAIRLINE_TURNS; top, side, front: depth in decimetres; hang: height over the head
-    joint down to which it hangs at the sides and the back, or None; wave: curliness in
+    over the azimuths HAIRLINE_TURNS; top, side, front: depth in decimetres; hang: height over the
+    head joint down to which it hangs at the sides and the back, or None; wave: curliness in
     decimetres; ragged: share of the strands' last rows that ends at random.
     """
 
@@ -114,7 +115,7 @@ def hair_mesh(hair: Hair) -> Mesh | None:
     if hair.style not in CUTS:
         return None
     cut = CUTS[hair.style]
-    rng = np.random.Generator(np.random.PCG64([hair.pattern, 3]))
+    rng = seeded(hair.pattern, HAIR)
     azimuth = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)
     line = _line(cut, hair, azimuth, rng)
     bend = ROWS if cut.hang is None else 22
@@ -139,7 +140,7 @@ def _strands(cut: Cut, azimuth: np.ndarray, y: np.ndarray) -> np.ndarray:
     tip = np.clip((rows - (ROWS - 1 - TIP_ROWS)) / TIP_ROWS, 0.0, 1.0) * cut.ragged
     if cut.hang is not None:
         last = np.clip((rows - 17) / 4, 0.0, 1.0) * 0.8
-        hangs = smooth_ramp(np.abs(azimuth), 1.05, 1.2)[None]
+        hangs = (np.abs(azimuth) > 1.14)[None]
         tip = tip * hangs + last * (1 - hangs)
     across = np.broadcast_to(np.abs(np.arange(COLUMNS) - COLUMNS / 2) * 2.1, y.shape)
     along = np.broadcast_to(rows * 0.10, y.shape)
@@ -168,7 +169,9 @@ def _hang(cut, hair, azimuth, level, y, bend, rng):
     keep_y, keep_level = y[bend - 1], level[bend - 1]
     sway = 0.03 * np.sin(6 * fall + rng.uniform(0, 6))
     waves = cut.wave * np.sin(14 * fall + 5 * azimuth[None])
-    falling = keep_level[None] * (1 - 0.10 * fall**2) + sway + waves
+    falling = (
+        keep_level[None] * (1 - 0.07 * smooth_ramp(fall, 0.0, 0.3) - 0.06 * fall**2) + sway + waves
+    )
     y[bend:] = keep_y + (bottom - keep_y)[None] * fall * hangs
     level[bend:] = keep_level + (falling - keep_level) * hangs
     return level, y

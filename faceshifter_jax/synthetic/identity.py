@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from faceshifter_jax.synthetic.model import head_model
+from faceshifter_jax.synthetic.seeding import IDENTITY, seeded
 
 RACES = ("african", "asian", "caucasian")
 IRIS_COLOURS = (
@@ -17,21 +18,26 @@ IRIS_COLOURS = (
     (0.48, 0.56, 0.62),
 )
 # Standard deviation of a direction's coefficient, where it is not DEFAULT_SPREAD. A coefficient
-# of 1 is the end of MakeHuman's slider; these make faces as different as people are.
+# of 1 is the end of MakeHuman's slider; these, times VARIETY, make faces as different as people.
+VARIETY = 1.5
 DEFAULT_SPREAD = 0.27
 SPREADS = {
-    "nose": 0.23,
-    "nose-trans": 0.3,
-    "nose-scale": 0.40,
-    "nose-width": 0.34,
+    "nose": 0.19,
+    "nose-trans": 0.26,
+    "nose-scale": 0.36,
+    "nose-width": 0.30,
     "nose-septumangle": 0.12,
     "nose-point": 0.18,
     "nose-base": 0.18,
     "nose-greek": 0.18,
     "nose-hump": 0.3,
-    "nose-compression": 0.2,
+    "nose-compression": 0.12,
     "nose-nostrils-angle": 0.12,
-    "head": 0.19,
+    "nose-trans-backward": 0.15,
+    "head": 0.16,
+    "head-square": 0.09,
+    "head-rectangular": 0.09,
+    "head-round": 0.12,
     "head-fat": 0.30,
     "head-scale": 0.36,
     "mouth": 0.20,
@@ -98,18 +104,19 @@ def _spread(direction: str) -> float:
 
 def sample_identity(seed: int) -> Identity:
     """The person with this number; the same in every process. `seed` is an int >= 0."""
-    rng = np.random.Generator(np.random.PCG64([seed, 1]))
+    rng = seeded(seed, IDENTITY)
     gender = float(np.clip(0.5 + 0.5 * np.tanh(rng.normal(0.0, 1.6)), 0.0, 1.0))
     races = rng.dirichlet((0.45, 0.45, 0.45))
     pairs = head_model().pairs
-    shape = np.array([rng.normal(0.0, _spread(name)) for name, _, _ in pairs])
+    shape = np.clip(rng.normal(0.0, 1.0, len(pairs)), -1.9, 1.9)
+    shape = VARIETY * shape * [_spread(name) for name, _, _ in pairs]
     iris = np.array(IRIS_COLOURS[rng.integers(len(IRIS_COLOURS))]) * rng.uniform(0.8, 1.2)
     return Identity(
         gender=gender,
         age=float(max(0.0, rng.uniform(-0.35, 0.8))),
-        weight=float(np.clip(rng.normal(0.0, 0.4), -0.9, 0.9)),
+        weight=float(np.clip(rng.normal(-0.15, 0.38), -0.9, 0.7)),
         races=tuple(float(x) for x in races),
-        shape=tuple(float(x) for x in np.clip(shape, -0.85, 0.85)),
+        shape=tuple(float(x) for x in np.clip(shape, -0.9, 0.9)),
         iris_colour=tuple(float(x) for x in np.clip(iris, 0.05, 0.75)),
         iris_pattern=float(rng.uniform()),
         brow_thickness=float(np.clip(rng.normal(0.032 + 0.012 * gender, 0.009), 0.016, 0.064)),

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numba
 import numpy as np
 
 # The natural hairline: elevation over azimuth (straight ahead, ..., straight behind), radians
 # around the skull's centre. Above the ears it ends over them.
 HAIRLINE_TURNS = np.array([0.0, 0.45, 0.80, 1.08, 1.26, 1.40, 1.62, 1.85, 2.15, np.pi])
 HAIRLINE = (0.66, 0.64, 0.56, 0.36, 0.00, -0.12, 0.30, 0.12, -0.45, -0.72)
+SHOULDER_HEIGHT = -1.0
 MODEL_PATH = Path(__file__).with_name("head_model.npz")
 
 
@@ -24,11 +26,18 @@ class Shapes:
 
     def add_to(self, vertices: np.ndarray, weights: dict[str, float]) -> None:
         """Add the weighted targets to `vertices` (n, 3) in place."""
-        for name, weight in weights.items():
-            if weight != 0.0:
-                k = self.names.index(name)
-                part = slice(self.offsets[k], self.offsets[k + 1])
-                vertices[self.indices[part]] += np.float32(weight) * self.deltas[part]
+        used = [name for name, weight in weights.items() if weight != 0.0]
+        targets = np.array([self.names.index(name) for name in used], np.int64)
+        shares = np.array([weights[name] for name in used], np.float32)
+        _add_targets(vertices, targets, shares, self.offsets, self.indices, self.deltas)
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_targets(vertices, targets, shares, offsets, indices, deltas):
+    for j in range(targets.size):
+        for i in range(offsets[targets[j]], offsets[targets[j] + 1]):
+            for axis in range(3):
+                vertices[indices[i], axis] += shares[j] * deltas[i, axis]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +45,8 @@ class HeadModel:
     """Decimetres, head joint at the origin, x to the person's left, y up, z forward.
 
     rest        (n + 2, 3) float32: the mean head; the last two are the eyeballs' centres
-    triangles   (m, 3) int32; the teeth's are the last, from `first_tooth`
+    triangles   (m, 3) int32: the shoulders', then the head's and neck's from `first_head`, then
+                the teeth's from `first_tooth`
     surface     (n, 10) float32 of what the shader reads: rest position, then shares in [0, 1] of
                 lip, inside of the mouth, openness to light, tooth and tongue, the distance from
                 the lashes, and the elevation above the hairline (radians)
@@ -47,6 +57,7 @@ class HeadModel:
 
     rest: np.ndarray
     triangles: np.ndarray
+    first_head: int
     first_tooth: int
     surface: np.ndarray
     identity: Shapes
@@ -89,9 +100,13 @@ def head_model() -> HeadModel:
     columns = [*shares, *kinds, stored["lash_distance"].astype(np.float32), scalp]
     triangles = stored["triangles"].astype(np.int32)
     toothed = stored["part"][triangles[:, 0]] == 1
+    low = rest[triangles, 1].max(1) < SHOULDER_HEIGHT
     return HeadModel(
         rest=rest,
-        triangles=np.concatenate([triangles[~toothed], triangles[toothed]]),
+        triangles=np.concatenate(
+            [triangles[low], triangles[~low & ~toothed], triangles[~low & toothed]]
+        ),
+        first_head=int(low.sum()),
         first_tooth=int((~toothed).sum()),
         surface=np.ascontiguousarray(np.concatenate([rest[:-2], np.stack(columns, 1)], 1)),
         identity=_read_shapes(stored, "identity"),

@@ -7,8 +7,9 @@ import numpy as np
 from faceshifter_jax.synthetic.attributes import Attributes
 from faceshifter_jax.synthetic.camera import head_landmarks, rotation
 from faceshifter_jax.synthetic.hair import skull_radius, smooth_ramp
+from faceshifter_jax.synthetic.lighting import linear
 from faceshifter_jax.synthetic.model import head_model
-from faceshifter_jax.synthetic.shading import linear
+from faceshifter_jax.synthetic.seeding import OCCLUDER, seeded
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class OccluderMesh:
 
 
 def _random(attributes: Attributes) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64([attributes.occluder.pattern, 5]))
+    return seeded(attributes.occluder.pattern, OCCLUDER)
 
 
 def _plain(vertices: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
@@ -69,83 +70,79 @@ def _join(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.nd
     return np.concatenate(vertices).astype(np.float32), np.concatenate(triangles).astype(np.int32)
 
 
-def glasses_mesh(attributes: Attributes, mean: np.ndarray) -> OccluderMesh:
-    """Two rims, a bridge, temples and lenses, clear or tinted."""
-    rng = _random(attributes)
-    right, left = head_landmarks(mean)[:2]
+def _lens_outline(rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Closed outline (41, 2) around an eye, between an ellipse and a box, and its half width."""
     square = rng.uniform(2.0, 4.5)
     width, height = rng.uniform(0.215, 0.265), rng.uniform(0.13, 0.22)
-    thick = rng.uniform(0.012, 0.034)
     angle = np.linspace(0, 2 * np.pi, 41)
     c, s = np.cos(angle), np.sin(angle)
-    outline = np.stack(
-        [
-            width * np.sign(c) * np.abs(c) ** (2 / square),
-            height * np.sign(s) * np.abs(s) ** (2 / square) - 0.02,
-        ],
-        1,
-    )
-    rims, lenses, ends = [], [], []
+    x = width * np.sign(c) * np.abs(c) ** (2 / square)
+    y = height * np.sign(s) * np.abs(s) ** (2 / square) - 0.02
+    return np.stack([x, y], 1), width
+
+
+def _spectacles(rng: np.random.Generator, mean: np.ndarray) -> tuple[list, list]:
+    """Lenses, and rims with bridge and temples, as lists of (vertices, triangles)."""
+    right, left = head_landmarks(mean)[:2]
+    outline, width = _lens_outline(rng)
+    thick = rng.uniform(0.012, 0.034)
+    t = np.linspace(0, 1, 9)[:, None]
+    lenses, frame, temples = [], [], []
     for eye, side in ((right, -1.0), (left, 1.0)):
         x = eye[0] + side * 0.02 + outline[:, 0]
         # Lenses wrap around the face a little.
         z = eye[2] + 0.17 - 0.28 * x**2
         rim = np.stack([x, eye[1] + outline[:, 1], z], 1)
-        rims.append(_tube(rim, np.full(len(rim), thick)))
+        frame.append(_tube(rim, np.full(len(rim), thick)))
         fan = np.stack([np.full(40, 41), np.arange(40), np.arange(1, 41)], 1)
         lenses.append((np.concatenate([rim, rim.mean(0, keepdims=True)]), fan))
-        ends.append(rim[np.argmax(side * rim[:, 0] + 0.3 * rim[:, 1])])
-    t = np.linspace(0, 1, 9)[:, None]
-    nose = np.array([[0.0, right[1] + 0.05, right[2] + 0.185]])
-    inner = [np.array([side * (abs(right[0]) - width), right[1] + 0.03, nose[0, 2]]) for side in (-1, 1)]
-    bridge = inner[0] * (1 - t) + inner[1] * t + np.array([0, 0.05, 0.03]) * (4 * t * (1 - t))
-    rims.append(_tube(bridge, np.full(9, thick * 0.9)))
-    for end, side in zip(ends, (-1.0, 1.0), strict=True):
+        hinge = rim[np.argmax(side * rim[:, 0] + 0.3 * rim[:, 1])]
         ear = np.array([side * 0.80, right[1] + 0.02, -0.05])
-        arm = end * (1 - t) + ear * t + np.array([side * 0.05, 0, 0]) * np.sin(np.pi * t)
-        rims.append(_tube(arm, np.full(9, thick * 0.85)))
-    vertices, triangles = _join(lenses + rims)
-    lens_triangles, lens_vertices = 80, 84
+        arm = hinge * (1 - t) + ear * t + np.array([side * 0.05, 0, 0]) * np.sin(np.pi * t)
+        temples.append(_tube(arm, np.full(9, thick * 0.85)))
+    inner = np.array([abs(right[0]) - width, right[1] + 0.03, right[2] + 0.185])
+    bow = np.array([0, 0.05, 0.03]) * (4 * t * (1 - t))
+    bridge = inner * (-1, 1, 1) * (1 - t) + inner * t + bow
+    return lenses, [*frame, _tube(bridge, np.full(9, thick * 0.9)), *temples]
+
+
+def glasses_mesh(attributes: Attributes, mean: np.ndarray) -> OccluderMesh:
+    """Two rims, a bridge, temples and lenses, clear or tinted."""
+    rng = _random(attributes)
+    lenses, frame = _spectacles(rng, mean)
+    vertices, triangles = _join(lenses + frame)
     paint = _plain(vertices, attributes.occluder.colour)
     dark = rng.uniform() < 0.35
     tint = linear((0.07, 0.06, 0.06)) if dark else linear((0.75, 0.80, 0.85))
-    paint[:lens_vertices, :3] = tint
+    paint[: sum(len(places) for places, _ in lenses), :3] = tint
     opacity = rng.uniform(0.75, 0.93) if dark else rng.uniform(0.06, 0.16)
-    layers = ((0, lens_triangles, float(opacity)), (lens_triangles, len(triangles), 1.0))
+    border = sum(len(corners) for _, corners in lenses)
+    layers = ((0, border, float(opacity)), (border, len(triangles), 1.0))
     return OccluderMesh(vertices, triangles, paint, layers, 0.25, 0.0, True)
 
 
 def hand_mesh(attributes: Attributes, mean: np.ndarray) -> OccluderMesh:
-    """A hand over the mouth, the chin or a cheek, its back to the camera."""
+    """A hand over the mouth, a cheek or the chin, its back to the camera."""
     rng = _random(attributes)
     model = head_model()
     side = rng.choice([-1.0, 1.0])
-    kind = rng.integers(3)
-    targets = {0: (0.0, -0.20, 1.22), 1: (side * 0.42, -0.05, 1.05), 2: (side * 0.15, -0.55, 1.05)}
-    place = np.array(targets[int(kind)])
-    middle = place + rng.normal(0.0, 0.05, 3) * (1, 1, 0)
+    kind = int(rng.integers(3))
+    goals = ((0.0, -0.20, 1.22), (side * 0.42, -0.05, 1.05), (side * 0.15, -0.55, 1.05))
+    middle = np.array(goals[kind]) + rng.normal(0.0, 0.05, 3) * (1, 1, 0)
     lean = rng.uniform(15, 75) if kind == 0 else rng.uniform(-5, 50)
     turn = rotation(0.0, 0.0, -side * lean) @ rotation(side * rng.uniform(0, 25), 0.0, 0.0)
     hand = model.hand * np.array([side, 1.0, 1.0], np.float32)
     # Fingers bend towards the face.
-    bent = hand.copy()
-    reach = np.clip(hand[:, 1] - 0.75, 0.0, None)
-    bent[:, 2] -= 0.22 * reach**2
+    hand[:, 2] -= 0.22 * np.clip(hand[:, 1] - 0.75, 0.0, None) ** 2
     palm = np.array([0.0, 0.85, 0.0], np.float32)
-    vertices = (bent - palm) @ turn.T + middle
-    colour = np.array(attributes.skin.tone) * 0.98
-    paint = _plain(model.hand * 0.5, tuple(colour))
-    count = len(model.hand_triangles)
-    return OccluderMesh(
-        vertices.astype(np.float32), model.hand_triangles, paint, ((0, count, 1.0),), 0.06, 0.08, False
-    )
+    vertices = ((hand - palm) @ turn.T + middle).astype(np.float32)
+    paint = _plain(model.hand * 0.5, tuple(np.array(attributes.skin.tone) * 0.98))
+    layers = ((0, len(model.hand_triangles), 1.0),)
+    return OccluderMesh(vertices, model.hand_triangles, paint, layers, 0.06, 0.08, False)
 
 
-def mask_mesh(attributes: Attributes, mean: np.ndarray) -> OccluderMesh:
-    """A cloth mask over nose, mouth and chin, with loops around the ears."""
-    rng = _random(attributes)
-    rows, columns = 15, 31
-    head = mean[:-2]
+def _cloth(rng: np.random.Generator, head: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Grid (rows, columns, 3) of a cloth that hangs over nose, mouth and chin of `head` (n, 3)."""
     top, bottom = rng.uniform(0.14, 0.26), rng.uniform(-0.72, -0.62)
     azimuth = np.linspace(-1.15, 1.15, columns)
     share = np.linspace(0, 1, rows)[:, None]
@@ -159,7 +156,14 @@ def mask_mesh(attributes: Attributes, mean: np.ndarray) -> OccluderMesh:
         away[:, 1:-1] = np.maximum(away[:, 1:-1], (away[:, :-2] + away[:, 2:]) / 2)
     folds = int(rng.integers(0, 4))
     away = away + 0.012 * np.sin(share * np.pi * 2 * folds) * (1 - middle)
-    grid = np.stack([away * np.sin(azimuth), y, away * np.cos(azimuth)], -1)
+    return np.stack([away * np.sin(azimuth), y, away * np.cos(azimuth)], -1)
+
+
+def mask_mesh(attributes: Attributes, mean: np.ndarray) -> OccluderMesh:
+    """A cloth mask over nose, mouth and chin, with loops around the ears."""
+    rng = _random(attributes)
+    rows, columns = 15, 31
+    grid = _cloth(rng, mean[:-2], rows, columns)
     parts = [(grid.reshape(-1, 3), _band(rows, columns, wrap=False))]
     t = np.linspace(0, 1, 9)[:, None]
     for side, column in ((-1.0, 0), (1.0, columns - 1)):
@@ -170,9 +174,7 @@ def mask_mesh(attributes: Attributes, mean: np.ndarray) -> OccluderMesh:
     colour = np.array(attributes.occluder.colour)
     colour = (0.55, 0.72, 0.82) if rng.uniform() < 0.35 else tuple(colour * 0.9)
     paint = _plain(vertices, colour)
-    return OccluderMesh(
-        vertices, triangles, paint, ((0, len(triangles), 1.0),), 0.01, 0.12, True
-    )
+    return OccluderMesh(vertices, triangles, paint, ((0, len(triangles), 1.0),), 0.01, 0.12, True)
 
 
 def _front_radius(head: np.ndarray, azimuth: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -213,14 +215,17 @@ def fringe_mesh(attributes: Attributes, mean: np.ndarray) -> OccluderMesh:
         path = azimuth[k] + bend * share**2
         depth = 0.04 + 0.07 * np.sin(np.pi * np.minimum(share * 1.2, 1.0)) + rng.uniform(0, 0.05)
         away = skull_radius(path, elevation) + depth
-        line = np.stack(
-            [
-                away * np.cos(elevation) * np.sin(path),
-                away * np.sin(elevation),
-                away * np.cos(elevation) * np.cos(path),
-            ],
-            1,
-        ) + centre
+        line = (
+            np.stack(
+                [
+                    away * np.cos(elevation) * np.sin(path),
+                    away * np.sin(elevation),
+                    away * np.cos(elevation) * np.cos(path),
+                ],
+                1,
+            )
+            + centre
+        )
         half = rng.uniform(0.014, 0.045) * (1.0 - smooth_ramp(share, 0.35, 1.0) * 0.97)
         across = np.stack([np.cos(path), 0 * path, -np.sin(path)], 1) * half[:, None]
         strip = np.stack([line - across, line + across * 0.1 + [0, 0, 0.01], line + across], 1)

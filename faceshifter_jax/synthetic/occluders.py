@@ -12,6 +12,8 @@ import numpy as np
 
 from faceshifter_jax.synthetic.attributes import Attributes
 from faceshifter_jax.synthetic.camera import Camera
+from faceshifter_jax.synthetic.kernels import KERNEL, noise
+from faceshifter_jax.synthetic.lighting import displayed, light_values, shine_on
 from faceshifter_jax.synthetic.model import head_model
 from faceshifter_jax.synthetic.occluder_meshes import (
     OccluderMesh,
@@ -21,7 +23,7 @@ from faceshifter_jax.synthetic.occluder_meshes import (
     mask_mesh,
 )
 from faceshifter_jax.synthetic.raster import Samples, vertex_normals
-from faceshifter_jax.synthetic.shading import KERNEL, displayed, light_values, noise, shine_on
+from faceshifter_jax.synthetic.seeding import OCCLUDER, seeded
 
 MESHES: dict[str, Callable[[Attributes, np.ndarray], OccluderMesh]] = {
     "glasses": glasses_mesh,
@@ -118,7 +120,7 @@ def average_cover(cover: np.ndarray, colours: np.ndarray, times: int) -> Cover:
 def _shape_cover(attributes: Attributes, size: int, times: int) -> Cover:
     """A plain ellipse, polygon or bar, flat or softly shaded."""
     occluder = attributes.occluder
-    rng = np.random.Generator(np.random.PCG64([occluder.pattern, 5]))
+    rng = seeded(occluder.pattern, OCCLUDER)
     place = (np.arange(size * times) + 0.5) / (size * times)
     x, y = np.meshgrid(place, place)
     x, y = x - rng.uniform(0.28, 0.72), y - rng.uniform(0.35, 0.85)

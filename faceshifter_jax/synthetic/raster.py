@@ -32,7 +32,6 @@ class Samples:
         """
         fill(points, triangles, first, cull, self.triangle, self.depth, self.weights)
 
-
     def block(self, points: np.ndarray, triangles: np.ndarray) -> None:
         """Let a mesh hide what is drawn later behind it, without owning samples itself."""
         self.draw(points, triangles, 0, cull=True)
@@ -68,13 +67,14 @@ def fill(points, triangles, first, cull, owner, depth, weights):
     size = owner.shape[0]
     one = np.float32(1.0)
     half = np.float32(0.5)
+    zero = np.float32(0.0)
     for k in range(triangles.shape[0]):
         a, b, c = triangles[k, 0], triangles[k, 1], triangles[k, 2]
         ax, ay, bx, by = points[a, 0], points[a, 1], points[b, 0], points[b, 1]
         cx, cy = points[c, 0], points[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         # Rows grow downwards, so a triangle that faces the camera has a negative area.
-        if area == 0.0 or (cull and area > 0.0):
+        if area == zero or (cull and area > zero):
             continue
         left = max(np.int64(np.floor(min(ax, bx, cx) - half)), 0)
         right = min(np.int64(np.ceil(max(ax, bx, cx) - half)), size - 1)
@@ -89,9 +89,11 @@ def fill(points, triangles, first, cull, owner, depth, weights):
             for column in range(left, right + 1):
                 x = np.float32(column) + half
                 u = ((bx - x) * (cy - y) - (by - y) * (cx - x)) * inverse
+                if u < zero:
+                    continue
                 v = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) * inverse
                 w = one - u - v
-                if u < 0.0 or v < 0.0 or w < 0.0:
+                if v < zero or w < zero:
                     continue
                 z = u * az + v * bz + w * cz
                 if z > depth[row, column]:

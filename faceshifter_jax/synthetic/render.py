@@ -11,21 +11,16 @@ from faceshifter_jax.synthetic.camera import Camera, build_camera, head_landmark
 from faceshifter_jax.synthetic.eyes import eye_directions, eye_vertices, gaze_direction
 from faceshifter_jax.synthetic.hair import hair_mesh
 from faceshifter_jax.synthetic.identity import Identity, neutral_vertices
+from faceshifter_jax.synthetic.lighting import light_values, linear
 from faceshifter_jax.synthetic.model import head_model
 from faceshifter_jax.synthetic.occluders import occluder_cover
 from faceshifter_jax.synthetic.raster import Samples, vertex_normals
-from faceshifter_jax.synthetic.shading import (
-    light_values,
-    linear,
-    resolve,
-    shade_eyes,
-    shade_hair,
-    shade_skin,
-    skin_values,
-    thin_out,
-)
+from faceshifter_jax.synthetic.shading import resolve, shade_eyes, shade_hair, shade_skin, thin_out
+from faceshifter_jax.synthetic.skin import skin_values
 
 SMALLEST, LARGEST = 32, 1024
+# Lids are thin: eyes count as this much deeper (decimetres), so that no lid is pierced.
+EYE_SINK = np.float32(0.045)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +30,8 @@ class Layers:
     image          (size, size, 3) uint8 RGB
     occluder_mask  (size, size) float32 in [0, 1]: the occluder's cover; the picture is
                    (1 - mask) * picture without it + mask * occluder
-    face_mask      (size, size) float32 in [0, 1]: cover of the skin, eyes and mouth, the occluder
-                   taken away
+    face_mask      (size, size) float32 in [0, 1]: cover of head and neck without hair, the
+                   occluder taken away
     landmarks      (5, 2) float32: column and row in pixels of the pupils, the nose tip and the
                    mouth corners, the picture's left first
     """
@@ -79,7 +74,9 @@ def _draw_head(
     points, skin = camera.project(head) * times, model.first_tooth
     samples.draw(points, model.triangles[:skin], 0, cull=True)
     samples.draw(points, model.triangles[skin:], skin, cull=False)
-    samples.draw(camera.project(eyes) * times, eye_triangles, first_eye, cull=True)
+    balls = camera.project(eyes) * times
+    balls[:, 2] -= EYE_SINK
+    samples.draw(balls, eye_triangles, first_eye, cull=True)
     buffers = (samples.triangle, samples.weights)
     light = light_values(attributes.light)
     if hair is not None:
@@ -99,9 +96,7 @@ def _draw_head(
     iris = np.append(linear(identity.iris_colour), identity.iris_pattern).astype(np.float32)
     gaze = gaze_direction(attributes.gaze)
     normals = (directions @ camera.turn.T).astype(np.float32)
-    shade_eyes(
-        *buffers, eye_triangles, first_eye, normals, directions, iris, gaze, light, colours
-    )
+    shade_eyes(*buffers, eye_triangles, first_eye, normals, directions, iris, gaze, light, colours)
 
 
 def render_layers(identity: Identity, attributes: Attributes, size: int) -> Layers:
@@ -124,7 +119,7 @@ def render_layers(identity: Identity, attributes: Attributes, size: int) -> Laye
     face = np.empty((size, size), np.float32)
     background = background_picture(attributes.background, size)
     count = len(model.triangles) + len(eye_directions()[1])
-    resolve(samples.triangle, colours, background, count, picture, face)
+    resolve(samples.triangle, colours, background, model.first_head, count, picture, face)
     cover = occluder_cover(attributes, mean, camera, supersampling(size))
     mask = np.zeros((size, size), np.float32)
     if cover is not None:

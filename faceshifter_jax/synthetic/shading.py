@@ -7,216 +7,9 @@ numbered `first` to `first + len(triangles) - 1` into `colours` (count, count, 3
 import numba
 import numpy as np
 
-from faceshifter_jax.synthetic.attributes import Attributes, Light
-from faceshifter_jax.synthetic.identity import Identity
-
-KERNEL = {"cache": True, "nogil": True, "error_model": "numpy"}
-
-
-def linear(colour: tuple[float, float, float]) -> np.ndarray:
-    """sRGB to linear light by the square, the inverse of the square root in `resolve`."""
-    return np.asarray(colour, np.float32) ** 2
-
-
-def light_values(light: Light) -> np.ndarray:
-    """The 15 numbers that `shine_on` reads: direction, half vector, key, sky, ground."""
-    azimuth, elevation = np.radians([light.azimuth, light.elevation])
-    level = np.cos(elevation)
-    direction = np.array([np.sin(azimuth) * level, np.sin(elevation), np.cos(azimuth) * level])
-    half = direction + np.array([0.0, 0.0, 1.0])
-    half /= np.sqrt((half**2).sum())
-    return np.concatenate([direction, half, light.key, light.sky, light.ground]).astype(np.float32)
-
-
-def skin_values(identity: Identity, attributes: Attributes) -> np.ndarray:
-    """The 31 numbers that `shade_skin` reads."""
-    skin, hair = attributes.skin, attributes.hair
-    numbers = [
-        *(skin.flush, skin.shine, skin.freckles, skin.beard, skin.makeup),
-        *(identity.brow_thickness, identity.brow_arch, identity.brow_tilt, identity.brow_length),
-        *(identity.brow_gap, identity.brow_density),
-        float(skin.pattern % 1000),
-        {"bald": 0.0, "buzz": 0.8}.get(hair.style, 0.9),
-        identity.age,
-    ]
-    colours = [skin.tone, skin.lips, hair.brow_colour, attributes.clothes, hair.colour]
-    parts = [linear(colour) for colour in colours]
-    return np.concatenate([*parts, np.array(numbers)]).astype(np.float32)
-
-
-@numba.njit(**KERNEL)
-def smoothstep(low, high, x):
-    t = min(max((x - low) / (high - low), np.float32(0.0)), np.float32(1.0))
-    return t * t * (np.float32(3.0) - np.float32(2.0) * t)
-
-
-@numba.njit(**KERNEL)
-def lattice(x, y, z):
-    """A fixed pseudo-random number in [0, 1) for each point of the integer lattice."""
-    h = np.uint32(x) * np.uint32(374761393) + np.uint32(y) * np.uint32(668265263)
-    h = h + np.uint32(z) * np.uint32(2147483647)
-    h = (h ^ (h >> np.uint32(13))) * np.uint32(1274126177)
-    return np.float32((h ^ (h >> np.uint32(16))) & np.uint32(0xFFFF)) * np.float32(1.0 / 65536)
-
-
-@numba.njit(**KERNEL)
-def noise(x, y, layer):
-    """Smooth noise in [0, 1) over the plane."""
-    i, j = np.int64(np.floor(x)), np.int64(np.floor(y))
-    u, v = np.float32(x - i), np.float32(y - j)
-    u = u * u * (np.float32(3.0) - np.float32(2.0) * u)
-    v = v * v * (np.float32(3.0) - np.float32(2.0) * v)
-    top = lattice(i, j, layer) * (1 - u) + lattice(i + 1, j, layer) * u
-    bottom = lattice(i, j + 1, layer) * (1 - u) + lattice(i + 1, j + 1, layer) * u
-    return np.float32(top * (1 - v) + bottom * v)
-
-
-@numba.njit(**KERNEL)
-def bump(x, y):
-    """1 at the origin, 0 from a distance of 1, smooth between."""
-    rest = max(np.float32(1.0) - x * x - y * y, np.float32(0.0))
-    return rest * rest
-
-
-@numba.njit(**KERNEL)
-def shine_on(out, nx, ny, nz, open_share, lit, gloss, power, light):
-    """Turn the surface colour `out` (3,) into the light that it sends to the camera.
-
-    lit: share of the key light that arrives; gloss: strength of the highlight, whose exponent
-    is 4 * 2 ** power.
-    """
-    facing = nx * light[0] + ny * light[1] + nz * light[2]
-    up = np.float32(0.5) + np.float32(0.5) * ny
-    glint = max(nx * light[3] + ny * light[4] + nz * light[5], np.float32(0.0))
-    glint = glint * glint
-    glint = glint * glint
-    for _ in range(power):
-        glint = glint * glint
-    rim = np.float32(1.0) - max(nz, np.float32(0.0))
-    rim = rim * rim * rim
-    gleam = gloss * (glint * lit + np.float32(0.25) * rim * open_share)
-    for k in range(3):
-        # Skin passes red light on under its surface, so shadows begin later in red.
-        wrap = np.float32(0.36) - np.float32(0.12) * k
-        direct = max((facing + wrap) / (np.float32(1.0) + wrap), np.float32(0.0)) * lit
-        around = light[12 + k] + (light[9 + k] - light[12 + k]) * up
-        out[k] = out[k] * (light[6 + k] * direct + around * open_share) + gleam * light[6 + k]
-
-
-@numba.njit(**KERNEL)
-def blend(out, r, g, b, share):
-    """Move the colour `out` (3,) towards (r, g, b)."""
-    out[0] += (r - out[0]) * share
-    out[1] += (g - out[1]) * share
-    out[2] += (b - out[2]) * share
-
-
-@numba.njit(**KERNEL)
-def brow_share(x, y, z, values):
-    """Cover of the eyebrow at a place of the mean face."""
-    thickness, arch, tilt, length = values[20], values[21], values[22], values[23]
-    gap, density = values[24], values[25]
-    along = (abs(x) - gap) / length
-    if z < 0.4 or along < -0.1 or along > 1.1 or y < 0.4 or y > 0.95:
-        return np.float32(0.0)
-    s = min(max(along, np.float32(0.0)), np.float32(1.0))
-    peak = s * s * (np.float32(1.0) - s) * np.float32(6.75)
-    middle = np.float32(0.575) + tilt * s + arch * peak - np.float32(0.045) * s * s
-    half = thickness * (np.float32(1.05) - np.float32(0.72) * s * s)
-    away = abs(y - middle) / half
-    edge = smoothstep(np.float32(1.25), np.float32(0.55), away)
-    ends = smoothstep(np.float32(-0.07), np.float32(0.10), along)
-    ends *= smoothstep(np.float32(1.08), np.float32(0.82), along)
-    strands = noise((x + y * np.sign(x) * np.float32(0.9)) * np.float32(70.0), y * 18, 5)
-    return edge * ends * density * (np.float32(0.72) + np.float32(0.4) * strands)
-
-
-@numba.njit(**KERNEL)
-def beard_share(x, y, z, values):
-    """Cover of the beard at a place of the mean face."""
-    if values[18] <= 0 or y > 0.3:
-        return np.float32(0.0)
-    side = max(abs(x) - np.float32(0.20), np.float32(0.0))
-    top = np.float32(-0.09) + np.float32(1.6) * side * side - np.float32(0.30) * side
-    below = smoothstep(top + np.float32(0.06), top - np.float32(0.10), y)
-    front = smoothstep(np.float32(0.02), np.float32(0.14), z)
-    neck = smoothstep(np.float32(-1.0), np.float32(-0.78), y)
-    grain = noise(x * 60, y * 60, 9)
-    return below * front * neck * (np.float32(0.55) + np.float32(0.45) * grain) * values[18]
-
-
-@numba.njit(**KERNEL)
-def paint_skin(out, x, y, z, values):
-    """Colour of the bare skin at a place of the mean face."""
-    for k in range(3):
-        out[k] = values[k]
-    flush, freckles, makeup = values[15], values[17], values[19]
-    layer = np.int64(values[26])
-    tint = np.float32(0.96) + np.float32(0.08) * noise(x * 14 + 40, y * 14 + 40, layer)
-    red = np.float32(0.0)
-    socket = np.float32(0.0)
-    if z > 0.3:
-        light_skin = np.float32(0.25) + np.float32(0.75) * values[1]
-        cheek = bump((abs(x) - np.float32(0.42)) * np.float32(2.9), (y - np.float32(0.10)) * 3)
-        nose = bump(x * 4, (y - np.float32(0.03)) * np.float32(5.5)) if z > 0.85 else 0
-        red = (np.float32(0.06) + np.float32(0.22) * flush) * light_skin
-        red = red * (cheek + np.float32(0.8) * nose) + np.float32(0.16) * makeup * cheek
-        socket = bump((abs(x) - np.float32(0.29)) * 3, (y - np.float32(0.40)) * np.float32(4.5))
-        socket *= np.float32(0.16) + np.float32(0.30) * makeup + np.float32(0.12) * values[28]
-    out[0] *= tint * (1 - socket * np.float32(0.85))
-    out[1] *= tint * (1 - red) * (1 - socket)
-    out[2] *= tint * (1 - red * np.float32(0.9)) * (1 - socket * np.float32(0.9))
-    if freckles > 0 and z > 0.3 and abs(x) < 0.6 and -0.2 < y < 0.8:
-        spot = smoothstep(np.float32(0.70), np.float32(0.88), noise(x * 75, y * 75, layer + 2))
-        fade = bump((abs(x) - np.float32(0.22)) * np.float32(2.2), (y - np.float32(0.16)) * 2)
-        spot *= freckles * np.float32(0.6) * fade
-        for k in range(3):
-            out[k] *= 1 - spot * (np.float32(0.35) + np.float32(0.2) * k)
-
-
-@numba.njit(**KERNEL)
-def paint_face(out, place, values):
-    """Colour and gloss (returned) of a place described by the 10 numbers of
-    `HeadModel.surface`."""
-    x, y, z = place[0], place[1], place[2]
-    gloss = np.float32(0.03) + np.float32(0.07) * values[16]
-    if place[6] > 0.5:
-        fade = np.float32(1.0) - np.float32(0.8) * smoothstep(np.float32(0.08), 0.24, abs(x))
-        gap = abs(x * 11 - np.float32(np.floor(x * 11)) - np.float32(0.5))
-        fade *= np.float32(1.0) - np.float32(0.22) * smoothstep(np.float32(0.36), 0.5, gap)
-        out[0] = np.float32(0.74) * fade
-        out[1] = np.float32(0.68) * fade
-        out[2] = np.float32(0.58) * fade
-        return np.float32(0.10)
-    if place[7] > 0.5:
-        out[0], out[1], out[2] = np.float32(0.40), np.float32(0.12), np.float32(0.12)
-        return np.float32(0.05)
-    collar = np.float32(-1.12) - np.float32(0.25) * max(z, np.float32(-0.3)) + abs(x) * 0.25
-    cloth = smoothstep(collar + np.float32(0.012), collar - np.float32(0.012), y)
-    if cloth > 0.99:
-        out[0], out[1], out[2] = values[9], values[10], values[11]
-        return np.float32(0.0)
-    paint_skin(out, x, y, z, values)
-    beard = beard_share(x, y, z, values)
-    lip = smoothstep(np.float32(0.30), np.float32(0.62), place[3])
-    blend(out, values[12], values[13], values[14], beard * (1 - lip) * np.float32(0.85))
-    gloss *= 1 - beard
-    blend(out, values[3], values[4], values[5], lip)
-    gloss += lip * (np.float32(0.05) + np.float32(0.12) * values[19])
-    inside = smoothstep(np.float32(0.3), np.float32(0.8), place[4])
-    blend(out, np.float32(0.16), np.float32(0.035), np.float32(0.035), inside)
-    brow = brow_share(x, y, z, values)
-    blend(out, values[6], values[7], values[8], brow)
-    lash = smoothstep(np.float32(0.040), np.float32(0.012), place[8])
-    dark = np.float32(0.55) + np.float32(0.4) * values[19]
-    blend(out, np.float32(0.02), np.float32(0.012), np.float32(0.01), lash * dark)
-    if values[27] > 0 and place[9] > -0.1:
-        grain = np.float32(0.06) * noise(x * 40, y * 40, 31)
-        scalp = smoothstep(np.float32(-0.07), np.float32(0.05), place[9] + grain)
-        blend(out, values[12], values[13], values[14], scalp * values[27])
-        gloss *= 1 - scalp
-    blend(out, values[9], values[10], values[11], cloth)
-    return gloss * (1 - brow) * (1 - inside)
+from faceshifter_jax.synthetic.kernels import KERNEL, blend, noise, smoothstep
+from faceshifter_jax.synthetic.lighting import displayed, shine_on
+from faceshifter_jax.synthetic.skin import OPENNESS, TONGUE, TOOTH, paint_face
 
 
 @numba.njit(**KERNEL)
@@ -238,11 +31,13 @@ def shade_skin(owner, weights, triangles, normals, surface, values, light, colou
             ny = normals[a, 1] * u + normals[b, 1] * v + normals[c, 1] * w
             nz = normals[a, 2] * u + normals[b, 2] * v + normals[c, 2] * w
             scale = np.float32(1.0) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-6)
-            if place[6] > 0.5 and nz < 0.0:
+            if place[TOOTH] > 0.5 and nz < 0.0:
                 scale = -scale
             gloss = paint_face(out, place, values)
             # Baked with the mouth closed, so teeth and tongue would stay black when it opens.
-            open_share = max(place[5], np.float32(0.55) * place[6] + np.float32(0.4) * place[7])
+            open_share = max(
+                place[OPENNESS], np.float32(0.55) * place[TOOTH] + np.float32(0.4) * place[TONGUE]
+            )
             lit = smoothstep(np.float32(0.05), np.float32(0.55), open_share)
             shine_on(out, nx * scale, ny * scale, nz * scale, open_share, lit, gloss, 2, light)
             for j in range(3):
@@ -270,7 +65,7 @@ def shade_eyes(owner, weights, triangles, first, normals, directions, iris, gaze
             nz = normals[a, 2] * u + normals[b, 2] * v + normals[c, 2] * w
             dx, dy, dz = x - gaze[0], y - gaze[1], z - gaze[2]
             away = np.sqrt(dx * dx + dy * dy + dz * dz)
-            out[0], out[1], out[2] = np.float32(0.66), np.float32(0.62), np.float32(0.60)
+            out[0], out[1], out[2] = np.float32(0.56), np.float32(0.52), np.float32(0.50)
             spoke = noise(np.arctan2(dy, dx) * 6 + iris[3] * 50, away * 9, 3)
             ring = smoothstep(np.float32(0.17), np.float32(0.33), away)
             bright = np.float32(1.25) - np.float32(0.7) * ring * ring
@@ -282,7 +77,7 @@ def shade_eyes(owner, weights, triangles, first, normals, directions, iris, gaze
             lid = np.float32(1.0) - np.float32(0.62) * smoothstep(np.float32(0.10), 0.50, y)
             shine_on(out, nx, ny, nz, lid * np.float32(0.85), lid, np.float32(0.0), 1, light)
             glint = nx * light[3] + ny * light[4] + nz * light[5]
-            spark = smoothstep(np.float32(0.962), np.float32(0.985), glint) * np.float32(0.9)
+            spark = smoothstep(np.float32(0.976), np.float32(0.990), glint) * np.float32(0.8)
             for j in range(3):
                 colours[row, column, j] = out[j] + spark * light[6 + j]
 
@@ -302,9 +97,8 @@ def thin_out(owner, weights, triangles, first, strands):
             if tip <= 0.0:
                 continue
             across = strands[a, 0] * u + strands[b, 0] * v + strands[c, 0] * w
-            reach = np.float32(0.7) * noise(across * 3, 0, 21) + np.float32(0.5) * noise(
-                across, 0, 22
-            )
+            reach = np.float32(0.7) * noise(across * 3, 0, 21)
+            reach += np.float32(0.5) * noise(across, 0, 22)
             if tip > reach:
                 owner[row, column] = -1
 
@@ -345,11 +139,11 @@ def shade_hair(owner, weights, triangles, first, normals, strands, colour, light
 
 
 @numba.njit(**KERNEL)
-def resolve(owner, colours, background, skin_triangles, picture, face):
+def resolve(owner, colours, background, first, last, picture, face):
     """Average the samples of every pixel.
 
     background, picture: (size, size, 3) float32 as displayed, in [0, 255]; face (size, size)
-    float32: share of the samples whose triangle is below `skin_triangles`.
+    float32: share of the samples whose triangle is from `first` to `last - 1`.
     """
     size = picture.shape[0]
     times = owner.shape[0] // size
@@ -365,7 +159,7 @@ def resolve(owner, colours, background, skin_triangles, picture, face):
                         g += background[row, column, 1]
                         b += background[row, column, 2]
                         continue
-                    if owner[y, x] < skin_triangles:
+                    if first <= owner[y, x] < last:
                         skin += 1
                     r += displayed(colours[y, x, 0])
                     g += displayed(colours[y, x, 1])
@@ -374,13 +168,3 @@ def resolve(owner, colours, background, skin_triangles, picture, face):
             picture[row, column, 1] = g * part
             picture[row, column, 2] = b * part
             face[row, column] = skin * part
-
-
-@numba.njit(**KERNEL)
-def displayed(value):
-    """Linear light to [0, 255], bright light rolling off softly."""
-    shown = np.sqrt(max(value, np.float32(0.0)))
-    if shown > 0.8:
-        over = (shown - np.float32(0.8)) * np.float32(5.0)
-        shown = np.float32(0.8) + np.float32(0.2) * over / (np.float32(1.0) + over)
-    return shown * np.float32(255.0)

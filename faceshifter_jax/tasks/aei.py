@@ -13,9 +13,9 @@ from faceshifter_jax.models import AEIOutput
 from faceshifter_jax.tasks.arcface import identity_network_from
 from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights
 from faceshifter_jax.tasks.networks import (
-    build_adam,
     build_aei_net,
     build_discriminator,
+    build_optimizer,
     compute_dtype,
 )
 from faceshifter_jax.tasks.state import TrainState
@@ -44,8 +44,8 @@ class AEITask:
         self._dtype = compute_dtype(config)
         steps = config["num_steps"]
         self._optimizers = {
-            "generator": build_adam(config["optimizer"]["generator"], steps),
-            "discriminator": build_adam(config["optimizer"]["discriminator"], steps),
+            "generator": build_optimizer(config["optimizer"]["generator"], steps),
+            "discriminator": build_optimizer(config["optimizer"]["discriminator"], steps),
         }
         self._discriminator = build_discriminator(config["discriminator"], dtype=self._dtype)
         divisor = 2 ** len(config["model"]["encoder_channels"])

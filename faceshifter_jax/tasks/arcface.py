@@ -11,7 +11,7 @@ from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.identity import IdentityNetwork, crop_for_identity, unit_length
 from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights
-from faceshifter_jax.tasks.networks import build_identity_network, build_sgd, compute_dtype
+from faceshifter_jax.tasks.networks import build_identity_network, build_optimizer, compute_dtype
 from faceshifter_jax.tasks.state import TrainState
 from faceshifter_jax.tasks.step import average_weights, mean_over_devices, to_unit_range
 
@@ -51,7 +51,7 @@ class ArcFaceTask:
         self._loss = config["loss"]
         self._ema_decay = config["ema_decay"]
         self._dtype = compute_dtype(config)
-        self._optimizer = build_sgd(config["optimizer"], config["num_steps"])
+        self._optimizer = build_optimizer(config["optimizer"], config["num_steps"])
         if self._model["num_classes"] < 2:
             raise UserError("an identity network needs a dataset of at least two identities")
 

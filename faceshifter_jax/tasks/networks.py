@@ -68,15 +68,20 @@ def build_schedule(optimizer: Mapping[str, Any], num_steps: int) -> optax.Schedu
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
 
 
-def build_adam(optimizer: Mapping[str, Any], num_steps: int) -> optax.GradientTransformation:
-    """Adam as an `optimizer` section describes it."""
+def build_optimizer(optimizer: Mapping[str, Any], num_steps: int) -> optax.GradientTransformation:
+    """The optimiser of an `optimizer` section.
+
+    `adam` is AdamW (arXiv 1711.05101), with `weight_decay` 0 plain Adam; `sgd` is stochastic
+    gradient descent with Nesterov momentum `b1` and L2 decay (`b2` is Adam's alone).
+
+    Raises:
+      UserError: an unknown name or schedule.
+    """
     schedule = build_schedule(optimizer, num_steps)
-    return optax.adam(schedule, b1=optimizer["b1"], b2=optimizer["b2"])
-
-
-def build_sgd(optimizer: Mapping[str, Any], num_steps: int) -> optax.GradientTransformation:
-    """Stochastic gradient descent with Nesterov momentum and L2 weight decay."""
-    return optax.chain(
-        optax.add_decayed_weights(optimizer["weight_decay"]),
-        optax.sgd(build_schedule(optimizer, num_steps), optimizer["momentum"], nesterov=True),
-    )
+    b1, decay = optimizer["b1"], optimizer["weight_decay"]
+    if optimizer["name"] == "adam":
+        return optax.adamw(schedule, b1=b1, b2=optimizer["b2"], weight_decay=decay)
+    if optimizer["name"] == "sgd":
+        sgd = optax.sgd(schedule, b1, nesterov=True)
+        return optax.chain(optax.add_decayed_weights(decay), sgd)
+    raise UserError(f"optimizer.name must be 'adam' or 'sgd', not {optimizer['name']!r}")

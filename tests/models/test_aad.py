@@ -1,9 +1,8 @@
 """The AAD layer and its residual block against their formulas, written out in numpy."""
 
-import jax
 import numpy as np
 import pytest
-from flax import traverse_util
+from filling import fill
 
 from faceshifter_jax.models import AADLayer, AADResBlock, AADSettings
 
@@ -20,12 +19,7 @@ VECTOR = random(2, IDENTITY, seed=3)
 
 
 def build(module):
-    """Random variables everywhere: at first, biases are 0 and would hide mistakes."""
-    shapes = jax.eval_shape(module.init, jax.random.key(0), X, ATTRIBUTE, VECTOR, False)
-    flat = traverse_util.flatten_dict(shapes)
-    values = {p: 0.5 * random(*s.shape, seed=10 + i) for i, (p, s) in enumerate(flat.items())}
-    values = {p: np.abs(v) + 0.5 if p[-1] == "var" else v for p, v in values.items()}
-    return traverse_util.unflatten_dict(values)
+    return fill(module, X, ATTRIBUTE, VECTOR, False, scale=1.0)
 
 
 def convolve(x, kernel, bias=0.0):
@@ -82,9 +76,7 @@ def test_layer(attribute_kernel, mask_kernel, mask_per_channel, use_bias):
 def test_layer_with_batch_norm(train):
     layer = AADLayer(AADSettings(norm="batch"))
     variables = build(layer)
-    (out, _), updated = layer.apply(
-        variables, X, ATTRIBUTE, VECTOR, train, mutable=["batch_stats"]
-    )
+    (out, _), updated = layer.apply(variables, X, ATTRIBUTE, VECTOR, train, mutable=["batch_stats"])
     norm, stats = (variables[part]["batch_norm"]["norm"] for part in ("params", "batch_stats"))
     mean = X.mean((0, 1, 2)) if train else stats["mean"]
     variance = X.var((0, 1, 2)) if train else stats["var"]
@@ -103,9 +95,7 @@ def test_mask_of_one_is_the_identity_alone_and_of_zero_the_attributes_alone():
         shut = {"kernel": 0 * params["mask"]["kernel"], "bias": np.full(1, bias, np.float32)}
         return layer.apply({"params": {**params, "mask": shut}}, X, attribute, vector, False)[0]
 
-    np.testing.assert_array_equal(
-        run(200.0, ATTRIBUTE, VECTOR), run(200.0, ATTRIBUTE + 1, VECTOR)
-    )
+    np.testing.assert_array_equal(run(200.0, ATTRIBUTE, VECTOR), run(200.0, ATTRIBUTE + 1, VECTOR))
     assert np.abs(run(200.0, ATTRIBUTE, VECTOR) - run(200.0, ATTRIBUTE, VECTOR + 1)).max() > 0.1
     np.testing.assert_array_equal(
         run(-200.0, ATTRIBUTE, VECTOR), run(-200.0, ATTRIBUTE, VECTOR + 1)
@@ -130,9 +120,7 @@ def block_by_hand(params, settings, features):
 @pytest.mark.parametrize("num_units", [1, 2, 3])
 @pytest.mark.parametrize(("identity_skip", "conv_bias"), [(True, False), (False, True)])
 def test_block(features, num_units, identity_skip, conv_bias):
-    settings = AADSettings(
-        num_units=num_units, identity_skip=identity_skip, conv_bias=conv_bias
-    )
+    settings = AADSettings(num_units=num_units, identity_skip=identity_skip, conv_bias=conv_bias)
     block = AADResBlock(features, settings)
     variables = build(block)
     out, masks = block.apply(variables, X, ATTRIBUTE, VECTOR, False)

@@ -1,0 +1,125 @@
+"""Identities and attributes: plain, seeded, separate values."""
+
+import dataclasses
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.synthetic import (
+    OCCLUDERS,
+    neutral_vertices,
+    render,
+    sample_attributes,
+    sample_identity,
+)
+from faceshifter_jax.synthetic.model import MODEL_PATH, head_model
+
+DIGEST_CODE = """
+import hashlib
+from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
+digest = hashlib.sha256()
+for k in range(3):
+    identity, attributes = sample_identity(k), sample_attributes(k, occluder="mask")
+    digest.update(repr((identity, attributes)).encode())
+    digest.update(render(identity, attributes, 48).tobytes())
+print(digest.hexdigest())
+"""
+
+
+def _plain(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(_plain(part) for part in value)
+    if dataclasses.is_dataclass(value):
+        return all(_plain(getattr(value, f.name)) for f in dataclasses.fields(value))
+    return type(value) in (int, float, str)
+
+
+def test_values_are_plain_hashable_and_repeatable():
+    for seed in (0, 7, 123456789012):
+        identity, attributes = sample_identity(seed), sample_attributes(seed)
+        assert identity == sample_identity(seed)
+        assert attributes == sample_attributes(seed)
+        assert _plain(identity)
+        assert _plain(attributes)
+        assert len({identity, sample_identity(seed)}) == 1
+        assert hash(attributes) == hash(sample_attributes(seed))
+    assert len({sample_identity(seed) for seed in range(50)}) == 50
+
+
+def test_the_same_pictures_in_another_process():
+    digest = hashlib.sha256()
+    for k in range(3):
+        identity, attributes = sample_identity(k), sample_attributes(k, occluder="mask")
+        digest.update(repr((identity, attributes)).encode())
+        digest.update(render(identity, attributes, 48).tobytes())
+    run = subprocess.run(
+        [sys.executable, "-c", DIGEST_CODE], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == digest.hexdigest()
+
+
+def test_occluders_are_in_a_quarter_of_the_pictures():
+    kinds = [sample_attributes(seed).occluder.kind for seed in range(800)]
+    share = 1 - kinds.count("none") / len(kinds)
+    assert 0.20 < share < 0.30
+    assert set(kinds) == {"none", *OCCLUDERS}
+
+
+def test_the_choice_of_occluder_changes_nothing_else():
+    free = sample_attributes(11, occluder="none")
+    for kind in (*OCCLUDERS, "random"):
+        other = sample_attributes(11, occluder=kind)
+        assert dataclasses.replace(other, occluder=free.occluder) == free
+        assert kind == "random" or other.occluder.kind == kind
+
+
+def test_attributes_vary_as_pictures_do():
+    drawn = [sample_attributes(seed) for seed in range(400)]
+    yaw = np.array([attributes.yaw for attributes in drawn])
+    assert 12 < yaw.std() < 22
+    assert np.abs(yaw).max() <= 38
+    brightness = np.array([np.mean(attributes.skin.tone) for attributes in drawn])
+    assert brightness.min() < 0.3
+    assert brightness.max() > 0.75
+    assert len({attributes.hair.style for attributes in drawn}) == 10
+
+
+def test_geometry_depends_on_the_identity_alone():
+    one, other = sample_identity(1), sample_identity(2)
+    shape = neutral_vertices(one).copy()
+    for seed in range(3):
+        render(one, sample_attributes(seed), 32)
+        assert np.array_equal(neutral_vertices(one), shape)
+    gap = np.sqrt(((neutral_vertices(other) - shape) ** 2).sum(1))
+    assert gap.max() > 0.04
+    assert gap.max() < 0.6
+
+
+def test_skull_and_neck_are_everybodys():
+    rest = head_model().rest
+    fixed = (rest[:, 1] > 1.2) | (rest[:, 1] < -1.0) | (rest[:, 2] < -0.25)
+    for seed in range(10):
+        shape = neutral_vertices(sample_identity(seed))
+        assert np.array_equal(shape[fixed], rest[fixed])
+
+
+@pytest.mark.parametrize("kind", ["Glasses", "", "beard"])
+def test_unknown_occluder_is_one_clear_line(kind):
+    with pytest.raises(UserError, match="use random, none, glasses"):
+        sample_attributes(0, occluder=kind)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", None])
+def test_bad_seed_is_one_clear_line(seed):
+    with pytest.raises(UserError, match="seed"):
+        sample_identity(seed)
+    with pytest.raises(UserError, match="seed"):
+        sample_attributes(seed)
+
+
+def test_stored_model_is_small():
+    assert MODEL_PATH.stat().st_size < 2_500_000

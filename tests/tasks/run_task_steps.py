@@ -1,0 +1,56 @@
+"""Makes three steps of a tiny task on all devices and writes what came out: TASK MODE FILE."""
+
+import sys
+
+import jax
+import numpy as np
+from tiny_tasks import (
+    aei_config,
+    arcface_config,
+    identity_batch,
+    load_identity,
+    make_state,
+    pair_batch,
+)
+
+from faceshifter_jax.tasks import AEITask, ArcFaceTask
+from faceshifter_jax.training.parallel import build_parallel
+
+STEPS, BATCH = 3, 8
+
+
+def make_task(name: str):
+    """The task, its frozen networks and its batches."""
+    if name == "aei":
+        task = AEITask(aei_config())
+        # Of the same pairs, one device has two, one has one and two have none.
+        return task, load_identity(task), [share_unevenly(pair_batch(BATCH, i)) for i in range(3)]
+    task = ArcFaceTask(arcface_config())
+    return task, {}, [identity_batch(BATCH, i) for i in range(STEPS)]
+
+
+def share_unevenly(batch):
+    batch["same"] = np.array([1, 1, 1, 0, 0, 0, 0, 0], np.float32)
+    return batch
+
+
+def run(name: str, mode: str) -> dict[str, np.ndarray]:
+    parallel = build_parallel(mode)
+    task, frozen, batches = make_task(name)
+    step = parallel.compile_step(task.make_step(parallel.axis_name))
+    state = parallel.replicate(make_state(task))
+    frozen = parallel.replicate(frozen)
+    results = {}
+    for number, batch in enumerate(batches):
+        state, metrics = step(state, frozen, parallel.put_batch(batch))
+        jax.block_until_ready(metrics)
+        results |= {f"metric {number} {key}": value for key, value in metrics.items()}
+    for part in ("params", "ema_params", "batch_stats", "opt_state"):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(getattr(state, part)):
+            results[f"{part}{jax.tree_util.keystr(path)}"] = leaf
+    return {key: np.asarray(value) for key, value in results.items()}
+
+
+if __name__ == "__main__":
+    task_name, mode_name, path = sys.argv[1:]
+    np.savez(path, devices=jax.device_count(), **run(task_name, mode_name))

@@ -1,0 +1,93 @@
+"""What one step of an identity network's training does."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_tasks import SIZE, arcface_config, identity_batch, identity_weights, make_state
+
+from faceshifter_jax.identity import crop_for_identity, unit_length
+from faceshifter_jax.tasks import ArcFaceTask, identity_network_from
+from faceshifter_jax.tasks.networks import build_identity_network
+from faceshifter_jax.tasks.step import to_unit_range
+
+
+class Setup:
+    def __init__(self):
+        self.config = arcface_config()
+        self.task = ArcFaceTask(self.config)
+        self.state = make_state(self.task)
+        self.batch = identity_batch(8)
+        step = jax.jit(self.task.make_step(None)).lower(self.state, {}, self.batch)
+        self.step = step.compile(compiler_options={"xla_backend_optimization_level": 0})
+        self.after, self.metrics = self.step(self.state, {}, self.batch)
+
+
+@pytest.fixture(scope="module")
+def setup():
+    return Setup()
+
+
+def test_step_changes_network_and_centres_and_nothing_is_lost(setup):
+    before, after = setup.state.params["classifier"], setup.after.params["classifier"]
+    assert not np.array_equal(before["centres"], after["centres"])
+    for old, new in zip(*map(jax.tree.leaves, (before, after)), strict=True):
+        assert old.shape == new.shape
+        assert np.isfinite(new).all()
+    assert int(setup.after.step) == 1
+    assert set(setup.metrics) == {"loss", "accuracy"}
+
+
+def test_loss_is_that_of_the_formula(setup):
+    network = build_identity_network(setup.config.model)
+    crops = crop_for_identity(to_unit_range(setup.batch["image"]), 16)
+    params = setup.state.params["classifier"]
+    variables = {"params": params["network"], "batch_stats": setup.state.batch_stats["classifier"]}
+    embedding, _ = jax.jit(lambda v, x: network.apply(v, x, train=True, mutable=["batch_stats"]))(
+        variables, crops
+    )
+    cosines = np.asarray(unit_length(embedding) @ unit_length(params["centres"]).T)
+    rows, labels = np.arange(8), setup.batch["label"]
+    logits = cosines.copy()
+    angle = np.arccos(cosines[rows, labels]) + setup.config.loss.margin
+    assert (angle < np.pi).all()
+    logits[rows, labels] = np.cos(angle)
+    logits *= setup.config.loss.scale
+    expected = np.log(np.exp(logits).sum(1)) - logits[rows, labels]
+    np.testing.assert_allclose(setup.metrics["loss"], expected.mean(), rtol=1e-3)
+    hits = cosines.argmax(1) == labels
+    np.testing.assert_allclose(setup.metrics["accuracy"], hits.mean())
+
+
+def test_it_learns_a_batch_by_heart(setup):
+    state = setup.state
+    for _ in range(40):
+        state, metrics = setup.step(state, {}, setup.batch)
+    assert metrics["loss"] < setup.metrics["loss"] / 2
+
+
+def test_predicted_columns(setup):
+    batch = identity_batch(5)
+    batch["image"][3] = batch["image"][1]
+    columns = setup.task.predict(setup.state, {}, batch)
+    assert list(columns) == ["picture", "nearest"]
+    for picture in columns.values():
+        assert (picture.shape, picture.dtype) == ((5, SIZE, SIZE, 3), jnp.float32)
+        assert -1 <= picture.min() < picture.max() <= 1
+    # Never the picture itself, but its twin.
+    np.testing.assert_array_equal(columns["nearest"][1], columns["picture"][3])
+    np.testing.assert_array_equal(columns["nearest"][3], columns["picture"][1])
+    assert not np.array_equal(columns["nearest"][0], columns["picture"][0])
+
+
+def test_trained_weights_become_a_network_that_embeds():
+    network = identity_network_from(identity_weights())
+    pictures = to_unit_range(identity_batch(3)["image"])
+    embedding = network.embed(pictures)
+    assert embedding.shape == (3, 8)
+    np.testing.assert_allclose(jnp.linalg.norm(embedding, axis=1), 1, atol=1e-5)
+
+
+def test_it_has_no_frozen_networks(setup):
+    assert setup.task.frozen_sources() == {}
+    assert setup.task.load_frozen({}) == {}
