@@ -9,7 +9,7 @@ import numpy as np
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.identity import IdentityNetwork
 from faceshifter_jax.tasks import identity_network_from
-from faceshifter_jax.tasks.networks import build_aei_net
+from faceshifter_jax.tasks.networks import build_aei_net, check_fits
 from faceshifter_jax.tasks.step import to_unit_range
 from faceshifter_jax.training.checkpoint import LoadedWeights, read_weights
 from faceshifter_jax.training.grid import to_uint8
@@ -52,6 +52,9 @@ def build_swap(
         "params": weights.params["generator"],
         "batch_stats": weights.batch_stats["generator"],
     }
+    picture = jnp.zeros((1, *[weights.config["image_size"]] * 2, 3))
+    embedding = jnp.zeros((1, weights.config["identity"]["embedding_size"]))
+    check_fits(aei_net, variables, picture, embedding, path=weights.path)
     variables = jax.tree.map(jnp.asarray, variables)
 
     @jax.jit

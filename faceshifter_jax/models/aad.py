@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.models.layers import BatchNorm, Conv, instance_norm
 
 
@@ -34,6 +35,15 @@ class AADSettings:
     conv_bias: bool = False
     num_units: int = 2
     identity_skip: bool = True
+
+    def __post_init__(self):
+        for name in ("attribute_kernel", "mask_kernel"):
+            if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
+                raise UserError(f"aad.{name} must be odd, not {getattr(self, name)}")
+        if not 1 <= self.num_units <= 3:
+            raise UserError(f"aad.num_units must be 1, 2 or 3, not {self.num_units}")
+        if self.norm not in ("instance", "batch"):
+            raise UserError(f"aad.norm must be 'instance' or 'batch', not {self.norm!r}")
 
 
 class AADLayer(nn.Module):
@@ -79,9 +89,7 @@ class AADLayer(nn.Module):
     def _normalise(self, x: jax.Array, train: bool) -> jax.Array:
         if self.settings.norm == "instance":
             return instance_norm(x)
-        if self.settings.norm == "batch":
-            return BatchNorm(self.dtype, self.axis_name, name="batch_norm")(x, train)
-        raise ValueError(f"norm must be 'instance' or 'batch', not {self.settings.norm!r}")
+        return BatchNorm(self.dtype, self.axis_name, name="batch_norm")(x, train)
 
     def _conv(self, features: int, kernel: int, name: str) -> Conv:
         bias = self.settings.use_bias

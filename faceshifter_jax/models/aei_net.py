@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.models.aad import AADResBlock, AADSettings
 from faceshifter_jax.models.attribute_encoder import AttributeEncoder
 from faceshifter_jax.models.layers import upsample
@@ -74,7 +75,7 @@ class AADGenerator(nn.Module):
             return jnp.tanh(x)
         if self.output == "sigmoid":
             return 2 * nn.sigmoid(x) - 1
-        raise ValueError(f"output must be 'tanh' or 'sigmoid', not {self.output!r}")
+        raise UserError(f"output must be 'tanh' or 'sigmoid', not {self.output!r}")
 
 
 class AEINet(nn.Module):
@@ -101,7 +102,7 @@ class AEINet(nn.Module):
 
     def setup(self):
         if len(self.generator_channels) != len(self.encoder_channels) + 1:
-            raise ValueError("generator_channels must be one longer than encoder_channels")
+            raise UserError("generator_channels must be one longer than encoder_channels")
         self.encoder = AttributeEncoder(
             self.encoder_channels, self.encoder_skip, self.encoder_bias, self.dtype, self.axis_name
         )

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.models.layers import BatchNorm, Conv, PReLU
 
 STAGE_BLOCKS = {
@@ -96,9 +97,9 @@ class IResNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Embeds faces (B, S, S, 3) in [-1, 1]; returns (B, embedding_size), not normalised."""
         if self.depth not in STAGE_BLOCKS:
-            raise ValueError(f"depth must be one of {sorted(STAGE_BLOCKS)}, not {self.depth}")
+            raise UserError(f"depth must be one of {sorted(STAGE_BLOCKS)}, not {self.depth}")
         if self.variant not in ("ir", "iresnet"):
-            raise ValueError(f"variant must be 'ir' or 'iresnet', not {self.variant!r}")
+            raise UserError(f"variant must be 'ir' or 'iresnet', not {self.variant!r}")
         x = Conv(self.width, 3, 1, 1, False, self.dtype, name="stem")(x)
         x = PReLU(name="stem_prelu")(
             BatchNorm(self.dtype, self.axis_name, name="stem_norm")(x, train)

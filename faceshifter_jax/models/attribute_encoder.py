@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.models.layers import BatchNorm, Conv, UpConv, leaky_relu, upsample
 
 _activation = leaky_relu(0.1)
@@ -40,7 +41,16 @@ class AttributeEncoder(nn.Module):
         Returns:
           len(channels) + 1 feature maps, from (B, S/2**n, S/2**n, channels[-1]) up to
           (B, S, S, C), each twice the size of the one before.
+
+        Raises:
+          UserError: S is no such multiple.
         """
+        divisor = 2 ** len(self.channels)
+        if x.shape[1] % divisor or x.shape[2] % divisor:
+            raise UserError(
+                f"the attribute encoder halves pictures {len(self.channels)} times: their size "
+                f"must be a multiple of {divisor}, not {x.shape[1]}x{x.shape[2]}"
+            )
         down = [x]
         for i, width in enumerate(self.channels):
             conv = Conv(width, 4, 2, 1, self.use_bias, self.dtype, name=f"down_{i}")
@@ -61,4 +71,4 @@ class AttributeEncoder(nn.Module):
             return jnp.concatenate([up, skip], -1)
         if self.skip == "add":
             return up + skip
-        raise ValueError(f"skip must be 'concat' or 'add', not {self.skip!r}")
+        raise UserError(f"skip must be 'concat' or 'add', not {self.skip!r}")

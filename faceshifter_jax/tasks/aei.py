@@ -48,13 +48,6 @@ class AEITask:
             "discriminator": build_optimizer(config["optimizer"]["discriminator"], steps),
         }
         self._discriminator = build_discriminator(config["discriminator"], dtype=self._dtype)
-        divisor = 2 ** len(config["model"]["encoder_channels"])
-        if config["image_size"] % divisor:
-            raise UserError(
-                f"config.image_size is {config['image_size']}, but the attribute encoder halves "
-                f"pictures {len(config['model']['encoder_channels'])} times: "
-                f"choose a multiple of {divisor}"
-            )
 
     def _aei_net(self, axis_name: str | None = None):
         return build_aei_net(self._config["model"], dtype=self._dtype, axis_name=axis_name)

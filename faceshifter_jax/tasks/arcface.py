@@ -11,7 +11,12 @@ from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.identity import IdentityNetwork, crop_for_identity, unit_length
 from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights
-from faceshifter_jax.tasks.networks import build_identity_network, build_optimizer, compute_dtype
+from faceshifter_jax.tasks.networks import (
+    build_identity_network,
+    build_optimizer,
+    check_fits,
+    compute_dtype,
+)
 from faceshifter_jax.tasks.state import TrainState
 from faceshifter_jax.tasks.step import average_weights, mean_over_devices, to_unit_range
 
@@ -20,7 +25,7 @@ def identity_network_from(weights: Weights) -> IdentityNetwork:
     """Turns what an `arcface` training saved into a network that embeds pictures.
 
     Raises:
-      UserError: the weights are another task's.
+      UserError: the weights are another task's, or do not fit its network.
     """
     task = weights.config.get("task")
     if task != "arcface":
@@ -33,7 +38,9 @@ def identity_network_from(weights: Weights) -> IdentityNetwork:
         "params": weights.params["classifier"]["network"],
         "batch_stats": weights.batch_stats["classifier"],
     }
-    return IdentityNetwork(variables, build_identity_network(model), model["input_size"])
+    module, size = build_identity_network(model), model["input_size"]
+    check_fits(module, variables, jnp.zeros((1, size, size, 3)), path=weights.path)
+    return IdentityNetwork(variables, module, size)
 
 
 class ArcFaceTask:

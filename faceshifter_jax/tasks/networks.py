@@ -4,8 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
+from flax import traverse_util
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import AADSettings, AEINet, IResNet, MultiscaleDiscriminator
@@ -48,6 +51,23 @@ def build_discriminator(discriminator: Mapping[str, Any], **extra: Any) -> Multi
     """The network of an `aei` config's `discriminator` section; `extra` sets the dtype."""
     settings = _module_settings(MultiscaleDiscriminator, discriminator)
     return MultiscaleDiscriminator(**settings, **extra)
+
+
+def check_fits(module: nn.Module, variables: Mapping[str, Any], *inputs: Any, path: str) -> None:
+    """Checks that `variables` are what `module` needs for inputs of these shapes.
+
+    Raises:
+      UserError: names the first parameter that is missing, too much, or of another shape.
+    """
+    wanted = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs))
+    wanted, given = (traverse_util.flatten_dict(dict(t), sep="/") for t in (wanted, variables))
+    for name in sorted(wanted.keys() | given.keys()):
+        shapes = [tuple(tree[name].shape) if name in tree else None for tree in (given, wanted)]
+        if shapes[0] != shapes[1]:
+            raise UserError(
+                f"the weights in {path} do not fit this version's {type(module).__name__}: "
+                f"{name} has shape {shapes[0]}, needed is {shapes[1]}; train them again"
+            )
 
 
 def build_schedule(optimizer: Mapping[str, Any], num_steps: int) -> optax.Schedule:

@@ -55,7 +55,11 @@ class Parallel(abc.ABC):
 
     def compile_init(self, init: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
         """Returns `init` compiled to build its result on all devices at once."""
-        return jax.jit(init, out_shardings=self.replicated)
+        compiled = jax.jit(init, out_shardings=self.replicated)
+        # It runs once, so XLA's optimisations would cost more than they save: half a minute
+        # for the demo's networks on two cores.
+        options = {"xla_backend_optimization_level": 0}
+        return lambda key: compiled.lower(key).compile(compiler_options=options)(key)
 
     def compile_predict(self, predict: Predict) -> Predict:
         """Returns `predict` compiled, every device computing the whole of a numpy batch.
