@@ -90,7 +90,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.keep_every_steps = 0
     config.image_size = 64
     config.ema_decay = 0.99
-    config.data.path = "runs/demo/data/swap"
+    config.data.path = "runs/demo/data/train"
     config.data.num_threads = 2
     config.identity.weights = "runs/demo/arcface"
     config.identity.embedding_size = 128

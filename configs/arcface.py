@@ -65,7 +65,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.keep_every_steps = 0
     config.image_size = 64
     config.ema_decay = 0.98
-    config.data.path = "runs/demo/data/identity"
+    config.data.path = "runs/demo/data/train"
     config.data.num_threads = 2
     config.model.depth = 10
     config.model.width = 16

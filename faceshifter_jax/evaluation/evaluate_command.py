@@ -9,8 +9,7 @@ from PIL import Image
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.ground_truth import GroundTruth, render_ground_truth, score
-from faceshifter_jax.evaluation.networks import build_embed, build_swap, load_identity
-from faceshifter_jax.training.checkpoint import read_weights
+from faceshifter_jax.evaluation.networks import build_embed, load_identity, load_swap
 from faceshifter_jax.training.files import write_text
 from faceshifter_jax.training.grid import write_grid
 
@@ -25,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--judge", required=True, help="workdir of an arcface training that judges identities"
     )
+    parser.add_argument("--identity", help="the training's identity network, if it was moved")
     parser.add_argument("--output", help="directory for report.png and metrics.json (CHECKPOINT)")
     parser.add_argument("--pairs", type=int, default=200, help="number of swaps (200)")
     parser.add_argument("--identities", type=int, default=100, help="people among them (100)")
@@ -34,11 +34,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Evaluates and prints the metrics."""
     if arguments.identities < 2 or arguments.pairs < 1:
         raise UserError("--identities must be at least 2 and --pairs at least 1")
-    weights = read_weights(arguments.checkpoint)
+    swap, weights = load_swap(arguments.checkpoint, arguments.identity)
     judge, judge_weights = load_identity(arguments.judge)
-    trained_with, identity_weights = load_identity(weights.config["identity"]["weights"])
-    swap = build_swap(weights, trained_with)
-    if judge_weights.sha256 == identity_weights.sha256:
+    identity_sha256 = weights.frozen["identity"]["sha256"]
+    if judge_weights.sha256 == identity_sha256:
         print("warning: the judge is the identity network of the training; use another one")
     truth = render_ground_truth(
         weights.config["image_size"],
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
         "image_size": weights.config["image_size"],
         "step": weights.step,
         "checkpoint_sha256": weights.sha256,
-        "identity_sha256": identity_weights.sha256,
+        "identity_sha256": identity_sha256,
         "judge_sha256": judge_weights.sha256,
     }
     write_text(output / "metrics.json", json.dumps(metrics | facts, indent=2) + "\n")

@@ -34,19 +34,47 @@ def build_embed(network: IdentityNetwork) -> Callable[[np.ndarray], np.ndarray]:
     return lambda pictures: in_batches(compiled, pictures)
 
 
-def build_swap(
-    weights: LoadedWeights, identity: IdentityNetwork
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Returns `swap(source, target)`: two uint8 (B, S, S, 3) to the swaps, the same.
+def load_identity(path: str) -> tuple[IdentityNetwork, LoadedWeights]:
+    """Reads an identity network from a training's workdir; UserError if there is none."""
+    weights = read_weights(path)
+    network = identity_network_from(weights)
+    return network.replace(variables=jax.tree.map(jnp.asarray, network.variables)), weights
+
+
+def load_swap(
+    path: str, identity_path: str | None = None
+) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], LoadedWeights]:
+    """Reads an AEI-Net, with the identity network that it was trained with.
+
+    Args:
+      path: workdir of an `aei` training, or one of its checkpoints.
+      identity_path: where the identity network lies now, if it was moved.
+
+    Returns:
+      `swap(source, target)`: two uint8 (B, S, S, 3) to the swaps, the same; and the weights.
 
     Raises:
-      UserError: the weights are not an AEI-Net's.
+      UserError: not an AEI-Net's weights, or another identity network than in training.
     """
+    weights = read_weights(path)
     if weights.config.get("task") != "aei":
         raise UserError(
-            f"{weights.path} holds a training of task {weights.config.get('task')!r}, not an "
-            "AEI-Net: name the workdir of a training with configs/aei.py"
+            f"{path} holds a training of task {weights.config.get('task')!r}, not an AEI-Net: "
+            "name the workdir of a training with configs/aei.py"
         )
+    trained_with = weights.frozen["identity"]
+    identity, identity_weights = load_identity(identity_path or trained_with["path"])
+    if identity_weights.sha256 != trained_with["sha256"]:
+        raise UserError(
+            f"{identity_weights.path} no longer holds the identity network that {path} was "
+            "trained with: name the checkpoint that does with --identity"
+        )
+    return _build_swap(weights, identity), weights
+
+
+def _build_swap(
+    weights: LoadedWeights, identity: IdentityNetwork
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     aei_net = build_aei_net(weights.config["model"])
     variables = {
         "params": weights.params["generator"],
@@ -63,10 +91,3 @@ def build_swap(
         return aei_net.apply(variables, to_unit_range(target), embedding).image
 
     return lambda source, target: to_uint8(in_batches(compiled, source, target))
-
-
-def load_identity(path: str) -> tuple[IdentityNetwork, LoadedWeights]:
-    """Reads an identity network from a training's workdir; UserError if there is none."""
-    weights = read_weights(path)
-    network = identity_network_from(weights)
-    return network.replace(variables=jax.tree.map(jnp.asarray, network.variables)), weights

@@ -123,6 +123,7 @@ class LoadedWeights:
       sha256: hash of the keys, shapes, dtypes and bytes of `params` and `batch_stats`.
       path: where they were asked for.
       step: the number of updates behind them.
+      frozen: the frozen networks of the training, name -> {"path", "sha256"}.
     """
 
     config: dict[str, Any]
@@ -131,6 +132,7 @@ class LoadedWeights:
     sha256: str
     path: str
     step: int
+    frozen: dict[str, dict[str, str]]
 
 
 def read_weights(path: str | Path) -> LoadedWeights:
@@ -153,6 +155,7 @@ def read_weights(path: str | Path) -> LoadedWeights:
         sha256=_hash_arrays({"params": params, "batch_stats": batch_stats}),
         path=str(path),
         step=int(directory.name),
+        frozen=meta["frozen"],
     )
 
 

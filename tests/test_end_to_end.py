@@ -1,0 +1,112 @@
+"""Each config trained for a few steps by the real command lines, from pictures to a report."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+SMALL_AEI = [
+    "--config.batch_size=4",
+    "--config.model.encoder_channels=(4,4,4,4)",
+    "--config.model.generator_channels=(8,8,8,8,4)",
+    "--config.discriminator.width=4",
+    "--config.discriminator.num_layers=2",
+    "--config.identity.embedding_size=8",
+    "--config.image_size=32",
+]
+SMALL_ARCFACE = [
+    "--config.batch_size=4",
+    "--config.model.depth=10",
+    "--config.model.width=4",
+    "--config.model.embedding_size=8",
+    "--config.model.input_size=16",
+    "--config.image_size=32",
+]
+
+
+def call(*words, code=0):
+    done = subprocess.run([sys.executable, *map(str, words)], cwd=ROOT, capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def train(name, variant, workdir, steps, *options, code=0):
+    config = f"configs/{name}.py{variant}"
+    return call("train.py", "--config", config, "--workdir", workdir,
+                f"--config.num_steps={steps}", "--config.log_every_steps=1", *options,
+                code=code)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "faces"
+    call("-m", "faceshifter_jax.cli", "render", path, "--identities=5", "--pictures=3",
+         "--size=32", "--num-workers=1")  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="module", params=["", ":demo"])
+def arcface(request, data, tmp_path_factory):
+    """A workdir of each variant of configs/arcface.py, two steps trained."""
+    workdir = tmp_path_factory.mktemp("arcface") / "run"
+    train("arcface", request.param, workdir, 2, *SMALL_ARCFACE, f"--config.data.path={data}")
+    return request.param, workdir
+
+
+def test_arcface_leaves_a_checkpoint_and_samples(arcface):
+    _, workdir = arcface
+    assert (workdir / "checkpoints/2").is_dir()
+    assert json.loads((workdir / "config.json").read_text())["model"]["num_classes"] == 5
+    with Image.open(workdir / "samples/step_00000002.png") as grid:
+        assert grid.width > 2 * 32
+
+
+def test_aei_trains_resumes_and_is_evaluated(arcface, data, tmp_path):
+    variant, identity = arcface
+    workdir = tmp_path / "aei"
+    options = [*SMALL_AEI, f"--config.data.path={data}", f"--config.identity.weights={identity}"]
+    train("aei", variant, workdir, 2, *options)
+    again = train("aei", variant, workdir, 3, *options)
+    assert "step 3/3" in again.stdout
+    assert "step 2/3" not in again.stdout
+    steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").open()]
+    assert steps == [1, 2, 3]
+
+    out = tmp_path / "report"
+    done = call("-m", "faceshifter_jax.cli", "evaluate", "--checkpoint", workdir, "--judge",
+                identity, "--output", out, "--pairs=4", "--identities=3")  # fmt: skip
+    assert "another one" in done.stdout, "a judge that the training used must be pointed out"
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["step"] == 3
+    assert 0 <= metrics["swap_nearer_source"] <= 1
+    with Image.open(out / "report.png") as report:
+        assert report.width > 4 * 128
+
+
+def test_aei_without_identity_weights_says_how_to_get_some(data, tmp_path):
+    done = train("aei", "", tmp_path / "aei", 2, *SMALL_AEI, f"--config.data.path={data}", code=2)
+    assert done.stderr.startswith("error: config.identity.weights is empty")
+    assert "configs/arcface.py" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_workdir_of_another_task_is_refused(arcface, data):
+    variant, workdir = arcface
+    done = train("aei", variant, workdir, 2, *SMALL_AEI, f"--config.data.path={data}",
+                 f"--config.identity.weights={workdir}", code=2)  # fmt: skip
+    assert done.stderr.startswith("error: ")
+    assert "arcface" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_evaluating_an_identity_network_is_refused(arcface, tmp_path):
+    _, workdir = arcface
+    done = call("-m", "faceshifter_jax.cli", "evaluate", "--checkpoint", workdir, "--judge",
+                workdir, "--output", tmp_path / "out", code=2)  # fmt: skip
+    assert "not an AEI-Net" in done.stderr
+    assert not (tmp_path / "out").exists()
