@@ -25,7 +25,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.horizontal_flip = True
     config.data.colour_jitter = 0.0
     config.data.num_threads = 16
-    config.data.prefetch_batches = 2
+    config.data.prefetch_batches = 16  # batches in the making bound the threads at work
+    config.data.cache_megabytes = 256.0  # decoded pictures stay in memory if all fit
 
     config.model = ml_collections.ConfigDict()
     config.model.depth = 50  # 10, 18, 34, 50, 100, 152 or 200

@@ -25,10 +25,19 @@ def run(title: str, command: list[str | Path]) -> None:
     shown = ["faceshifter", *words[3:]] if words[:3] == FACESHIFTER else ["python", *words[1:]]
     print(f"\n== {title}\n$ {shlex.join(shown)}", flush=True)
     begin = time.monotonic()
-    code = subprocess.run(words, check=False).returncode
+    code = wait(subprocess.Popen(words))
     if code:
         sys.exit(code)
     print(f"   took {time.monotonic() - begin:.0f} s", flush=True)
+
+
+def wait(process: subprocess.Popen) -> int:
+    """Returns the exit code; after Ctrl-C, which the command also gets, it may finish saving."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            print("waiting for the command to save and stop", flush=True)
 
 
 def render(title: str, out: Path, seed: int) -> None:
@@ -43,7 +52,8 @@ def render(title: str, out: Path, seed: int) -> None:
 def main() -> None:
     begin = time.monotonic()
     print("The demo renders faces, trains three networks on them and swaps faces of people that")
-    print("none of the networks has seen: about a quarter of an hour on two cores.")
+    print("none of the networks has seen: about a quarter of an hour on two cores. To type the")
+    print("commands yourself, first: . .venv/bin/activate")
     render("faces to train on", TRAIN_DATA, seed=1)
     render("other people, for the judge", JUDGE_DATA, seed=2)
     run(

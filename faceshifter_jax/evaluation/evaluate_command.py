@@ -39,6 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
     identity_sha256 = weights.frozen["identity"]["sha256"]
     if judge_weights.sha256 == identity_sha256:
         print("warning: the judge is the identity network of the training; use another one")
+    output = Path(arguments.output or arguments.checkpoint)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {output}: {error.strerror}; choose --output") from error
     truth = render_ground_truth(
         weights.config["image_size"],
         num_pairs=arguments.pairs,
@@ -46,8 +51,6 @@ def run(arguments: argparse.Namespace) -> None:
     )
     swaps = swap(truth.gallery[truth.source], truth.target)
     metrics = score(truth, swaps, build_embed(judge))
-    output = Path(arguments.output or arguments.checkpoint)
-    output.mkdir(parents=True, exist_ok=True)
     write_report(truth, swaps, output / "report.png")
     facts = {
         "protocol": PROTOCOL,

@@ -1,6 +1,7 @@
 """Trained networks as plain functions of uint8 pictures."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,24 +15,29 @@ from faceshifter_jax.tasks.step import to_unit_range
 from faceshifter_jax.training.checkpoint import LoadedWeights, read_weights
 from faceshifter_jax.training.grid import to_uint8
 
-BATCH_SIZE = 25
+_BATCH_PIXELS = 32 * 64 * 64
 
 
 def in_batches(compiled: Callable[..., jax.Array], *arrays: np.ndarray) -> np.ndarray:
-    """Applies a compiled function to rows, a batch at a time; the last one is padded."""
+    """Applies a compiled function to rows of pictures, a batch at a time.
+
+    A batch is as large as pictures of this size allow; the last one is padded, so that the
+    function is compiled once.
+    """
+    size = max(1, _BATCH_PIXELS // (arrays[0].shape[1] * arrays[0].shape[2]))
     results = []
-    for begin in range(0, len(arrays[0]), BATCH_SIZE):
-        rows = [array[begin : begin + BATCH_SIZE] for array in arrays]
+    for begin in range(0, len(arrays[0]), size):
+        rows = [array[begin : begin + size] for array in arrays]
         count = len(rows[0])
-        padded = [np.concatenate([r, np.repeat(r[-1:], BATCH_SIZE - count, 0)]) for r in rows]
+        padded = [np.concatenate([r, np.repeat(r[-1:], size - count, 0)]) for r in rows]
         results.append(np.asarray(compiled(*padded))[:count])
     return np.concatenate(results)
 
 
 def build_embed(network: IdentityNetwork) -> Callable[[np.ndarray], np.ndarray]:
     """Returns `embed(pictures)`: uint8 (B, S, S, 3) to unit-length float32 (B, E)."""
-    compiled = jax.jit(lambda pictures: network.embed(to_unit_range(pictures)))
-    return lambda pictures: in_batches(compiled, pictures)
+    compiled = jax.jit(lambda network, pictures: network.embed(to_unit_range(pictures)))
+    return lambda pictures: in_batches(partial(compiled, network), pictures)
 
 
 def load_identity(path: str) -> tuple[IdentityNetwork, LoadedWeights]:
@@ -86,8 +92,9 @@ def _build_swap(
     variables = jax.tree.map(jnp.asarray, variables)
 
     @jax.jit
-    def compiled(source, target):
+    def compiled(variables, identity, source, target):
         embedding = identity.embed(to_unit_range(source))
         return aei_net.apply(variables, to_unit_range(target), embedding).image
 
-    return lambda source, target: to_uint8(in_batches(compiled, source, target))
+    swap = partial(compiled, variables, identity)
+    return lambda source, target: to_uint8(in_batches(swap, source, target))

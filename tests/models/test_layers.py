@@ -157,7 +157,7 @@ def test_batch_norm_in_training_and_evaluation():
     np.testing.assert_allclose(result, (x - mean) / np.sqrt(variance + 1e-5), atol=1e-4)
     stats = updated["batch_stats"]["norm"]
     np.testing.assert_allclose(stats["mean"], 0.1 * mean, rtol=1e-4)
-    np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * variance, rtol=1e-4)
+    np.testing.assert_allclose(stats["var"], 0.99 + 0.01 * variance, rtol=1e-4)
     evaluated = norm.apply({**variables, **updated}, x, False)
     expected = (x - stats["mean"]) / np.sqrt(stats["var"] + 1e-5)
     np.testing.assert_allclose(evaluated, expected, atol=1e-4)
