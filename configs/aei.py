@@ -83,21 +83,32 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
 
 def _shrink(config: ml_collections.ConfigDict) -> None:
-    config.num_steps = 1_500
-    config.batch_size = 16
+    config.num_steps = 1_800
+    config.batch_size = 8
     config.log_every_steps = 50
-    config.save_every_steps = 500
-    config.sample_every_steps = 250
+    config.save_every_steps = 600
+    config.sample_every_steps = 200
     config.keep_every_steps = 0
     config.image_size = 64
     config.ema_decay = 0.99
     config.data.path = "runs/demo/data/train"
+    config.data.same_identity_share = 0.2
+    config.data.reconstruct_same_identity = True
     config.data.num_threads = 2
     config.identity.weights = "runs/demo/arcface"
     config.identity.embedding_size = 128
-    config.model.encoder_channels = (32, 64, 128, 128, 128)
-    config.model.generator_channels = (128, 128, 128, 128, 64, 32)
+    config.model.encoder_channels = (24, 48, 96, 128, 128)
+    config.model.generator_channels = (128, 128, 128, 96, 48, 24)
     config.discriminator.num_scales = 2
-    config.discriminator.width = 32
+    config.discriminator.width = 24
     config.discriminator.num_layers = 3
-    config.loss.identity = 20.0
+    config.loss.adversarial = 0.2
+    config.loss.identity = 12.0
+    config.loss.reconstruction = 40.0
+    # A small network on a short schedule learns best from steps that paper scale could not take.
+    config.optimizer.generator.learning_rate = 3e-3
+    config.optimizer.generator.b1 = 0.9
+    config.optimizer.generator.warmup_steps = 50
+    config.optimizer.generator.schedule = "cosine"
+    config.optimizer.discriminator.b1 = 0.5
+    config.optimizer.discriminator.schedule = "cosine"

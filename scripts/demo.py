@@ -40,12 +40,12 @@ def wait(process: subprocess.Popen) -> int:
             print("waiting for the command to save and stop", flush=True)
 
 
-def render(title: str, out: Path, seed: int) -> None:
+def render(title: str, out: Path, identities: int, seed: int) -> None:
     """Renders a dataset unless an earlier demo has left it."""
     if out.exists():
         print(f"\n== {title}\n   {out} is there from an earlier run", flush=True)
         return
-    options = ["--identities=600", "--pictures=10", "--size=64", "--occluders=0.1"]
+    options = [f"--identities={identities}", "--pictures=10", "--size=64", "--occluders=0.1"]
     run(title, [*FACESHIFTER, "render", out, *options, f"--seed={seed}"])
 
 
@@ -54,8 +54,8 @@ def main() -> None:
     print("The demo renders faces, trains three networks on them and swaps faces of people that")
     print("none of the networks has seen: about a quarter of an hour on two cores. To type the")
     print("commands yourself, first: . .venv/bin/activate")
-    render("faces to train on", TRAIN_DATA, seed=1)
-    render("other people, for the judge", JUDGE_DATA, seed=2)
+    render("faces to train on", TRAIN_DATA, identities=600, seed=1)
+    render("other people, for the judge", JUDGE_DATA, identities=500, seed=2)
     run(
         "the identity network, which AEI-Net's loss uses",
         [*TRAIN, "--config", "configs/arcface.py:demo", "--workdir", ARCFACE],
