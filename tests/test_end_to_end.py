@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from checkpoint_arrays import read_state
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +28,16 @@ SMALL_ARCFACE = [
     "--config.model.input_size=16",
     "--config.image_size=32",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation(tmp_path_factory):
+    """Steps of milliseconds do not pay for compiling well, nor for compiling again."""
+    cache = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))
+        yield
 
 
 def call(*words, code=0):
@@ -88,11 +100,52 @@ def test_aei_trains_resumes_and_is_evaluated(arcface, data, tmp_path):
         assert report.width > 4 * 128
 
 
+@pytest.mark.parametrize("arcface", [":demo"], indirect=True)
+def test_resumed_aei_training_equals_an_uninterrupted_one_bit_for_bit(arcface, data, tmp_path):
+    """The real task, pairs, flips and colours; every array of the checkpoint, in new processes."""
+    variant, identity = arcface
+    options = [
+        *SMALL_AEI,
+        f"--config.data.path={data}",
+        f"--config.identity.weights={identity}",
+        "--config.data.horizontal_flip=True",
+        "--config.data.colour_jitter=0.3",
+        "--config.optimizer.generator.schedule=constant",
+        "--config.optimizer.discriminator.schedule=constant",
+    ]
+    train("aei", variant, tmp_path / "whole", 4, *options)
+    train("aei", variant, tmp_path / "parts", 2, *options)
+    again = train("aei", variant, tmp_path / "parts", 4, *options)
+    assert "continuing with other settings: num_steps 2 -> 4\n" in again.stdout
+    whole, parts = (read_state(tmp_path / name) for name in ("whole", "parts"))
+    assert whole["step"] == 4
+    assert {key.split(".")[0] for key in whole} == {
+        *("step", "params", "batch_stats", "opt_state", "ema_params")
+    }
+    assert whole.keys() == parts.keys()
+    for key, value in whole.items():
+        np.testing.assert_array_equal(parts[key], value, err_msg=key)
+
+
+def test_starts_that_are_refused_leave_nothing_behind(arcface, data, tmp_path):
+    variant, identity = arcface
+    for name, options in {
+        "arcface": [*SMALL_ARCFACE, "--config.model.num_classes=7"],
+        "aei": [*SMALL_AEI, f"--config.identity.weights={identity}", "--config.image_size=64"],
+    }.items():
+        done = train(name, variant, tmp_path / "run", 2, *options, f"--config.data.path={data}",
+                     code=2)  # fmt: skip
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+        assert not (tmp_path / "run").exists()
+
+
 def test_aei_without_identity_weights_says_how_to_get_some(data, tmp_path):
     done = train("aei", "", tmp_path / "aei", 2, *SMALL_AEI, f"--config.data.path={data}", code=2)
     assert done.stderr.startswith("error: config.identity.weights is empty")
     assert "configs/arcface.py" in done.stderr
     assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "aei").exists()
 
 
 def test_workdir_of_another_task_is_refused(arcface, data):

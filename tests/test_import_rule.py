@@ -62,13 +62,25 @@ def test_networks_and_losses_know_nothing_of_tasks(path):
 @parameters("models")
 def test_networks_import_nothing_else_of_the_package(path):
     ours = {part_of(m) for m in imports_of(path) if m.split(".")[0] == NAME}
-    assert ours <= {"models"}
+    assert ours <= {"models", "errors"}
 
 
 @parameters("training")
 def test_training_knows_no_faces(path):
     ours = {part_of(m) for m in imports_of(path) if m.split(".")[0] == NAME}
     assert ours <= {"training", "tasks", "data", "errors"}
+
+
+@parameters("data")
+def test_data_knows_nothing_of_training(path):
+    ours = {part_of(m) for m in imports_of(path) if m.split(".")[0] == NAME}
+    assert ours.isdisjoint({"tasks", "training", "models", "evaluation", "cli"})
+
+
+@parameters("")
+def test_evaluation_is_for_the_command_line_alone(path):
+    if path.relative_to(PACKAGE).parts[0] not in ("evaluation", "cli.py"):
+        assert "evaluation" not in {part_of(m) for m in imports_of(path)}
 
 
 @parameters("synthetic")

@@ -5,6 +5,7 @@ loader must know beforehand: `size`, `num_identities` and the identity of every 
 """
 
 import functools
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ SPLIT = "train"
 UNKNOWN_IDENTITY = -1
 
 _KEY_SPACE = 2**128
+_SHOWN = 3
 
 
 def record_keys(num_records: int) -> Iterator[int]:
@@ -103,30 +105,47 @@ class FaceFolder(_FaceBuilder):
         pictures = map_in_order(read, paths, num_workers=self._num_workers)
         identity_names: dict[str, int] = {}
         identities = []
+        names, num_named = hashlib.sha256(), 0
         keys = record_keys(len(self._files))
         for key, file, picture in zip(keys, self._files, pictures, strict=True):
             progress.advance()
             if picture.encoded is None:
-                progress.note(f"left out {file.name}: {picture.problem}")
                 self.left_out.append((file.name, picture.problem))
-                continue
-            identities.append(
-                identity_names.setdefault(file.identity, len(identity_names))
-                if file.identity
-                else UNKNOWN_IDENTITY
-            )
-            yield key, _record(picture.encoded, identities[-1], file.name)
+            else:
+                identities.append(
+                    identity_names.setdefault(file.identity, len(identity_names))
+                    if file.identity
+                    else UNKNOWN_IDENTITY
+                )
+                names.update(_raw_name(file.name) + b"\0")
+                yield key, _record(picture.encoded, identities[-1], file.name)
+            # Where no picture can be used at all, the error names them.
+            if identities:
+                num_named = self._name_left_out(progress, num_named)
+        self._check_some_left(identities)
         progress.finish()
-        if not identities:
-            raise UserError(
-                f"none of the {len(self._files)} files in {self._photos} is a picture that can "
-                "be read"
-            )
         self.info.metadata.update(
             num_left_out=len(self.left_out),
+            names_sha256=names.hexdigest(),
             num_identities=len(identity_names),
             identity_names=list(identity_names),
             identities=identities,
+        )
+
+    def _name_left_out(self, progress: Progress, num_named: int) -> int:
+        """Names those not named yet; returns how many are named now."""
+        for name, problem in self.left_out[num_named:]:
+            progress.note(f"left out {name}: {problem}")
+        return len(self.left_out)
+
+    def _check_some_left(self, identities: Sequence[int]) -> None:
+        if identities:
+            return
+        shown = "; ".join(f"{name}: {problem}" for name, problem in self.left_out[:_SHOWN])
+        more = len(self.left_out) - _SHOWN
+        raise UserError(
+            f"none of the {len(self._files)} files in {self._photos} is a picture that can be "
+            f"used ({shown}{f'; and {more} more' if more > 0 else ''})"
         )
 
 
@@ -185,7 +204,10 @@ class EmbeddedFaces(_FaceBuilder):
         )
 
 
-def _record(encoded: bytes, identity: int, name: str) -> dict[str, Any]:
+def _raw_name(name: str) -> bytes:
     # File names need not be UTF-8: their bytes are kept as they are.
-    raw_name = name.encode("utf-8", "surrogateescape")
-    return {"image": io.BytesIO(encoded), "identity": identity, "name": raw_name}
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _record(encoded: bytes, identity: int, name: str) -> dict[str, Any]:
+    return {"image": io.BytesIO(encoded), "identity": identity, "name": _raw_name(name)}

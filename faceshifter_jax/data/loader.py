@@ -24,18 +24,19 @@ MakeRow = Callable[[int, np.random.Generator], Row]
 
 @dataclasses.dataclass(frozen=True)
 class LoaderInfo:
-    """Numbers of the dataset behind a loader; `image_size` in pixels."""
+    """Facts of the dataset behind a loader; `image_size` in pixels, `fingerprint` a hash."""
 
     num_pictures: int
     num_identities: int
     image_size: int
+    fingerprint: str
 
 
 class Loader(Iterator[dict[str, np.ndarray]]):
     """Yields batches for ever, from the first step on; threads prepare the coming ones.
 
     Attributes:
-        info: numbers of the dataset.
+        info: facts of the dataset.
         wait_seconds: how long `next` has blocked so far, in seconds.
     """
 
@@ -107,8 +108,16 @@ def build_loader(
     rows = grain.MapDataset.range(_ENDLESS_STEPS * local_size).map(make_row_at)
     batches = iter(rows.batch(local_size).to_iter_dataset(options))
     batches.set_state({"next_index": first_step})
-    info = LoaderInfo(dataset.num_pictures, dataset.num_identities, dataset.image_size)
-    return Loader(info, batches)
+    return Loader(_describe(dataset), batches)
+
+
+def _describe(dataset: PreparedDataset) -> LoaderInfo:
+    return LoaderInfo(
+        num_pictures=dataset.num_pictures,
+        num_identities=dataset.num_identities,
+        image_size=dataset.image_size,
+        fingerprint=dataset.fingerprint,
+    )
 
 
 def _check_numbers(seed: int, batch_size: int, process_index: int, process_count: int) -> None:

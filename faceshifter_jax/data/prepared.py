@@ -1,5 +1,7 @@
 """Reading a prepared dataset, record by record and without TensorFlow."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ class PreparedDataset:
             num_identities - 1, or -1 where it is unknown.
         num_pictures: number of records.
         num_identities: number of known identities.
+        fingerprint: a hash (hex) of the number of records and the metadata, which holds picture
+            size, identities and what tells their names: other pictures, another fingerprint.
     """
 
     def __init__(self, path: str | Path, *, cache_megabytes: float = 0.0):
@@ -42,6 +46,8 @@ class PreparedDataset:
         self.num_identities = int(self.metadata["num_identities"])
         if len(self.identities) != self.num_pictures:
             raise UserError(f"the dataset in {path} is damaged: prepare it again")
+        facts = json.dumps([self.num_pictures, self.metadata], sort_keys=True)
+        self.fingerprint = hashlib.sha256(facts.encode()).hexdigest()
         shape = (self.num_pictures, self.image_size, self.image_size, 3)
         fits = np.prod(shape, dtype=np.float64) <= cache_megabytes * 2**20
         self._cache = np.empty(shape, np.uint8) if fits else None

@@ -52,10 +52,12 @@ class Progress:
 
 
 def format_duration(seconds: float) -> str:
-    """Writes a duration as "8 s", "3 min 05 s" or "2 h 07 min"."""
+    """Writes a duration in its two largest units: "8 s", "3 min 05 s", "2 h 07 min", "3 d 4 h"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"

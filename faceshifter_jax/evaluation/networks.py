@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +70,13 @@ def load_swap(
             "name the workdir of a training with configs/aei.py"
         )
     trained_with = weights.frozen["identity"]
-    identity, identity_weights = load_identity(identity_path or trained_with["path"])
+    identity_path = identity_path or trained_with["path"]
+    if not Path(identity_path).is_dir():
+        raise UserError(
+            f"the identity network that {path} was trained with is no longer at {identity_path}: "
+            "say with --identity where it is"
+        )
+    identity, identity_weights = load_identity(identity_path)
     if identity_weights.sha256 != trained_with["sha256"]:
         raise UserError(
             f"{identity_weights.path} no longer holds the identity network that {path} was "

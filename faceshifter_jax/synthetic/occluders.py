@@ -7,13 +7,11 @@ pixels: cover in [0, 1] and colour. Triangles of its mesh are numbered in `alpha
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from faceshifter_jax.synthetic.attributes import Attributes
 from faceshifter_jax.synthetic.camera import Camera
-from faceshifter_jax.synthetic.kernels import KERNEL, noise
-from faceshifter_jax.synthetic.lighting import displayed, light_values, shine_on
+from faceshifter_jax.synthetic.lighting import light_values
 from faceshifter_jax.synthetic.model import head_model
 from faceshifter_jax.synthetic.occluder_meshes import (
     OccluderMesh,
@@ -24,6 +22,7 @@ from faceshifter_jax.synthetic.occluder_meshes import (
 )
 from faceshifter_jax.synthetic.raster import Samples, vertex_normals
 from faceshifter_jax.synthetic.seeding import OCCLUDER, seeded
+from faceshifter_jax.synthetic.shading import paint_cover
 
 MESHES: dict[str, Callable[[Attributes, np.ndarray], OccluderMesh]] = {
     "glasses": glasses_mesh,
@@ -73,40 +72,6 @@ def occluder_cover(
             *(cover, colours),
         )
     return average_cover(cover, colours, times)
-
-
-@numba.njit(**KERNEL)
-def paint_cover(
-    owner, weights, triangles, normals, paint, alpha, gloss, grain, light, cover, colours
-):
-    """Lay one layer's samples over those already in `cover` and `colours` (displayed, times
-    cover). `paint` (n, 5): linear colour, and place on the surface for its grain."""
-    out = np.zeros(3, np.float32)
-    for row in range(owner.shape[0]):
-        for column in range(owner.shape[1]):
-            k = owner[row, column]
-            if k < 0:
-                continue
-            a, b, c = triangles[k, 0], triangles[k, 1], triangles[k, 2]
-            u, v = weights[row, column, 0], weights[row, column, 1]
-            w = np.float32(1.0) - u - v
-            nx = normals[a, 0] * u + normals[b, 0] * v + normals[c, 0] * w
-            ny = normals[a, 1] * u + normals[b, 1] * v + normals[c, 1] * w
-            nz = normals[a, 2] * u + normals[b, 2] * v + normals[c, 2] * w
-            scale = np.float32(1.0) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-6)
-            if nz < 0.0:
-                scale = -scale
-            across = paint[a, 3] * u + paint[b, 3] * v + paint[c, 3] * w
-            along = paint[a, 4] * u + paint[b, 4] * v + paint[c, 4] * w
-            rough = np.float32(1.0) + grain * (noise(across, along, 41) - np.float32(0.5))
-            for j in range(3):
-                out[j] = (paint[a, j] * u + paint[b, j] * v + paint[c, j] * w) * rough
-            shine_on(out, nx * scale, ny * scale, nz * scale, 0.9, 1.0, gloss, 2, light)
-            rest = np.float32(1.0) - alpha
-            cover[row, column] = cover[row, column] * rest + alpha
-            for j in range(3):
-                shown = min(displayed(out[j]), np.float32(255.0))
-                colours[row, column, j] = colours[row, column, j] * rest + shown * alpha
 
 
 def average_cover(cover: np.ndarray, colours: np.ndarray, times: int) -> Cover:

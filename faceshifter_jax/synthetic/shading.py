@@ -1,15 +1,218 @@
-"""Colours of samples: skin, eyes and hair, in linear light.
+"""From samples to colours: the compiled kernels of skin, eyes, hair and what lies before them.
 
-Every kernel reads the buffers of `raster.Samples` and writes the samples of the triangles
-numbered `first` to `first + len(triangles) - 1` into `colours` (count, count, 3) float32.
+All of them are in this one file because numba's cache looks only at the file of the kernel that
+is called: after an edit elsewhere it would go on with what it has compiled. So a kernel uses
+nothing of another module of the package; a test holds it to that.
+
+A `shade_*` kernel reads the buffers of `raster.Samples` and writes the samples of the triangles
+numbered `first` to `first + len(triangles) - 1` into `colours` (count, count, 3) float32, in
+linear light. All numbers are float32.
 """
 
 import numba
 import numpy as np
 
-from faceshifter_jax.synthetic.kernels import KERNEL, blend, noise, smoothstep
-from faceshifter_jax.synthetic.lighting import displayed, shine_on
-from faceshifter_jax.synthetic.skin import OPENNESS, TONGUE, TOOTH, paint_face
+KERNEL = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+# Where `skin_values` puts what: linear colours of three numbers, then single numbers.
+TONE, LIPS, BROWS, CLOTHES, HAIR = 0, 3, 6, 9, 12
+FLUSH, SHINE, FRECKLES, BEARD, MAKEUP = 15, 16, 17, 18, 19
+BROW_THICKNESS, BROW_ARCH, BROW_TILT, BROW_LENGTH, BROW_GAP, BROW_DENSITY = 20, 21, 22, 23, 24, 25
+PATTERN, SCALP, AGE = 26, 27, 28
+# Columns of `HeadModel.surface` after the place.
+LIP, MOUTH, OPENNESS, TOOTH, TONGUE, LASHES, HAIRLINE = 3, 4, 5, 6, 7, 8, 9
+
+
+@numba.njit(**KERNEL)
+def smoothstep(low, high, x):
+    t = min(max((x - low) / (high - low), np.float32(0.0)), np.float32(1.0))
+    return t * t * (np.float32(3.0) - np.float32(2.0) * t)
+
+
+@numba.njit(**KERNEL)
+def lattice(x, y, z):
+    """A fixed pseudo-random number in [0, 1) for each point of the integer lattice."""
+    h = np.uint32(x) * np.uint32(374761393) + np.uint32(y) * np.uint32(668265263)
+    h = h + np.uint32(z) * np.uint32(2147483647)
+    h = (h ^ (h >> np.uint32(13))) * np.uint32(1274126177)
+    return np.float32((h ^ (h >> np.uint32(16))) & np.uint32(0xFFFF)) * np.float32(1.0 / 65536)
+
+
+@numba.njit(**KERNEL)
+def noise(x, y, layer):
+    """Smooth noise in [0, 1) over the plane."""
+    i, j = np.int64(np.floor(x)), np.int64(np.floor(y))
+    u, v = np.float32(x - i), np.float32(y - j)
+    u = u * u * (np.float32(3.0) - np.float32(2.0) * u)
+    v = v * v * (np.float32(3.0) - np.float32(2.0) * v)
+    top = lattice(i, j, layer) * (1 - u) + lattice(i + 1, j, layer) * u
+    bottom = lattice(i, j + 1, layer) * (1 - u) + lattice(i + 1, j + 1, layer) * u
+    return np.float32(top * (1 - v) + bottom * v)
+
+
+@numba.njit(**KERNEL)
+def bump(x, y):
+    """1 at the origin, 0 from a distance of 1, smooth between."""
+    rest = max(np.float32(1.0) - x * x - y * y, np.float32(0.0))
+    return rest * rest
+
+
+@numba.njit(**KERNEL)
+def blend(out, r, g, b, share):
+    """Move the colour `out` (3,) towards (r, g, b)."""
+    out[0] += (r - out[0]) * share
+    out[1] += (g - out[1]) * share
+    out[2] += (b - out[2]) * share
+
+
+@numba.njit(**KERNEL)
+def shine_on(out, nx, ny, nz, open_share, lit, gloss, power, light):
+    """Turn the surface colour `out` (3,) into the light that it sends to the camera.
+
+    lit: share of the key light that arrives; gloss: strength of the highlight, whose exponent
+    is 4 * 2 ** power.
+    """
+    facing = nx * light[0] + ny * light[1] + nz * light[2]
+    up = np.float32(0.5) + np.float32(0.5) * ny
+    glint = max(nx * light[3] + ny * light[4] + nz * light[5], np.float32(0.0))
+    glint = glint * glint
+    glint = glint * glint
+    for _ in range(power):
+        glint = glint * glint
+    rim = np.float32(1.0) - max(nz, np.float32(0.0))
+    rim = rim * rim * rim
+    gleam = gloss * (glint * lit + np.float32(0.25) * rim * open_share)
+    for k in range(3):
+        # Skin passes red light on under its surface, so shadows begin later in red.
+        wrap = np.float32(0.36) - np.float32(0.12) * k
+        direct = max((facing + wrap) / (np.float32(1.0) + wrap), np.float32(0.0)) * lit
+        around = light[12 + k] + (light[9 + k] - light[12 + k]) * up
+        out[k] = out[k] * (light[6 + k] * direct + around * open_share) + gleam * light[6 + k]
+
+
+@numba.njit(**KERNEL)
+def displayed(value):
+    """Linear light to [0, 255], bright light rolling off softly."""
+    shown = np.sqrt(max(value, np.float32(0.0)))
+    if shown > 0.8:
+        over = (shown - np.float32(0.8)) * np.float32(5.0)
+        shown = np.float32(0.8) + np.float32(0.2) * over / (np.float32(1.0) + over)
+    return shown * np.float32(255.0)
+
+
+@numba.njit(**KERNEL)
+def brow_share(x, y, z, values):
+    """Cover of the eyebrow at a place of the mean face."""
+    thickness, arch, tilt, length = (
+        values[BROW_THICKNESS],
+        values[BROW_ARCH],
+        values[BROW_TILT],
+        values[BROW_LENGTH],
+    )
+    gap, density = values[BROW_GAP], values[BROW_DENSITY]
+    along = (abs(x) - gap) / length
+    if z < 0.4 or along < -0.1 or along > 1.1 or y < 0.4 or y > 0.95:
+        return np.float32(0.0)
+    s = min(max(along, np.float32(0.0)), np.float32(1.0))
+    peak = s * s * (np.float32(1.0) - s) * np.float32(6.75)
+    middle = np.float32(0.575) + tilt * s + arch * peak - np.float32(0.045) * s * s
+    half = thickness * (np.float32(1.05) - np.float32(0.72) * s * s)
+    away = abs(y - middle) / half
+    edge = smoothstep(np.float32(1.25), np.float32(0.55), away)
+    ends = smoothstep(np.float32(-0.07), np.float32(0.10), along)
+    ends *= smoothstep(np.float32(1.08), np.float32(0.82), along)
+    strands = noise((x + y * np.sign(x) * np.float32(0.9)) * np.float32(70.0), y * 18, 5)
+    return edge * ends * density * (np.float32(0.72) + np.float32(0.4) * strands)
+
+
+@numba.njit(**KERNEL)
+def beard_share(x, y, z, values):
+    """Cover of the beard at a place of the mean face."""
+    if values[BEARD] <= 0 or y > 0.3:
+        return np.float32(0.0)
+    side = max(abs(x) - np.float32(0.20), np.float32(0.0))
+    top = np.float32(-0.09) + np.float32(1.6) * side * side - np.float32(0.30) * side
+    below = smoothstep(top + np.float32(0.06), top - np.float32(0.10), y)
+    front = smoothstep(np.float32(0.02), np.float32(0.14), z)
+    neck = smoothstep(np.float32(-1.0), np.float32(-0.78), y)
+    grain = noise(x * 60, y * 60, 9)
+    return below * front * neck * (np.float32(0.55) + np.float32(0.45) * grain) * values[BEARD]
+
+
+@numba.njit(**KERNEL)
+def paint_skin(out, x, y, z, values):
+    """Colour of the bare skin at a place of the mean face."""
+    for k in range(3):
+        out[k] = values[TONE + k]
+    flush, freckles, makeup = values[FLUSH], values[FRECKLES], values[MAKEUP]
+    layer = np.int64(values[PATTERN])
+    tint = np.float32(0.96) + np.float32(0.08) * noise(x * 14 + 40, y * 14 + 40, layer)
+    red = np.float32(0.0)
+    socket = np.float32(0.0)
+    if z > 0.3:
+        light_skin = np.float32(0.25) + np.float32(0.75) * values[TONE + 1]
+        cheek = bump((abs(x) - np.float32(0.42)) * np.float32(2.9), (y - np.float32(0.10)) * 3)
+        nose = bump(x * 4, (y - np.float32(0.03)) * np.float32(5.5)) if z > 0.85 else 0
+        red = (np.float32(0.06) + np.float32(0.22) * flush) * light_skin
+        red = red * (cheek + np.float32(0.8) * nose) + np.float32(0.16) * makeup * cheek
+        socket = bump((abs(x) - np.float32(0.29)) * 3, (y - np.float32(0.40)) * np.float32(4.5))
+        socket *= np.float32(0.16) + np.float32(0.30) * makeup + np.float32(0.12) * values[AGE]
+    out[0] *= tint * (1 - socket * np.float32(0.85))
+    out[1] *= tint * (1 - red) * (1 - socket)
+    out[2] *= tint * (1 - red * np.float32(0.9)) * (1 - socket * np.float32(0.9))
+    if freckles > 0 and z > 0.3 and abs(x) < 0.6 and -0.2 < y < 0.8:
+        spot = smoothstep(np.float32(0.70), np.float32(0.88), noise(x * 75, y * 75, layer + 2))
+        fade = bump((abs(x) - np.float32(0.22)) * np.float32(2.2), (y - np.float32(0.16)) * 2)
+        spot *= freckles * np.float32(0.6) * fade
+        for k in range(3):
+            out[k] *= 1 - spot * (np.float32(0.35) + np.float32(0.2) * k)
+
+
+@numba.njit(**KERNEL)
+def paint_face(out, place, values):
+    """Colour and gloss (returned) of a place described by the 10 numbers of
+    `HeadModel.surface`."""
+    x, y, z = place[0], place[1], place[2]
+    gloss = np.float32(0.03) + np.float32(0.07) * values[SHINE]
+    if place[TOOTH] > 0.5:
+        fade = np.float32(1.0) - np.float32(0.8) * smoothstep(np.float32(0.08), 0.24, abs(x))
+        gap = abs(x * 11 - np.float32(np.floor(x * 11)) - np.float32(0.5))
+        fade *= np.float32(1.0) - np.float32(0.22) * smoothstep(np.float32(0.36), 0.5, gap)
+        out[0] = np.float32(0.74) * fade
+        out[1] = np.float32(0.68) * fade
+        out[2] = np.float32(0.58) * fade
+        return np.float32(0.10)
+    if place[TONGUE] > 0.5:
+        out[0], out[1], out[2] = np.float32(0.40), np.float32(0.12), np.float32(0.12)
+        return np.float32(0.05)
+    collar = np.float32(-1.12) - np.float32(0.25) * max(z, np.float32(-0.3)) + abs(x) * 0.25
+    cloth = smoothstep(collar + np.float32(0.012), collar - np.float32(0.012), y)
+    if cloth > 0.99:
+        out[0], out[1], out[2] = values[CLOTHES], values[CLOTHES + 1], values[CLOTHES + 2]
+        return np.float32(0.0)
+    paint_skin(out, x, y, z, values)
+    beard = beard_share(x, y, z, values)
+    lip = smoothstep(np.float32(0.30), np.float32(0.62), place[LIP])
+    blend(
+        out, values[HAIR], values[HAIR + 1], values[HAIR + 2], beard * (1 - lip) * np.float32(0.85)
+    )
+    gloss *= 1 - beard
+    blend(out, values[LIPS], values[LIPS + 1], values[LIPS + 2], lip)
+    gloss += lip * (np.float32(0.05) + np.float32(0.12) * values[MAKEUP])
+    inside = smoothstep(np.float32(0.3), np.float32(0.8), place[MOUTH])
+    blend(out, np.float32(0.16), np.float32(0.035), np.float32(0.035), inside)
+    brow = brow_share(x, y, z, values)
+    blend(out, values[BROWS], values[BROWS + 1], values[BROWS + 2], brow)
+    lash = smoothstep(np.float32(0.040), np.float32(0.012), place[LASHES])
+    dark = np.float32(0.55) + np.float32(0.4) * values[MAKEUP]
+    blend(out, np.float32(0.02), np.float32(0.012), np.float32(0.01), lash * dark)
+    if values[SCALP] > 0 and place[HAIRLINE] > -0.1:
+        grain = np.float32(0.06) * noise(x * 40, y * 40, 31)
+        scalp = smoothstep(np.float32(-0.07), np.float32(0.05), place[HAIRLINE] + grain)
+        blend(out, values[HAIR], values[HAIR + 1], values[HAIR + 2], scalp * values[SCALP])
+        gloss *= 1 - scalp
+    blend(out, values[CLOTHES], values[CLOTHES + 1], values[CLOTHES + 2], cloth)
+    return gloss * (1 - brow) * (1 - inside)
 
 
 @numba.njit(**KERNEL)
@@ -168,3 +371,37 @@ def resolve(owner, colours, background, first, last, picture, face):
             picture[row, column, 1] = g * part
             picture[row, column, 2] = b * part
             face[row, column] = skin * part
+
+
+@numba.njit(**KERNEL)
+def paint_cover(
+    owner, weights, triangles, normals, paint, alpha, gloss, grain, light, cover, colours
+):
+    """Lay one layer's samples over those already in `cover` and `colours` (displayed, times
+    cover). `paint` (n, 5): linear colour, and place on the surface for its grain."""
+    out = np.zeros(3, np.float32)
+    for row in range(owner.shape[0]):
+        for column in range(owner.shape[1]):
+            k = owner[row, column]
+            if k < 0:
+                continue
+            a, b, c = triangles[k, 0], triangles[k, 1], triangles[k, 2]
+            u, v = weights[row, column, 0], weights[row, column, 1]
+            w = np.float32(1.0) - u - v
+            nx = normals[a, 0] * u + normals[b, 0] * v + normals[c, 0] * w
+            ny = normals[a, 1] * u + normals[b, 1] * v + normals[c, 1] * w
+            nz = normals[a, 2] * u + normals[b, 2] * v + normals[c, 2] * w
+            scale = np.float32(1.0) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-6)
+            if nz < 0.0:
+                scale = -scale
+            across = paint[a, 3] * u + paint[b, 3] * v + paint[c, 3] * w
+            along = paint[a, 4] * u + paint[b, 4] * v + paint[c, 4] * w
+            rough = np.float32(1.0) + grain * (noise(across, along, 41) - np.float32(0.5))
+            for j in range(3):
+                out[j] = (paint[a, j] * u + paint[b, j] * v + paint[c, j] * w) * rough
+            shine_on(out, nx * scale, ny * scale, nz * scale, 0.9, 1.0, gloss, 2, light)
+            rest = np.float32(1.0) - alpha
+            cover[row, column] = cover[row, column] * rest + alpha
+            for j in range(3):
+                shown = min(displayed(out[j]), np.float32(255.0))
+                colours[row, column, j] = colours[row, column, j] * rest + shown * alpha

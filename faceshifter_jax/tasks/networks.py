@@ -24,32 +24,43 @@ def compute_dtype(config: Mapping[str, Any]) -> Any:
     return _DTYPES[name]
 
 
-def _module_settings(module: type, settings: Mapping[str, Any], ignore: tuple[str, ...] = ()):
-    """The settings as keyword arguments; lists, as JSON has them, become tuples."""
+def _module_settings(
+    module: type, section: str, settings: Mapping[str, Any], ignore: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """A config's section as keyword arguments; lists, as JSON has them, become tuples.
+
+    Raises:
+      UserError: an unknown setting, or a whole number less than 1.
+    """
     known = {field.name for field in dataclasses.fields(module)}
     given = {key: value for key, value in settings.items() if key not in ignore}
     for key in given:
         if key not in known:
             raise UserError(f"{module.__name__} has no setting {key!r}; it has {sorted(known)}")
+    for key, value in settings.items():
+        # All of them are counts or sizes.
+        for number in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(number, int) and not isinstance(number, bool) and number < 1:
+                raise UserError(f"{section}.{key} must be at least 1, not {value}")
     return {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in given.items()}
 
 
 def build_identity_network(model: Mapping[str, Any], **extra: Any) -> IResNet:
     """The network of an `arcface` config's `model` section; `extra` sets dtype and axis name."""
-    settings = _module_settings(IResNet, model, ignore=("input_size", "num_classes"))
+    settings = _module_settings(IResNet, "model", model, ignore=("input_size", "num_classes"))
     return IResNet(**settings, **extra)
 
 
 def build_aei_net(model: Mapping[str, Any], **extra: Any) -> AEINet:
     """The network of an `aei` config's `model` section; `extra` sets dtype and axis name."""
-    settings = _module_settings(AEINet, model, ignore=("aad",))
-    aad = AADSettings(**_module_settings(AADSettings, model["aad"]))
+    settings = _module_settings(AEINet, "model", model, ignore=("aad",))
+    aad = AADSettings(**_module_settings(AADSettings, "model.aad", model["aad"]))
     return AEINet(**settings, aad=aad, **extra)
 
 
 def build_discriminator(discriminator: Mapping[str, Any], **extra: Any) -> MultiscaleDiscriminator:
     """The network of an `aei` config's `discriminator` section; `extra` sets the dtype."""
-    settings = _module_settings(MultiscaleDiscriminator, discriminator)
+    settings = _module_settings(MultiscaleDiscriminator, "discriminator", discriminator)
     return MultiscaleDiscriminator(**settings, **extra)
 
 

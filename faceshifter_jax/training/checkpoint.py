@@ -1,13 +1,14 @@
 """Checkpoints of a training: written in the background, checked before they are used.
 
 A checkpoint is an Orbax composite: `state`, the training state as nested dicts of arrays, and
-`meta`, JSON with the format version, task, config, step, and path and hash of every frozen
-network.
+`meta`, JSON with the format version, task, config, step, the dataset's fingerprint, and path and
+hash of every frozen network.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +27,23 @@ class Checkpoints:
     """The checkpoints of one workdir; a context manager that waits for the last one."""
 
     def __init__(self, workdir: str | Path, *, keep_newest: int, keep_every_steps: int):
-        """Opens `workdir`/checkpoints, which is created if need be.
+        """Looks at `workdir`/checkpoints; what is not there yet is made by `create` or `save`.
 
         Args:
           workdir: the training's directory.
           keep_newest: how many of the newest checkpoints stay.
           keep_every_steps: checkpoints at multiples of it stay for ever; 0 for none.
-
-        Raises:
-          UserError: the directory cannot be made.
         """
         self._directory = Path(workdir).absolute() / DIRECTORY
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make the directory {self._directory}: {error}") from error
-        self._manager = ocp.CheckpointManager(
+        self._options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep_newest, keep_period=keep_every_steps or None
+        )
+
+    @cached_property
+    def _manager(self) -> ocp.CheckpointManager:
+        return ocp.CheckpointManager(
             self._directory,
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep_newest, keep_period=keep_every_steps or None
-            ),
+            options=self._options,
             item_handlers={
                 "state": ocp.StandardCheckpointHandler(),
                 "meta": ocp.JsonCheckpointHandler(),
@@ -56,11 +54,23 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._manager.close()
+        if "_manager" in self.__dict__:
+            self._manager.close()
+
+    def create(self) -> None:
+        """Makes the directory, and those above it, if need be.
+
+        Raises:
+          UserError: it cannot be made.
+        """
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the directory {self._directory}: {error}") from error
 
     def latest_step(self) -> int | None:
         """Returns the step of the newest complete checkpoint, None if there is none."""
-        return self._manager.latest_step()
+        return self._manager.latest_step() if self._directory.is_dir() else None
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
         """Copies the state off the devices and writes it in the background.
@@ -83,8 +93,9 @@ class Checkpoints:
         """Returns the `meta` part of a checkpoint.
 
         Raises:
-          UserError: a format that this version cannot read.
+          UserError: an incomplete checkpoint, or a format that this version cannot read.
         """
+        _check_complete(self._directory / str(step))
         restored = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
         return check_format(restored["meta"], self._directory / str(step))
 
@@ -122,6 +133,7 @@ class LoadedWeights:
       batch_stats: player -> running statistics as numpy arrays.
       sha256: hash of the keys, shapes, dtypes and bytes of `params` and `batch_stats`.
       path: where they were asked for.
+      directory: the absolute path of the checkpoint that was read, `workdir`/checkpoints/STEP.
       step: the number of updates behind them.
       frozen: the frozen networks of the training, name -> {"path", "sha256"}.
     """
@@ -131,6 +143,7 @@ class LoadedWeights:
     batch_stats: dict[str, Any]
     sha256: str
     path: str
+    directory: str
     step: int
     frozen: dict[str, dict[str, str]]
 
@@ -146,6 +159,7 @@ def read_weights(path: str | Path) -> LoadedWeights:
       UserError: no such directory, no complete checkpoint in it, or an unknown format.
     """
     directory = _find_checkpoint(Path(path))
+    _check_complete(directory)
     meta = check_format(ocp.JsonCheckpointHandler().restore(directory / "meta"), directory)
     params, batch_stats = _read_weights_only(directory / "state")
     return LoadedWeights(
@@ -154,6 +168,7 @@ def read_weights(path: str | Path) -> LoadedWeights:
         batch_stats=batch_stats,
         sha256=_hash_arrays({"params": params, "batch_stats": batch_stats}),
         path=str(path),
+        directory=str(directory),
         step=int(directory.name),
         frozen=meta["frozen"],
     )
@@ -200,6 +215,15 @@ def _find_checkpoint(path: Path) -> Path:
             f"no weights at {path}: it is not the workdir of a training that has saved a checkpoint"
         )
     return path / DIRECTORY / str(max(steps))
+
+
+def _check_complete(directory: Path) -> None:
+    for part in ("state", "meta"):
+        if not (directory / part).is_dir():
+            raise UserError(
+                f"the checkpoint {directory} is damaged, it has no {part!r}: remove that directory "
+                "to use the one before it"
+            )
 
 
 def _with_tuples(value: Any) -> Any:

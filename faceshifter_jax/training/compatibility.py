@@ -24,17 +24,21 @@ def config_to_json(config: ConfigDict) -> dict[str, Any]:
     return json.loads(json.dumps(config.to_dict()))
 
 
-def build_meta(config: ConfigDict, frozen: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def build_meta(
+    config: ConfigDict, *, dataset: str, frozen: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
     """Returns the `meta` part of a checkpoint.
 
     Args:
       config: the complete config of the training.
+      dataset: the fingerprint of the dataset.
       frozen: name of a frozen network -> {"path": ..., "sha256": ...}.
     """
     return {
         "format_version": FORMAT_VERSION,
         "task": config.task,
         "config": config_to_json(config),
+        "dataset": dataset,
         "frozen": {name: dict(source) for name, source in frozen.items()},
     }
 
@@ -75,8 +79,8 @@ def check_same_arrays(stored: Any, expected: Any, path: Path) -> None:
 def check_same_run(stored: Mapping[str, Any], current: Mapping[str, Any], workdir: Path) -> None:
     """Compares the `meta` of a checkpoint with that of the training that would continue it.
 
-    Task, picture size and the model's settings must be equal; everything else, such as the
-    number of steps or a learning rate, may change from one start to the next.
+    Task, dataset, seed, picture size and the model's settings must be equal; everything else,
+    such as the number of steps or a learning rate, may change from one start to the next.
 
     Raises:
       UserError: names the first difference.
@@ -86,6 +90,11 @@ def check_same_run(stored: Mapping[str, Any], current: Mapping[str, Any], workdi
             f"{workdir} belongs to a training of the task {stored['task']!r}, not "
             f"{current['task']!r}: use another --workdir"
         )
+    if stored.get("dataset", current["dataset"]) != current["dataset"]:
+        raise UserError(
+            f"{workdir} was started with another dataset (fingerprint {stored['dataset'][:12]}) "
+            f"than config.data.path holds now ({current['dataset'][:12]}): {_ADVICE}"
+        )
     before, now = _fixed_settings(stored["config"]), _fixed_settings(current["config"])
     for key in sorted(before.keys() & now.keys()):
         if before[key] != now[key]:
@@ -93,6 +102,16 @@ def check_same_run(stored: Mapping[str, Any], current: Mapping[str, Any], workdi
                 f"{workdir} was started with config.{key} = {before[key]!r}, not {now[key]!r}: "
                 f"{_ADVICE}"
             )
+
+
+def describe_changes(stored: Mapping[str, Any], current: Mapping[str, Any]) -> str:
+    """Returns how two configs differ, such as `batch_size 8 -> 16`; "" if they are equal."""
+    before, now = (traverse_util.flatten_dict(config, sep=".") for config in (stored, current))
+    return ", ".join(
+        f"{key} {before.get(key, 'unset')} -> {now.get(key, 'unset')}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    )
 
 
 def check_same_frozen(
@@ -115,7 +134,7 @@ def check_same_frozen(
 
 def _fixed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings that one training keeps, dotted key -> value."""
-    fixed = {key: config[key] for key in ("image_size", "model") if key in config}
+    fixed = {key: config[key] for key in ("image_size", "model", "seed") if key in config}
     return traverse_util.flatten_dict(fixed, sep=".")
 
 

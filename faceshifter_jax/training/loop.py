@@ -13,12 +13,18 @@ import jax
 from ml_collections import ConfigDict
 
 from faceshifter_jax import data, tasks
+from faceshifter_jax.data.progress import format_duration
 from faceshifter_jax.training import setup
 from faceshifter_jax.training.checkpoint import Checkpoints
-from faceshifter_jax.training.compatibility import build_meta, check_same_frozen, check_same_run
+from faceshifter_jax.training.compatibility import (
+    build_meta,
+    check_same_frozen,
+    check_same_run,
+    describe_changes,
+)
 from faceshifter_jax.training.files import write_text
 from faceshifter_jax.training.interrupt import Interrupted, StopRequest, catch_signals
-from faceshifter_jax.training.monitor import Monitor, format_duration
+from faceshifter_jax.training.monitor import Monitor
 from faceshifter_jax.training.parallel import Parallel, build_parallel
 
 
@@ -68,7 +74,9 @@ def train(
         task = build_task(config)
         loader = setup.build_loader_from(build_loader, config, task.batch_kind, first_step)
         stack.enter_context(closing(loader))
-        frozen, meta = _continue_or_begin(config, workdir, task, checkpoints, parallel)
+        frozen, meta, changes = _continue_or_begin(
+            config, workdir, task, checkpoints, parallel, loader.info.fingerprint
+        )
         state = setup.init_or_restore(task, config.seed, checkpoints, first_step, parallel)
         if first_step >= config.num_steps:
             print(
@@ -78,19 +86,30 @@ def train(
             )
             return state
         samples = setup.read_samples(config, task.batch_kind, build_loader)
+        # From here on the training leaves something behind; a refused one has not.
+        checkpoints.create()
+        if jax.process_index() == 0:
+            write_text(workdir / "config.json", json.dumps(meta["config"], indent=2) + "\n")
         monitor = Monitor(workdir, first_step=first_step, num_steps=config.num_steps)
         stack.enter_context(closing(monitor))
         for line in setup.describe(config, loader.info, state, meta["frozen"], parallel):
             monitor.say(line)
+        if changes:
+            monitor.say(f"continuing with other settings: {changes}")
         session = _Session(config, task, parallel, loader, checkpoints, monitor, meta, frozen)
         stop = stack.enter_context(catch_signals())
         return session.run(state, first_step, samples, stop)
 
 
 def _continue_or_begin(
-    config: ConfigDict, workdir: Path, task: Any, checkpoints: Checkpoints, parallel: Parallel
-) -> tuple[Any, dict[str, Any]]:
-    """Returns the frozen networks and the `meta` of new checkpoints.
+    config: ConfigDict,
+    workdir: Path,
+    task: Any,
+    checkpoints: Checkpoints,
+    parallel: Parallel,
+    dataset: str,
+) -> tuple[Any, dict[str, Any], str]:
+    """Returns the frozen networks, the `meta` of new checkpoints, and what settings changed.
 
     Raises:
       UserError: `workdir` holds another training.
@@ -98,14 +117,13 @@ def _continue_or_begin(
     step = checkpoints.latest_step()
     stored = None if step is None else checkpoints.read_meta(step)
     if stored:
-        check_same_run(stored, build_meta(config, {}), workdir)
+        check_same_run(stored, build_meta(config, dataset=dataset, frozen={}), workdir)
     frozen, sources = setup.load_frozen(task, parallel)
     if stored:
         check_same_frozen(stored["frozen"], sources, workdir)
-    meta = build_meta(config, sources)
-    if jax.process_index() == 0:
-        write_text(workdir / "config.json", json.dumps(meta["config"], indent=2) + "\n")
-    return frozen, meta
+    meta = build_meta(config, dataset=dataset, frozen=sources)
+    changes = describe_changes(stored["config"], meta["config"]) if stored else ""
+    return frozen, meta, changes
 
 
 @dataclass
@@ -138,10 +156,12 @@ class _Session:
                 jax.block_until_ready(in_flight.popleft())
             if self._due(step, self.config.log_every_steps):
                 self.monitor.report(step, self.config.batch_size, self.loader.wait_seconds)
-            if stop.number or self._due(step, self.config.save_every_steps):
+            # Read once: a signal may come at any time, and nothing but a saved step is reported.
+            stop_number = stop.number
+            if stop_number or self._due(step, self.config.save_every_steps):
                 self._save(step, state)
-            if stop.number:
-                self._stop(step, stop.number)
+            if stop_number:
+                self._stop(step, stop_number)
             if self._due(step, self.config.sample_every_steps):
                 with self.monitor.paused():
                     self.monitor.write_samples(step, predict(state, self.frozen, samples))

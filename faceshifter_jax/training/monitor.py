@@ -11,24 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from faceshifter_jax.data.progress import format_duration
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.training.files import write_text
 from faceshifter_jax.training.grid import write_grid
 
 METRICS_FILE = "metrics.jsonl"
 SAMPLES_DIRECTORY = "samples"
-
-
-def format_duration(seconds: float) -> str:
-    """Returns a duration in its two largest units, such as `3 d 4 h` or `2 min 05 s`."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    if seconds < 86400:
-        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-    return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
 
 
 class Monitor:
@@ -173,11 +162,21 @@ def drop_later_lines(path: Path, step: int) -> None:
     """Keeps the lines of a metrics file up to `step`, so that a resumed run writes no line twice.
 
     A last line that was cut off when the run was killed goes too.
+
+    Raises:
+      UserError: another line is broken.
     """
     if not path.exists():
         return
     kept = []
-    for line in path.read_text().splitlines(keepends=True):
-        if line.endswith("\n") and json.loads(line)["step"] <= step:
+    for number, line in enumerate(path.read_text().splitlines(keepends=True), start=1):
+        if line.endswith("\n") and _step_of(line, f"line {number} of {path}") <= step:
             kept.append(line)
     write_text(path, "".join(kept))
+
+
+def _step_of(line: str, place: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{place} is no metrics of a step: remove that line") from error

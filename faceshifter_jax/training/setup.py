@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+from flax import traverse_util
 from ml_collections import ConfigDict
 
 from faceshifter_jax.data import PreparedDataset
@@ -17,10 +18,17 @@ SAMPLE_SEED_OFFSET = 1_000_003
 
 _AT_LEAST_ONE = ("num_steps", "batch_size", "log_every_steps", "keep_checkpoints", "image_size")
 _AT_LEAST_ZERO = ("seed", "save_every_steps", "sample_every_steps", "keep_every_steps")
+# Name of a setting, in whatever section -> whether its value can work, and what it must be.
+_RANGES = {
+    **dict.fromkeys(_AT_LEAST_ONE, (lambda value: value >= 1, "at least 1")),
+    **dict.fromkeys((*_AT_LEAST_ZERO, "warmup_steps"), (lambda value: value >= 0, "at least 0")),
+    "learning_rate": (lambda value: value > 0, "above 0"),
+    "ema_decay": (lambda value: 0 <= value < 1, "at least 0 and less than 1"),
+}
 
 
 def check_config(config: ConfigDict) -> None:
-    """Checks the settings that the loop itself uses.
+    """Checks the settings that the loop itself uses, and rates and steps of the optimisers.
 
     Raises:
       UserError: one is missing or out of range.
@@ -28,20 +36,29 @@ def check_config(config: ConfigDict) -> None:
     for key in ("task", "parallel", "data", *_AT_LEAST_ONE, *_AT_LEAST_ZERO):
         if key not in config:
             raise UserError(f"the config lacks the key {key!r}")
-    for least, keys in ((1, _AT_LEAST_ONE), (0, _AT_LEAST_ZERO)):
-        for key in keys:
-            if config[key] < least:
-                raise UserError(f"config.{key} is {config[key]}: it must be at least {least}")
+    for key, value in traverse_util.flatten_dict(config.to_dict(), sep=".").items():
+        is_possible, what = _RANGES.get(key.rpartition(".")[2], (None, ""))
+        if is_possible and not is_possible(value):
+            raise UserError(f"config.{key} is {value}: it must be {what}")
 
 
 def fill_num_classes(config: ConfigDict) -> None:
     """Sets `config.model.num_classes`, where a config has it and it is 0, from the dataset.
 
     Raises:
-      UserError: there is no prepared dataset at `config.data.path`.
+      UserError: there is no prepared dataset at `config.data.path`, or it has another number of
+        identities than the config says.
     """
-    if config.get("model", {}).get("num_classes") == 0:
-        config.model.num_classes = PreparedDataset(config.data.path).num_identities
+    num_classes = config.get("model", {}).get("num_classes")
+    if num_classes is None:
+        return
+    num_identities = PreparedDataset(config.data.path).num_identities
+    if num_classes not in (0, num_identities):
+        raise UserError(
+            f"config.model.num_classes is {num_classes}, but the dataset in {config.data.path} "
+            f"has {num_identities} identities: set it to 0 to take the dataset's number"
+        )
+    config.model.num_classes = num_identities
 
 
 def build_loader_from(
@@ -66,7 +83,7 @@ def load_frozen(task: Any, parallel: Parallel) -> tuple[Any, dict[str, dict[str,
     The second value is name -> {"path", "sha256"}, for the checkpoints.
     """
     weights = {name: read_weights(path) for name, path in task.frozen_sources().items()}
-    sources = {name: {"path": w.path, "sha256": w.sha256} for name, w in weights.items()}
+    sources = {name: {"path": w.directory, "sha256": w.sha256} for name, w in weights.items()}
     return parallel.replicate(task.load_frozen(weights)), sources
 
 

@@ -51,11 +51,20 @@ def test_bad_input_is_one_line_and_an_exit_code(tmp_path, arguments):
     (tmp_path / "text/a.jpg").write_text("hello")
     result = run(*(argument.format(tmp_path) for argument in arguments))
     assert result.returncode == 2
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_folder_without_a_usable_picture_names_the_first_files(tmp_path):
+    for number in range(5):
+        (tmp_path / f"{number}.jpg").write_text("hello")
+    result = run("prepare", tmp_path, tmp_path / "out")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "(0.jpg: not a picture in any known format; 1.jpg: not a picture" in result.stderr
+    assert result.stderr.endswith("; and 2 more)\n")
 
 
 def test_help_loads_nothing_heavy():

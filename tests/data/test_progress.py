@@ -8,7 +8,15 @@ from faceshifter_jax.data.progress import Progress, format_duration
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7620, "2 h 07 min")],
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (7620, "2 h 07 min"),
+        (3 * 3600 + 59, "3 h 00 min"),
+        (86400 * 2 + 3600 * 5, "2 d 5 h"),
+    ],
 )
 def test_durations(seconds, text):
     assert format_duration(seconds) == text

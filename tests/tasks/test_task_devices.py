@@ -46,7 +46,6 @@ def largest_gradient(results, key):
     return np.sqrt(moment.max() / (1 - 0.999**3))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("task", ["arcface", "aei"])
 def test_devices_and_compilers_agree(task, tmp_path):
     results = {}

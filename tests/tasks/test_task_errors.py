@@ -31,6 +31,16 @@ def change(config, key, value):
         (aei_config, "model.encoder_width", 2, "has no setting 'encoder_width'"),
         (aei_config, "model.aad.kernel", 3, "has no setting 'kernel'"),
         (arcface_config, "model.widht", 3, "has no setting 'widht'"),
+        (arcface_config, "model.width", 0, "model.width must be at least 1, not 0"),
+        (arcface_config, "model.input_size", -1, "model.input_size must be at least 1, not -1"),
+        (aei_config, "discriminator.num_scales", 0, "discriminator.num_scales must be at least 1"),
+        (aei_config, "model.aad.num_units", 0, "model.aad.num_units must be at least 1, not 0"),
+        (
+            aei_config,
+            "model.encoder_channels",
+            (4, 0),
+            r"channels must be at least 1, not \(4, 0\)",
+        ),
     ],
 )
 def test_wrong_setting(make, key, value, message):

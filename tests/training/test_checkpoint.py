@@ -10,14 +10,17 @@ from faceshifter_jax.training.checkpoint import Checkpoints, read_weights
 from faceshifter_jax.training.compatibility import build_meta, config_to_json
 
 
+def toy_meta():
+    return build_meta(toy_config(), dataset="toy", frozen={})
+
+
 def save(workdir, steps, *, meta=None, state=None, keep_newest=2, keep_every_steps=0):
-    config = toy_config()
-    state = ToyTask(config).init(jax.random.key(0)) if state is None else state
+    state = ToyTask(toy_config()).init(jax.random.key(0)) if state is None else state
     with Checkpoints(
         workdir, keep_newest=keep_newest, keep_every_steps=keep_every_steps
     ) as checkpoints:
         for step in steps:
-            checkpoints.save(step, state, build_meta(config, {}) if meta is None else meta)
+            checkpoints.save(step, state, toy_meta() if meta is None else meta)
     return state
 
 
@@ -89,6 +92,8 @@ def test_weights_are_the_averages_and_the_config_keeps_its_tuples(tmp_path):
     )
     weights = read_weights(tmp_path)
     assert weights.step == 7
+    assert weights.path == str(tmp_path)
+    assert weights.directory == str(tmp_path / "checkpoints" / "7")
     assert weights.config["model"] == {"width": 3, "levels": (1, 2)}
     np.testing.assert_array_equal(weights.params["discriminator"]["w"], [0, 1, 2])
     np.testing.assert_array_equal(
@@ -113,8 +118,27 @@ def test_places_without_weights_are_named(tmp_path):
         read_weights(tmp_path)
 
 
+@pytest.mark.parametrize("part", ["state", "meta"])
+def test_half_a_checkpoint_is_named(part, tmp_path):
+    save(tmp_path, [2])
+    (tmp_path / "checkpoints" / "2" / part).rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=rf"checkpoints/2 is damaged, it has no '{part}'"):
+        read_weights(tmp_path)
+    with (
+        Checkpoints(tmp_path, keep_newest=2, keep_every_steps=0) as checkpoints,
+        pytest.raises(UserError, match=f"it has no '{part}'"),
+    ):
+        checkpoints.read_meta(2)
+
+
+def test_looking_for_checkpoints_makes_no_directory(tmp_path):
+    with Checkpoints(tmp_path / "run", keep_newest=2, keep_every_steps=0) as checkpoints:
+        assert checkpoints.latest_step() is None
+    assert not (tmp_path / "run").exists()
+
+
 def test_unknown_format_is_refused(tmp_path):
-    save(tmp_path, [2], meta={**build_meta(toy_config(), {}), "format_version": 99})
+    save(tmp_path, [2], meta={**toy_meta(), "format_version": 99})
     with pytest.raises(UserError, match="has checkpoint format 99"):
         read_weights(tmp_path)
     with (

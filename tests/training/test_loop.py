@@ -1,10 +1,11 @@
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
-from toy import FACTORIES, toy_config
+from toy import FACTORIES, ToyLoader, toy_config
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.training.checkpoint import read_weights
@@ -94,10 +95,48 @@ def test_workdir_of_another_training_is_refused(tmp_path):
         train(toy_config(num_steps=6, **{"model.levels": (1, 3)}), tmp_path, **FACTORIES)
 
 
-def test_learning_rate_and_intervals_may_change_on_resume(tmp_path):
+class OtherLoader(ToyLoader):
+    info = SimpleNamespace(**{**vars(ToyLoader.info), "fingerprint": "another one"})
+
+
+def test_another_seed_or_dataset_is_refused(tmp_path):
     train(toy_config(), tmp_path, **FACTORIES)
-    config = toy_config(num_steps=6, log_every_steps=1, **{"optimizer.learning_rate": 0.5})
-    assert int(train(config, tmp_path, **FACTORIES).step) == 6
+    with pytest.raises(UserError, match=r"config\.seed = 1, not 2"):
+        train(toy_config(num_steps=6, seed=2), tmp_path, **FACTORIES)
+    factories = FACTORIES | {"build_loader": OtherLoader}
+    with pytest.raises(UserError, match=r"another dataset \(fingerprint toy\)") as error:
+        train(toy_config(num_steps=6), tmp_path, **factories)
+    assert "\n" not in str(error.value)
+    assert read_weights(tmp_path).step == 4
+
+
+def test_other_settings_may_change_on_resume_and_are_named(tmp_path, capsys):
+    train(toy_config(), tmp_path, **FACTORIES)
+    assert "continuing with" not in capsys.readouterr().out
+    changes = {"batch_size": 16, "optimizer.learning_rate": 0.5}
+    state = train(toy_config(num_steps=6, **changes), tmp_path, **FACTORIES)
+    assert int(state.step) == 6
+    assert (
+        "continuing with other settings: batch_size 8 -> 16, num_steps 4 -> 6, "
+        "optimizer.learning_rate 0.01 -> 0.5\n"
+    ) in capsys.readouterr().out
+
+
+def test_broken_metrics_are_one_clear_line(tmp_path):
+    train(toy_config(), tmp_path, **FACTORIES)
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text("oops\n" + metrics.read_text())
+    with pytest.raises(UserError, match=rf"line 1 of {metrics} is no metrics"):
+        train(toy_config(num_steps=6), tmp_path, **FACTORIES)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"frozen": "nowhere"}, {"batch_size": 0}, {"optimizer.learning_rate": 0.0}]
+)
+def test_refused_start_leaves_nothing(changes, tmp_path):
+    with pytest.raises(UserError):
+        train(toy_config(**changes), tmp_path / "run", **FACTORIES)
+    assert not list(tmp_path.iterdir())
 
 
 def test_frozen_weights_are_recorded_and_must_stay_the_same(tmp_path, capsys):
@@ -105,7 +144,12 @@ def test_frozen_weights_are_recorded_and_must_stay_the_same(tmp_path, capsys):
     train(toy_config(), teacher, **FACTORIES)
     weights = read_weights(teacher)
     train(toy_config(frozen=str(teacher)), student, **FACTORIES)
-    assert f"teacher from {teacher}, sha256 {weights.sha256[:12]}" in capsys.readouterr().out
+    assert f"teacher from {weights.directory}, sha256 {weights.sha256[:12]}" in (
+        capsys.readouterr().out
+    )
+    assert read_weights(student).frozen == {
+        "teacher": {"path": weights.directory, "sha256": weights.sha256}
+    }
     train(toy_config(frozen=str(teacher), num_steps=6), student, **FACTORIES)
     train(toy_config(num_steps=6), teacher, **FACTORIES)
     with pytest.raises(UserError, match="other teacher weights"):
@@ -120,6 +164,11 @@ def test_frozen_weights_are_recorded_and_must_stay_the_same(tmp_path, capsys):
         ({"parallel": "pjit"}, "unknown parallel mode 'pjit'"),
         ({"num_steps": 0}, r"config\.num_steps is 0"),
         ({"save_every_steps": -1}, r"config\.save_every_steps is -1"),
+        ({"optimizer.learning_rate": 0.0}, r"optimizer\.learning_rate is 0\.0: it must be above 0"),
+        ({"optimizer.learning_rate": float("nan")}, r"optimizer\.learning_rate is nan"),
+        ({"optimizer.warmup_steps": -1}, r"optimizer\.warmup_steps is -1: .* at least 0"),
+        ({"ema_decay": 1.0}, r"config\.ema_decay is 1\.0: .* less than 1"),
+        ({"ema_decay": -0.1}, r"config\.ema_decay is -0\.1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(changes, message, tmp_path):

@@ -2,21 +2,8 @@ import json
 
 import pytest
 
-from faceshifter_jax.training.monitor import drop_later_lines, format_duration
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0 s"),
-        (59.6, "1 min 00 s"),
-        (185, "3 min 05 s"),
-        (3 * 3600 + 59, "3 h 00 min"),
-        (86400 * 2 + 3600 * 5, "2 d 5 h"),
-    ],
-)
-def test_durations_read_in_their_two_largest_units(seconds, text):
-    assert format_duration(seconds) == text
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.training.monitor import drop_later_lines
 
 
 def test_later_and_broken_lines_go(tmp_path):
@@ -26,6 +13,16 @@ def test_later_and_broken_lines_go(tmp_path):
     drop_later_lines(path, 20)
     assert path.read_text() == '{"step": 10}\n{"step": 20}\n'
     assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[]", '{"loss": 1}', '{"step": "x"}'])
+def test_broken_line_before_the_last_is_named(broken, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    text = f'{{"step": 1}}\n{broken}\n{{"step": 3}}\n'
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"line 2 of {path} is no metrics of a step"):
+        drop_later_lines(path, 20)
+    assert path.read_text() == text
 
 
 def test_no_metrics_file_is_no_error(tmp_path):

@@ -4,7 +4,8 @@ import signal
 
 import numpy as np
 import pytest
-from toy import FACTORIES, read_state, start_toy, toy_config
+from checkpoint_arrays import read_state
+from toy import FACTORIES, start_toy, toy_config
 
 from faceshifter_jax.training.loop import train
 

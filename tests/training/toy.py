@@ -11,8 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
-from flax import traverse_util
 from ml_collections import ConfigDict
 
 from faceshifter_jax.tasks.state import TrainState
@@ -43,17 +41,6 @@ def start_toy(workdir, *, devices=1, **settings) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def read_state(workdir) -> dict[str, np.ndarray]:
-    """Returns everything in the newest checkpoint, dotted key -> array."""
-    newest = max((Path(workdir) / "checkpoints").iterdir(), key=lambda path: int(path.name))
-    handler = ocp.PyTreeCheckpointHandler()
-    as_numpy = jax.tree.map(
-        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(newest / "state").tree
-    )
-    tree = handler.restore(newest / "state", args=ocp.args.PyTreeRestore(restore_args=as_numpy))
-    return traverse_util.flatten_dict(tree, sep=".")
 
 
 def toy_config(**changes) -> ConfigDict:
@@ -150,7 +137,7 @@ class ToyTask:
 class ToyLoader:
     """Random pictures as a function of (seed, step, row)."""
 
-    info = SimpleNamespace(num_pictures=100, num_identities=10, image_size=SIZE)
+    info = SimpleNamespace(num_pictures=100, num_identities=10, image_size=SIZE, fingerprint="toy")
 
     def __init__(self, kind, settings, *, seed, batch_size, image_size, first_step=0,
                  process_index=0, process_count=1):  # fmt: skip

@@ -1,0 +1,101 @@
+"""Pairs whose right answer is known, and what the lazy answers to them score."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from faceshifter_jax.data.embedded import plan_embedded
+from faceshifter_jax.data.seeds import attribute_seed, identity_seed
+from faceshifter_jax.evaluation.ground_truth import HELD_OUT_SEED, render_ground_truth, score
+from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
+
+SIZE, PAIRS, PEOPLE = 32, 12, 4
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return render_ground_truth(SIZE, num_pairs=PAIRS, num_identities=PEOPLE)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """(identity, picture) -> the identity and the attributes of a held-out picture."""
+    return {
+        (who, picture): (
+            sample_identity(identity_seed(HELD_OUT_SEED, who)),
+            sample_attributes(attribute_seed(HELD_OUT_SEED, who, picture), occluder="none"),
+        )
+        for who in range(PEOPLE)
+        for picture in range(5)
+    }
+
+
+@pytest.fixture(scope="module")
+def targets(truth, scenes):
+    """Of each pair, the only (identity, picture) whose rendering is the target."""
+    renders = {key: render(*scene, SIZE) for key, scene in scenes.items()}
+    found = []
+    for target in truth.target:
+        (key,) = [key for key, image in renders.items() if np.array_equal(image, target)]
+        found.append(key)
+    return found
+
+
+def test_the_gallery_has_one_picture_of_each_identity(truth, scenes):
+    assert truth.gallery.shape == (PEOPLE, SIZE, SIZE, 3)
+    for who, picture in enumerate(truth.gallery):
+        np.testing.assert_array_equal(picture, render(*scenes[who, 0], SIZE))
+
+
+def test_answers_are_the_sources_identity_with_the_targets_attributes(truth, scenes, targets):
+    for source, target, answer in zip(truth.source, targets, truth.answer, strict=True):
+        identity, attributes = scenes[source, 0][0], scenes[target][1]
+        np.testing.assert_array_equal(answer, render(identity, attributes, SIZE))
+
+
+def test_everybody_is_equally_often_source_and_target_and_never_both(truth, targets):
+    people = [who for who, _ in targets]
+    even = dict.fromkeys(range(PEOPLE), PAIRS // PEOPLE)
+    assert Counter(truth.source.tolist()) == even
+    assert Counter(people) == even
+    pairs = list(zip(truth.source.tolist(), people, strict=True))
+    assert all(source != target for source, target in pairs)
+    assert len(set(pairs)) == PAIRS
+    assert all(picture != 0 for _, picture in targets), "a target is no picture of the gallery"
+
+
+def test_no_dataset_holds_these_people():
+    held_out = {identity_seed(HELD_OUT_SEED, who) for who in range(100)}
+    assert len(held_out) == 100
+    assert HELD_OUT_SEED > 2**32, "datasets are rendered from small seeds"
+    for seed in range(10):
+        plan = plan_embedded(num_identities=1000, pictures_per_identity=1, seed=seed)
+        assert held_out.isdisjoint(picture.identity_seed for picture in plan)
+
+
+def embed(pictures):
+    """The pixels themselves as a judge."""
+    flat = pictures.reshape(len(pictures), -1) - 127.5
+    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+
+
+def test_the_right_answer_is_perfect(truth):
+    metrics = score(truth, truth.answer, embed)
+    assert metrics["psnr_swap"] == np.inf
+    assert metrics["swap_nearer_source"] == metrics["answer_nearer_source"]
+    assert metrics["id_retrieval_top1"] == metrics["answer_retrieval_top1"]
+
+
+def test_copying_the_target_is_the_lazy_answer(truth):
+    metrics = score(truth, truth.target, embed)
+    assert metrics["psnr_swap"] == metrics["psnr_copy_target"] < np.inf
+    assert metrics["swap_nearer_source"] == 0
+    assert metrics["id_cosine_target"] == pytest.approx(1)
+
+
+def test_copying_the_source_is_recognised_but_far_from_the_answer(truth):
+    metrics = score(truth, truth.gallery[truth.source], embed)
+    assert metrics["psnr_swap"] == metrics["psnr_copy_source"] < metrics["psnr_copy_target"]
+    assert metrics["swap_nearer_source"] == 1
+    assert metrics["id_retrieval_top1"] == 1
