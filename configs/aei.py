@@ -35,6 +35,22 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.identity.weights = ""
     config.identity.embedding_size = 512
 
+    config.loss = ml_collections.ConfigDict()
+    config.loss.adversarial = 1.0
+    config.loss.attribute = 10.0
+    config.loss.identity = 5.0
+    config.loss.reconstruction = 10.0
+
+    _add_networks(config)
+    _add_optimizers(config)
+    if variant == "demo":
+        _shrink(config)
+    elif variant:
+        raise ValueError(f"configs/aei.py has no variant {variant!r}; it has 'demo'")
+    return config
+
+
+def _add_networks(config: ml_collections.ConfigDict) -> None:
     config.model = ml_collections.ConfigDict()
     config.model.encoder_channels = (32, 64, 128, 256, 512, 1024, 1024)
     config.model.generator_channels = (1024, 1024, 1024, 1024, 512, 256, 128, 64)
@@ -57,12 +73,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.discriminator.num_layers = 6
     config.discriminator.use_norm = True
 
-    config.loss = ml_collections.ConfigDict()
-    config.loss.adversarial = 1.0
-    config.loss.attribute = 10.0
-    config.loss.identity = 5.0
-    config.loss.reconstruction = 10.0
 
+def _add_optimizers(config: ml_collections.ConfigDict) -> None:
     config.optimizer = ml_collections.ConfigDict()
     for player in ("generator", "discriminator"):
         optimizer = ml_collections.ConfigDict()
@@ -74,12 +86,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         optimizer.b2 = 0.999
         optimizer.weight_decay = 0.0
         config.optimizer[player] = optimizer
-
-    if variant == "demo":
-        _shrink(config)
-    elif variant:
-        raise ValueError(f"configs/aei.py has no variant {variant!r}; it has 'demo'")
-    return config
 
 
 def _shrink(config: ml_collections.ConfigDict) -> None:

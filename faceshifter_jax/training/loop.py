@@ -79,11 +79,7 @@ def train(
         )
         state = setup.init_or_restore(task, config.seed, checkpoints, first_step, parallel)
         if first_step >= config.num_steps:
-            print(
-                f"{workdir} already holds step {first_step} of {config.num_steps}: nothing to "
-                "do (a larger --config.num_steps trains on)",
-                flush=True,
-            )
+            print(setup.nothing_to_do(workdir, first_step, config.num_steps), flush=True)
             return state
         samples = setup.read_samples(config, task.batch_kind, build_loader)
         # From here on the training leaves something behind; a refused one has not.
@@ -92,10 +88,8 @@ def train(
             write_text(workdir / "config.json", json.dumps(meta["config"], indent=2) + "\n")
         monitor = Monitor(workdir, first_step=first_step, num_steps=config.num_steps)
         stack.enter_context(closing(monitor))
-        for line in setup.describe(config, loader.info, state, meta["frozen"], parallel):
+        for line in setup.describe(config, loader.info, state, meta["frozen"], parallel, changes):
             monitor.say(line)
-        if changes:
-            monitor.say(f"continuing with other settings: {changes}")
         session = _Session(config, task, parallel, loader, checkpoints, monitor, meta, frozen)
         stop = stack.enter_context(catch_signals())
         return session.run(state, first_step, samples, stop)

@@ -1,6 +1,7 @@
 """What a training needs before its first step."""
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -118,8 +119,9 @@ def describe(
     state: Any,
     sources: Mapping[str, Mapping[str, str]],
     parallel: Parallel,
+    changes: str,
 ) -> Iterator[str]:
-    """Yields the lines that a training begins with."""
+    """Yields the lines that a training begins with; `changes` are settings that are new."""
     kind = jax.devices()[0].device_kind
     yield f"task {config.task}: {config.num_steps} steps of {config.batch_size} pictures"
     yield f"devices: {parallel.num_devices} x {kind}, compiled by {config.parallel}"
@@ -135,3 +137,13 @@ def describe(
     )
     for name, source in sources.items():
         yield f"frozen: {name} from {source['path']}, sha256 {source['sha256'][:12]}"
+    if changes:
+        yield f"continuing with other settings: {changes}"
+
+
+def nothing_to_do(workdir: Path, step: int, num_steps: int) -> str:
+    """What to say of a training that is already where it should end."""
+    return (
+        f"{workdir} already holds step {step} of {num_steps}: nothing to do (a larger "
+        "--config.num_steps trains on)"
+    )
