@@ -89,11 +89,11 @@ def _add_optimizers(config: ml_collections.ConfigDict) -> None:
 
 
 def _shrink(config: ml_collections.ConfigDict) -> None:
-    config.num_steps = 1_800
+    config.num_steps = 1_500
     config.batch_size = 8
     config.log_every_steps = 50
-    config.save_every_steps = 600
-    config.sample_every_steps = 200
+    config.save_every_steps = 500
+    config.sample_every_steps = 250
     config.keep_every_steps = 0
     config.image_size = 64
     config.ema_decay = 0.99
@@ -109,7 +109,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.discriminator.width = 24
     config.discriminator.num_layers = 3
     config.loss.adversarial = 0.2
-    config.loss.identity = 12.0
+    config.loss.identity = 4.0
     config.loss.reconstruction = 40.0
     # A small network on a short schedule learns best from steps that paper scale could not take.
     config.optimizer.generator.learning_rate = 3e-3

@@ -156,7 +156,7 @@ def test_batch_norm_in_training_and_evaluation():
     mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
     np.testing.assert_allclose(result, (x - mean) / np.sqrt(variance + 1e-5), atol=1e-4)
     stats = updated["batch_stats"]["norm"]
-    np.testing.assert_allclose(stats["mean"], 0.1 * mean, rtol=1e-4)
+    np.testing.assert_allclose(stats["mean"], 0.01 * mean, rtol=1e-4)
     np.testing.assert_allclose(stats["var"], 0.99 + 0.01 * variance, rtol=1e-4)
     evaluated = norm.apply({**variables, **updated}, x, False)
     expected = (x - stats["mean"]) / np.sqrt(stats["var"] + 1e-5)

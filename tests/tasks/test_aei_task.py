@@ -181,7 +181,7 @@ def test_running_statistics_are_of_targets_alone(setup):
         to_unit_range(setup.batch["target"]), params["kernel"], (2, 2), [(1, 1)] * 2,
         dimension_numbers=("NHWC", "HWIO", "NHWC"))  # fmt: skip
     stats = setup.after.batch_stats["generator"]["encoder"]["down_norm_0"]["norm"]
-    np.testing.assert_allclose(stats["mean"], 0.1 * down.mean((0, 1, 2)), atol=1e-5)
+    np.testing.assert_allclose(stats["mean"], 0.01 * down.mean((0, 1, 2)), atol=1e-5)
 
 
 def test_same_inputs_give_the_same_step(setup):
