@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from filling import fill
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import AADLayer, AADResBlock, AADSettings
 
 ROWS, COLUMNS, CHANNELS, ATTRIBUTES, IDENTITY = 4, 5, 6, 3, 7
@@ -132,5 +133,5 @@ def test_block(features, num_units, identity_skip, conv_bias):
 
 
 def test_unknown_norm_is_refused():
-    with pytest.raises(ValueError, match="'instance' or 'batch', not 'layer'"):
+    with pytest.raises(UserError, match="'instance' or 'batch', not 'layer'"):
         build(AADLayer(AADSettings(norm="layer")))

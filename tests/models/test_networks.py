@@ -9,6 +9,7 @@ import pytest
 from filling import fill
 from golden_networks import read_golden
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import (
     AADSettings,
     AEINet,
@@ -276,5 +277,5 @@ def test_every_matrix_product_of_aei_net_is_in_bfloat16():
     ],
 )
 def test_wrong_settings_are_refused(network, inputs, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         shapes_of(network, *inputs)
