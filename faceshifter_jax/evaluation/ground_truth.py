@@ -12,7 +12,6 @@ from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
 # Datasets are rendered from small seeds that users choose; people under this one are held out.
 HELD_OUT_SEED = 2**40
 
-Swap = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Embed = Callable[[np.ndarray], np.ndarray]
 
 

@@ -15,8 +15,6 @@ NORM_EPSILON = 1e-5
 # Glorot-normal kernels are what the published FaceShifter networks start from.
 kernel_init = initializers.glorot_normal()
 
-Norm = Callable[[jax.Array], jax.Array]
-
 
 def leaky_relu(slope: float) -> Callable[[jax.Array], jax.Array]:
     """Returns LeakyReLU with the given slope for negative inputs."""
