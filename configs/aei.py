@@ -17,6 +17,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.sample_every_steps = 1_000
     config.keep_checkpoints = 3
     config.keep_every_steps = 50_000  # 0: only the newest are kept
+    config.init_from = ""  # trained networks to begin with, separated by commas
     config.image_size = 256
     config.ema_decay = 0.999
 
@@ -57,6 +58,7 @@ def _add_networks(config: ml_collections.ConfigDict) -> None:
     config.model.encoder_skip = "concat"  # or "add"
     config.model.encoder_bias = False
     config.model.output = "tanh"  # or "sigmoid"
+    config.model.input_range = "signed"  # or "unit"
     config.model.aad = ml_collections.ConfigDict()
     config.model.aad.attribute_kernel = 1
     config.model.aad.mask_kernel = 1

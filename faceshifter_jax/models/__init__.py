@@ -5,6 +5,8 @@ from faceshifter_jax.models.aei_net import AADGenerator, AEINet, AEIOutput
 from faceshifter_jax.models.arcface import STAGE_BLOCKS, IResNet
 from faceshifter_jax.models.attribute_encoder import AttributeEncoder
 from faceshifter_jax.models.discriminator import MultiscaleDiscriminator, PatchDiscriminator
+from faceshifter_jax.models.hear_net import HEARNet
+from faceshifter_jax.models.mobilefacenet import MobileFaceNet
 
 __all__ = [
     "STAGE_BLOCKS",
@@ -15,7 +17,9 @@ __all__ = [
     "AEINet",
     "AEIOutput",
     "AttributeEncoder",
+    "HEARNet",
     "IResNet",
+    "MobileFaceNet",
     "MultiscaleDiscriminator",
     "PatchDiscriminator",
 ]

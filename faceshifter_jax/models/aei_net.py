@@ -87,6 +87,7 @@ class AEINet(nn.Module):
       aad: settings of the AAD layers and blocks.
       encoder_skip, encoder_bias: see `AttributeEncoder.skip` and `use_bias`.
       output: see `AADGenerator.output`.
+      input_range: see `AttributeEncoder.input_range`; pictures are in [-1, 1] either way.
       dtype: dtype of the computation; parameters and the picture are float32.
       axis_name: pmapped axis of the batch normalisation, None outside pmap.
     """
@@ -97,6 +98,7 @@ class AEINet(nn.Module):
     encoder_skip: str = "concat"
     encoder_bias: bool = False
     output: str = "tanh"
+    input_range: str = "signed"
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -104,7 +106,12 @@ class AEINet(nn.Module):
         if len(self.generator_channels) != len(self.encoder_channels) + 1:
             raise UserError("generator_channels must be one longer than encoder_channels")
         self.encoder = AttributeEncoder(
-            self.encoder_channels, self.encoder_skip, self.encoder_bias, self.dtype, self.axis_name
+            self.encoder_channels,
+            self.encoder_skip,
+            self.encoder_bias,
+            self.input_range,
+            self.dtype,
+            self.axis_name,
         )
         self.generator = AADGenerator(
             self.generator_channels, self.aad, self.output, self.dtype, self.axis_name

@@ -20,6 +20,8 @@ class AttributeEncoder(nn.Module):
         as halvings, so a picture of size S ends at S / 2**len(channels).
       skip: how a skip joins the way up: `concat` (paper, U-Net) or `add` (LinkNet).
       use_bias: biases in the convolutions.
+      input_range: `signed`, or `unit` for networks trained on [0, 1] pictures, to which the
+        input is mapped.
       dtype: dtype of the computation; parameters are float32.
       axis_name: pmapped axis of the batch normalisation, None outside pmap.
     """
@@ -27,6 +29,7 @@ class AttributeEncoder(nn.Module):
     channels: tuple[int, ...] = (32, 64, 128, 256, 512, 1024, 1024)
     skip: str = "concat"
     use_bias: bool = False
+    input_range: str = "signed"
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -43,7 +46,7 @@ class AttributeEncoder(nn.Module):
           (B, S, S, C), each twice the size of the one before.
 
         Raises:
-          UserError: S is no such multiple.
+          UserError: S is no such multiple, or `skip` or `input_range` is none of the above.
         """
         divisor = 2 ** len(self.channels)
         if x.shape[1] % divisor or x.shape[2] % divisor:
@@ -51,7 +54,7 @@ class AttributeEncoder(nn.Module):
                 f"the attribute encoder halves pictures {len(self.channels)} times: their size "
                 f"must be a multiple of {divisor}, not {x.shape[1]}x{x.shape[2]}"
             )
-        down = [x]
+        down = [self._map_range(x)]
         for i, width in enumerate(self.channels):
             conv = Conv(width, 4, 2, 1, self.use_bias, self.dtype, name=f"down_{i}")
             down.append(self._normalise(conv(down[-1]), train, f"down_norm_{i}"))
@@ -62,6 +65,13 @@ class AttributeEncoder(nn.Module):
             up = self._normalise(conv(attributes[-1]), train, f"up_norm_{i}")
             attributes.append(self._join(up, skip))
         return (*attributes, upsample(attributes[-1]))
+
+    def _map_range(self, x: jax.Array) -> jax.Array:
+        if self.input_range == "signed":
+            return x
+        if self.input_range == "unit":
+            return (x + 1) / 2
+        raise UserError(f"input_range must be 'signed' or 'unit', not {self.input_range!r}")
 
     def _normalise(self, x: jax.Array, train: bool, name: str) -> jax.Array:
         return _activation(BatchNorm(self.dtype, self.axis_name, name=name)(x, train))

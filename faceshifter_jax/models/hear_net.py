@@ -1,0 +1,69 @@
+"""HEAR-Net, the second stage of FaceShifter (arXiv 1912.13457, section 3.2)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.models.layers import BatchNorm, Conv, UpConv, leaky_relu, upsample
+
+_activation = leaky_relu(0.1)
+
+
+class HEARNet(nn.Module):
+    """Gives a swap back what AEI-Net lost: glasses, hair, hands in front of the face.
+
+    Attributes:
+      channels: width after each 4x4 stride-2 convolution on the way down; the way up mirrors
+        them, each transposed convolution as wide as the skip that it meets.
+      use_bias: biases in the convolutions.
+      dtype: dtype of the computation; parameters and the picture are float32.
+      axis_name: pmapped axis of the batch normalisation, None outside pmap.
+    """
+
+    channels: tuple[int, ...] = (64, 128, 256, 512, 512)
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, swap: jax.Array, error: jax.Array, train: bool = False) -> jax.Array:
+        """Refines swaps.
+
+        Args:
+          swap: AEI-Net's pictures (B, S, S, 3) in [-1, 1], S a multiple of 2**len(channels).
+          error: the heuristic error (B, S, S, 3) in [-2, 2]: each target less what AEI-Net
+            makes of the target with the target's own identity.
+          train: use the batch's statistics and update the running ones.
+
+        Returns:
+          The refined pictures (B, S, S, 3), float32 in [-1, 1].
+
+        Raises:
+          UserError: S is no such multiple.
+        """
+        self._check_size(*swap.shape[1:3])
+        x = jnp.concatenate([swap, error], -1)
+        down = []
+        for i, width in enumerate(self.channels):
+            conv = Conv(width, 4, 2, 1, self.use_bias, self.dtype, name=f"down_{i}")
+            x = self._normalise(conv(x), train, f"down_norm_{i}")
+            down.append(x)
+        for i, skip in enumerate(reversed(down[:-1])):
+            conv = UpConv(skip.shape[-1], self.use_bias, self.dtype, name=f"up_{i}")
+            x = jnp.concatenate([skip, self._normalise(conv(x), train, f"up_norm_{i}")], -1)
+        x = Conv(3, 3, 1, 1, self.use_bias, self.dtype, name="picture")(upsample(x))
+        return jnp.tanh(x.astype(jnp.float32))
+
+    def _check_size(self, height: int, width: int) -> None:
+        divisor = 2 ** len(self.channels)
+        if height % divisor or width % divisor:
+            raise UserError(
+                f"HEAR-Net halves pictures {len(self.channels)} times: their size must be a "
+                f"multiple of {divisor}, not {height}x{width}"
+            )
+
+    def _normalise(self, x: jax.Array, train: bool, name: str) -> jax.Array:
+        return _activation(BatchNorm(self.dtype, self.axis_name, name=name)(x, train))

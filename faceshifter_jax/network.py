@@ -1,0 +1,47 @@
+"""A trained network as plain data: what it is, what it takes, and its weights."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class InputFormat:
+    """The pictures that an identity network takes.
+
+    Attributes:
+      size: side in pixels.
+      channel_order: `rgb` or `bgr`.
+      mean, scale: a grey level g in [0, 255] enters the network as (g - mean) / scale.
+    """
+
+    size: int
+    channel_order: str = "rgb"
+    mean: float = 127.5
+    scale: float = 127.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One trained network.
+
+    Attributes:
+      architecture: class name of the linen module: `IResNet`, `MobileFaceNet`, `AEINet`,
+        `HEARNet` or `MultiscaleDiscriminator`.
+      settings: the module's keyword arguments but for dtype and axis name; plain values, with
+        lists for tuples and nested dicts.
+      variables: {"params": ..., "batch_stats": ...}, nested dicts of float32 numpy arrays as
+        the module's `init` has them.
+      embedding_size: length of the embedding that it gives (identity networks) or takes
+        (generators), None for the others.
+      input: what an identity network takes, None for the others.
+      image_size: side in pixels of the pictures that any other network was trained on, None
+        if it is not known.
+    """
+
+    architecture: str
+    settings: Mapping[str, Any]
+    variables: Mapping[str, Any]
+    embedding_size: int | None = None
+    input: InputFormat | None = None
+    image_size: int | None = None

@@ -1,0 +1,85 @@
+"""HEAR-Net: what it returns, what it refuses, and that both of its pictures matter."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from filling import fill
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.models import HEARNet
+
+SMALL = HEARNet(channels=(4, 6, 8))
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+def test_paper_scale():
+    picture = jax.ShapeDtypeStruct((2, 256, 256, 3), jnp.float32)
+    variables = jax.eval_shape(HEARNet().init, jax.random.key(0), picture, picture)
+    result = jax.eval_shape(HEARNet().apply, variables, picture, picture)
+    assert (result.shape, result.dtype) == ((2, 256, 256, 3), jnp.float32)
+    widths = {name: kernel["kernel"].shape[-2:] for name, kernel in variables["params"].items()
+              if "kernel" in kernel}  # fmt: skip
+    assert widths == {
+        "down_0": (6, 64),
+        "down_1": (64, 128),
+        "down_2": (128, 256),
+        "down_3": (256, 512),
+        "down_4": (512, 512),
+        "up_0": (512, 512),
+        "up_1": (1024, 256),
+        "up_2": (512, 128),
+        "up_3": (256, 64),
+        "picture": (128, 3),
+    }
+
+
+def test_pictures_are_in_range_and_each_input_has_a_gradient():
+    swap, error = random(2, 16, 24, 3), 2 * random(2, 16, 24, 3, seed=1)
+    variables = fill(SMALL, swap, error, scale=2)
+
+    def refine(swap, error):
+        return SMALL.apply(variables, swap, error)
+
+    picture, pull_back = jax.vjp(refine, swap, error)
+    assert picture.shape == (2, 16, 24, 3)
+    assert np.abs(picture).max() <= 1
+    for gradient in pull_back(random(2, 16, 24, 3, seed=2)):
+        assert np.isfinite(gradient).all()
+        assert (gradient != 0).mean() > 0.9
+    assert np.abs(refine(error, swap) - picture).max() > 0.01
+
+
+def test_training_updates_the_running_statistics():
+    swap, error = random(2, 8, 8, 3), random(2, 8, 8, 3, seed=1)
+    variables = fill(SMALL, swap, error)
+    _, updated = SMALL.apply(variables, swap, error, train=True, mutable=["batch_stats"])
+    before, after = variables["batch_stats"], updated["batch_stats"]
+    assert jax.tree.structure(before) == jax.tree.structure(after)
+    assert all((b != a).any() for b, a in zip(*map(jax.tree.leaves, (before, after)), strict=True))
+
+
+def test_bfloat16_gives_a_float32_picture_close_to_it():
+    swap, error = random(1, 16, 16, 3), random(1, 16, 16, 3, seed=1)
+    variables = fill(SMALL, swap, error)
+    exact = SMALL.apply(variables, swap, error)
+    rough = SMALL.clone(dtype=jnp.bfloat16).apply(variables, swap, error)
+    assert rough.dtype == jnp.float32
+    assert 0 < np.abs(rough - exact).max() < 0.1
+
+
+def test_without_biases():
+    picture = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    module = SMALL.clone(use_bias=False)
+    params = jax.eval_shape(module.init, jax.random.key(0), picture, picture)["params"]
+    assert not any("kernel" in layer and "bias" in layer for layer in params.values())
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 8), (8, 20), (4, 4)])
+def test_sizes_that_cannot_be_halved_so_often_are_refused(height, width):
+    picture = np.zeros((1, height, width, 3), np.float32)
+    with pytest.raises(UserError, match=f"multiple of 8, not {height}x{width}"):
+        SMALL.init(jax.random.key(0), picture, picture)
