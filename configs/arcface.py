@@ -17,6 +17,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.sample_every_steps = 5_000
     config.keep_checkpoints = 3
     config.keep_every_steps = 50_000  # 0: only the newest are kept
+    config.init_from = ""  # trained networks to begin with, separated by commas
     config.image_size = 256
     config.ema_decay = 0.999
 

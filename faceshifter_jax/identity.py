@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from faceshifter_jax.network import InputFormat
+
 # Rows and columns 19 to 237 of an aligned 256x256 picture are the ArcFace crop.
 _CROP_START, _CROP_STOP, _PICTURE_SIZE = 19, 237, 256
 
@@ -27,6 +29,15 @@ def crop_for_identity(pictures: jax.Array, size: int) -> jax.Array:
     return jax.image.resize(crop, (crop.shape[0], size, size, crop.shape[3]), "linear")
 
 
+def to_input_format(crops: jax.Array, wanted: InputFormat) -> jax.Array:
+    """Turns RGB crops (B, S, S, 3) in [-1, 1] into the numbers that a network was trained on."""
+    if wanted.channel_order == "bgr":
+        crops = crops[..., ::-1]
+    if (wanted.mean, wanted.scale) == (127.5, 127.5):
+        return crops
+    return (127.5 * crops + (127.5 - wanted.mean)) / wanted.scale
+
+
 def unit_length(x: jax.Array) -> jax.Array:
     """Scales rows (..., E) to unit length; a row of zeros stays finite, as does its gradient."""
     wide = x.astype(jnp.float32)
@@ -40,14 +51,14 @@ class IdentityNetwork:
     Attributes:
       variables: parameters and running statistics; the only part that lives on devices.
       module: the linen module, in evaluation mode by default.
-      input_size: side of its input in pixels.
+      input: the crops that it takes.
     """
 
     variables: Any
     module: nn.Module = flax.struct.field(pytree_node=False)
-    input_size: int = flax.struct.field(pytree_node=False)
+    input: InputFormat = flax.struct.field(pytree_node=False)
 
     def embed(self, pictures: jax.Array) -> jax.Array:
         """Maps aligned pictures (B, S, S, 3) in [-1, 1] to embeddings (B, E) of unit length."""
-        crops = crop_for_identity(pictures, self.input_size)
-        return unit_length(self.module.apply(self.variables, crops))
+        crops = crop_for_identity(pictures, self.input.size)
+        return unit_length(self.module.apply(self.variables, to_input_format(crops, self.input)))

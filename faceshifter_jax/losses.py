@@ -46,6 +46,11 @@ def reconstruction_loss(swap: jax.Array, target: jax.Array) -> jax.Array:
     return 0.5 * _mean_per_sample(jnp.square(swap - target))
 
 
+def change_loss(result: jax.Array, swap: jax.Array) -> jax.Array:
+    """Mean |Y - Yst| of HEAR-Net's result and AEI-Net's swap, equation 12; (B, H, W, C) to (B,)."""
+    return _mean_per_sample(jnp.abs(result - swap))
+
+
 def masked_mean_weights(mask: jax.Array, share: jax.Array) -> jax.Array:
     """Weights (B,) whose plain mean with some values is their mean where `mask` is 1.
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from faceshifter_jax.identity import IdentityNetwork, crop_for_identity, unit_length
+from faceshifter_jax.identity import (
+    IdentityNetwork,
+    crop_for_identity,
+    to_input_format,
+    unit_length,
+)
+from faceshifter_jax.network import InputFormat
 
 
 class Flatten(nn.Module):
@@ -76,7 +82,7 @@ def test_unit_length_of_bfloat16_is_float32():
 
 
 def test_embed_is_the_direction_of_the_networks_answer_to_the_crop():
-    network = IdentityNetwork({}, Flatten(), 12)
+    network = IdentityNetwork({}, Flatten(), InputFormat(12))
     pictures = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32)
     embedding = network.embed(pictures)
     flat = np.asarray(crop_for_identity(pictures, 12)).reshape(2, -1)
@@ -84,9 +90,25 @@ def test_embed_is_the_direction_of_the_networks_answer_to_the_crop():
     np.testing.assert_allclose(embedding, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("mean", "scale"), [(127.5, 127.5), (127.5, 128.0), (0.0, 255.0), (0, 1)])
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_pictures_enter_a_network_as_its_file_says(mean, scale, order):
+    levels = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 3)).astype(np.float32)
+    wanted = (levels if order == "rgb" else levels[..., [2, 1, 0]]) - mean
+    given = to_input_format(levels / 127.5 - 1, InputFormat(4, order, mean, scale))
+    np.testing.assert_allclose(given, wanted / scale, rtol=1e-4, atol=1e-4)
+
+
+def test_embedding_depends_on_the_input_format():
+    pictures = np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 3)).astype(np.float32)
+    swapped = IdentityNetwork({}, Flatten(), InputFormat(12, "bgr")).embed(pictures)
+    plain = IdentityNetwork({}, Flatten(), InputFormat(12)).embed(pictures[..., ::-1])
+    np.testing.assert_array_equal(swapped, plain)
+
+
 def test_only_the_variables_are_leaves():
-    network = IdentityNetwork({"params": {"a": np.ones(3)}}, Flatten(), 12)
+    network = IdentityNetwork({"params": {"a": np.ones(3)}}, Flatten(), InputFormat(12))
     assert len(jax.tree.leaves(network)) == 1
     doubled = jax.tree.map(lambda x: 2 * x, network)
-    assert doubled.input_size == 12
+    assert doubled.input == InputFormat(12)
     assert doubled.module == network.module

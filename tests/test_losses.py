@@ -50,6 +50,16 @@ def test_reconstruction_loss_is_half_the_mean_squared_error():
     np.testing.assert_allclose(losses.reconstruction_loss(swap, target), [0.625, 0.5])
 
 
+def test_change_loss_is_the_mean_absolute_difference():
+    swap = jnp.array([[[[0.0, 0.5], [1.0, -1.0]]], [[[0.0, 0.0], [0.0, 0.0]]]])
+    result = jnp.array([[[[0.5, 0.5], [0.0, -1.0]]], [[[0.0, 0.0], [0.0, -0.4]]]])
+    np.testing.assert_allclose(losses.change_loss(result, swap), [1.5 / 4, 0.1], rtol=1e-6)
+    gradient = jax.grad(lambda y: losses.change_loss(y, swap).sum())(result)
+    np.testing.assert_allclose(gradient[0, 0, 0], [0.25, 0.0])
+    np.testing.assert_allclose(gradient[0, 0, 1], [-0.25, 0.0])
+    assert float(gradient[1, 0, 1, 1]) == -0.25
+
+
 def test_masked_mean_weights_give_the_mean_where_the_mask_is_one():
     mask, values = array(1, 0, 0, 1, 0), array(3, 100, 100, 5, 100)
     weights = losses.masked_mean_weights(mask, mask.mean())

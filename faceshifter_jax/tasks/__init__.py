@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.tasks.aei import AEITask
+from faceshifter_jax.tasks.aei import AEITask, generator_from
 from faceshifter_jax.tasks.arcface import ArcFaceTask, identity_network_from
 from faceshifter_jax.tasks.base import Task
+from faceshifter_jax.tasks.hear import HEARTask
 from faceshifter_jax.tasks.state import TrainState
 
-_TASKS = {task.name: task for task in (ArcFaceTask, AEITask)}
+_TASKS = {task.name: task for task in (ArcFaceTask, AEITask, HEARTask)}
 
 
 def build_task(config: Mapping[str, Any]) -> Task:
@@ -23,4 +24,13 @@ def build_task(config: Mapping[str, Any]) -> Task:
     return _TASKS[config["task"]](config)
 
 
-__all__ = ["AEITask", "ArcFaceTask", "Task", "TrainState", "build_task", "identity_network_from"]
+__all__ = [
+    "AEITask",
+    "ArcFaceTask",
+    "HEARTask",
+    "Task",
+    "TrainState",
+    "build_task",
+    "generator_from",
+    "identity_network_from",
+]

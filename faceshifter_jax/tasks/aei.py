@@ -1,6 +1,6 @@
 """Training AEI-Net (arXiv 1912.13457, sections 3.1 and 4)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,23 +9,48 @@ import optax
 
 from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.generator import Generator
 from faceshifter_jax.models import AEIOutput
 from faceshifter_jax.tasks.arcface import identity_network_from
-from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights
+from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights, name_networks
 from faceshifter_jax.tasks.networks import (
     build_aei_net,
     build_discriminator,
+    build_network,
     build_optimizer,
+    check_fits,
     compute_dtype,
 )
 from faceshifter_jax.tasks.state import TrainState
 from faceshifter_jax.tasks.step import average_weights, mean_over_devices, to_unit_range
+from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
 _NO_WEIGHTS = (
-    "config.identity.weights is empty: name the workdir of an identity network, for example "
-    "one trained by `python train.py --config configs/arcface.py --workdir runs/arcface "
+    "config.identity.weights is empty: name a file that `faceshifter convert` made of a published "
+    "identity network, or the workdir of one trained by "
+    "`python train.py --config configs/arcface.py --workdir runs/arcface "
     "--config.data.path=DATA` on folders with one identity each"
 )
+
+
+def generator_from(weights: Weights) -> Generator:
+    """Turns a trained AEI-Net into a frozen function of pictures.
+
+    Raises:
+      UserError: the weights hold none, or do not fit it.
+    """
+    network = weights.networks.get("generator")
+    if network is None:
+        raise UserError(
+            f"{weights.path} holds {name_networks(weights)}, not an AEI-Net: name the "
+            "workdir of a training with configs/aei.py, or a file that `faceshifter convert` made "
+            "of a generator"
+        )
+    module = build_network(network)
+    picture = jnp.zeros((1, network.image_size, network.image_size, 3))
+    embedding = jnp.zeros((1, network.embedding_size))
+    check_fits(module, network.variables, picture, embedding, path=weights.path)
+    return Generator(network.variables, module)
 
 
 class AEITask:
@@ -174,6 +199,24 @@ class AEITask:
         for masks in output.masks:
             columns[f"mask {masks[0].shape[1]}"] = _mask_picture(masks, target.shape)
         return columns
+
+    def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
+        found, lines = find_networks(sources, ("generator", "discriminator"))
+        wanted = jax.eval_shape(self.init, jax.random.key(0))
+        sections = {"generator": "model", "discriminator": "discriminator"}
+        for role, (network, path) in found.items():
+            variables = {
+                "params": wanted.params[role],
+                "batch_stats": wanted.batch_stats.get(role, {}),
+            }
+            section = sections[role]
+            check_same_network(network, path, variables, self._config[section], section)
+        return {role: network.variables for role, (network, _) in found.items()}, lines
+
+    def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:
+        for role, variables in networks.items():
+            state = adopt(state, role, variables)
+        return state
 
     def frozen_sources(self) -> dict[str, str]:
         if not self._config["identity"]["weights"]:

@@ -1,6 +1,6 @@
 """Training an identity network with the additive angular margin loss (arXiv 1801.07698)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,37 +10,36 @@ import optax
 from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.identity import IdentityNetwork, crop_for_identity, unit_length
-from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights
+from faceshifter_jax.network import InputFormat
+from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights, name_networks
 from faceshifter_jax.tasks.networks import (
     build_identity_network,
+    build_network,
     build_optimizer,
     check_fits,
     compute_dtype,
 )
 from faceshifter_jax.tasks.state import TrainState
 from faceshifter_jax.tasks.step import average_weights, mean_over_devices, to_unit_range
+from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
 
 def identity_network_from(weights: Weights) -> IdentityNetwork:
-    """Turns what an `arcface` training saved into a network that embeds pictures.
+    """Turns what a training or `faceshifter convert` left into a network that embeds pictures.
 
     Raises:
-      UserError: the weights are another task's, or do not fit its network.
+      UserError: the weights are another network's, or do not fit it.
     """
-    task = weights.config.get("task")
-    if task != "arcface":
+    network = weights.networks.get("identity")
+    if network is None:
         raise UserError(
-            f"{weights.path} holds a training of task {task!r}, not an identity network; "
-            "train one with configs/arcface.py and name its workdir"
+            f"{weights.path} holds {name_networks(weights)}, not an identity network: name "
+            "the workdir of a training with configs/arcface.py, or a file that "
+            "`faceshifter convert` made of one"
         )
-    model = weights.config["model"]
-    variables = {
-        "params": weights.params["classifier"]["network"],
-        "batch_stats": weights.batch_stats["classifier"],
-    }
-    module, size = build_identity_network(model), model["input_size"]
-    check_fits(module, variables, jnp.zeros((1, size, size, 3)), path=weights.path)
-    return IdentityNetwork(variables, module, size)
+    module, size = build_network(network), network.input.size
+    check_fits(module, network.variables, jnp.zeros((1, size, size, 3)), path=weights.path)
+    return IdentityNetwork(network.variables, module, network.input)
 
 
 class ArcFaceTask:
@@ -134,6 +133,25 @@ class ArcFaceTask:
         embedding = unit_length(self._network().apply(variables, crops))
         others = embedding @ embedding.T - 2 * jnp.eye(len(pictures))
         return {"picture": pictures, "nearest": pictures[jnp.argmax(others, 1)]}
+
+    def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
+        found, lines = find_networks(sources, ("identity",))
+        network, path = found["identity"]
+        wanted = jax.eval_shape(self.init, jax.random.key(0))
+        variables = {
+            "params": wanted.params["classifier"]["network"],
+            "batch_stats": wanted.batch_stats["classifier"],
+        }
+        check_same_network(network, path, variables, self._model, "model")
+        if network.input != InputFormat(self._model["input_size"]):
+            raise UserError(
+                f"{path} takes other pictures ({network.input}) than this training feeds: RGB of "
+                f"config.model.input_size={self._model['input_size']} pixels in [-1, 1]"
+            )
+        return {"classifier": network.variables}, [*lines, "the classes' centres are fresh"]
+
+    def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:
+        return adopt(state, "classifier", networks["classifier"], inside="network")
 
     def frozen_sources(self) -> dict[str, str]:
         return {}

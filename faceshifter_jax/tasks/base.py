@@ -1,10 +1,11 @@
 """What the training loop sees of a task."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
 
+from faceshifter_jax.network import Network
 from faceshifter_jax.tasks.state import TrainState
 
 Batch = Mapping[str, jax.Array]
@@ -14,12 +15,21 @@ Step = Callable[[TrainState, Frozen, Batch], tuple[TrainState, Metrics]]
 
 
 class Weights(Protocol):
-    """Weights of a trained network, as a checkpoint reader hands them to `load_frozen`."""
+    """Trained networks, as a reader of checkpoints and network files hands them to a task.
 
-    config: Mapping[str, Any]
-    params: Mapping[str, Any]
-    batch_stats: Mapping[str, Any]
+    Attributes:
+      networks: role (`identity`, `generator`, `discriminator` or `hear`) -> network.
+      path: where they were asked for.
+    """
+
+    networks: Mapping[str, Network]
     path: str
+
+
+def name_networks(weights: Weights) -> str:
+    """What weights hold, for an error message: `an identity network`."""
+    articles = (("an " if role[0] in "aeiou" else "a ") + role for role in weights.networks)
+    return " and ".join(f"{role} network" for role in articles) or "no network of ours"
 
 
 class Task(Protocol):
@@ -47,6 +57,21 @@ class Task(Protocol):
 
     def predict(self, state: TrainState, frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
         """Returns the columns of a sample grid, name -> (B, S, S, 3) float32 in [-1, 1]."""
+        ...
+
+    def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
+        """Picks what a training begins with from the weights that `config.init_from` names.
+
+        Returns:
+          What `start_from` takes, and a line for each network saying where it comes from.
+
+        Raises:
+          UserError: networks that do not fit the config; the message says how they differ.
+        """
+        ...
+
+    def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:
+        """Returns the state with trained networks in place of fresh ones; traceable."""
         ...
 
     def frozen_sources(self) -> dict[str, str]:

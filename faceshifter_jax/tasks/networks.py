@@ -11,7 +11,15 @@ from flax import linen as nn
 from flax import traverse_util
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.models import AADSettings, AEINet, IResNet, MultiscaleDiscriminator
+from faceshifter_jax.models import (
+    AADSettings,
+    AEINet,
+    HEARNet,
+    IResNet,
+    MobileFaceNet,
+    MultiscaleDiscriminator,
+)
+from faceshifter_jax.network import Network
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -39,10 +47,19 @@ def _module_settings(
             raise UserError(f"{module.__name__} has no setting {key!r}; it has {sorted(known)}")
     for key, value in settings.items():
         # All of them are counts or sizes.
-        for number in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(number, int) and not isinstance(number, bool) and number < 1:
-                raise UserError(f"{section}.{key} must be at least 1, not {value}")
-    return {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in given.items()}
+        if any(number < 1 for number in _whole_numbers(value)):
+            raise UserError(f"{section}.{key} must be at least 1, not {value}")
+    return {key: _with_tuples(value) for key, value in given.items()}
+
+
+def _whole_numbers(value: Any) -> list[int]:
+    if isinstance(value, list | tuple):
+        return [number for item in value for number in _whole_numbers(item)]
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else []
+
+
+def _with_tuples(value: Any) -> Any:
+    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def build_identity_network(model: Mapping[str, Any], **extra: Any) -> IResNet:
@@ -64,6 +81,29 @@ def build_discriminator(discriminator: Mapping[str, Any], **extra: Any) -> Multi
     return MultiscaleDiscriminator(**settings, **extra)
 
 
+def build_hear_net(model: Mapping[str, Any], **extra: Any) -> HEARNet:
+    """The network of a `hear` config's `model` section; `extra` sets dtype and axis name."""
+    return HEARNet(**_module_settings(HEARNet, "model", model), **extra)
+
+
+def build_network(network: Network, **extra: Any) -> nn.Module:
+    """The module of a trained network; `extra` sets dtype and axis name.
+
+    Raises:
+      UserError: an architecture that this version does not know, or a setting it does not have.
+    """
+    builders = {"IResNet": build_identity_network, "AEINet": build_aei_net}
+    plain = {
+        module.__name__: module for module in (MobileFaceNet, HEARNet, MultiscaleDiscriminator)
+    }
+    name = network.architecture
+    if name in builders:
+        return builders[name](network.settings, **extra)
+    if name not in plain:
+        raise UserError(f"this version knows no network {name!r}, only {sorted(builders | plain)}")
+    return plain[name](**_module_settings(plain[name], name, network.settings), **extra)
+
+
 def check_fits(module: nn.Module, variables: Mapping[str, Any], *inputs: Any, path: str) -> None:
     """Checks that `variables` are what `module` needs for inputs of these shapes.
 
@@ -77,7 +117,7 @@ def check_fits(module: nn.Module, variables: Mapping[str, Any], *inputs: Any, pa
         if shapes[0] != shapes[1]:
             raise UserError(
                 f"the weights in {path} do not fit this version's {type(module).__name__}: "
-                f"{name} has shape {shapes[0]}, needed is {shapes[1]}; train them again"
+                f"{name} has shape {shapes[0]}, needed is {shapes[1]}; train or convert them again"
             )
 
 

@@ -18,6 +18,9 @@ import orbax.checkpoint as ocp
 from flax import serialization, traverse_util
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.network import Network
+from faceshifter_jax.network_file import read_network_file
+from faceshifter_jax.tasks.trained import trained_networks
 from faceshifter_jax.training.compatibility import check_format, check_same_arrays
 
 DIRECTORY = "checkpoints"
@@ -124,20 +127,24 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """Weights of a trained network, ready for evaluation or as a frozen network.
+    """Weights of trained networks, ready for evaluation or as a frozen network.
 
     Attributes:
-      config: the complete config of the training; its sequences are tuples.
+      networks: role -> network.
+      config: the complete config of the training; its sequences are tuples. Empty, as are
+        `params`, `batch_stats` and `frozen`, for a network file.
       params: player -> parameters as numpy arrays: their average over the steps where the
         training kept one, else the parameters themselves.
       batch_stats: player -> running statistics as numpy arrays.
-      sha256: hash of the keys, shapes, dtypes and bytes of `params` and `batch_stats`.
+      sha256: hash of the keys, shapes, dtypes and bytes of `params` and `batch_stats`, or of
+        the network file's content.
       path: where they were asked for.
-      directory: the absolute path of the checkpoint that was read, `workdir`/checkpoints/STEP.
-      step: the number of updates behind them.
+      directory: the absolute path of what was read, `workdir`/checkpoints/STEP or a file.
+      step: the number of updates behind them, 0 for a network file.
       frozen: the frozen networks of the training, name -> {"path", "sha256"}.
     """
 
+    networks: Mapping[str, Network]
     config: dict[str, Any]
     params: dict[str, Any]
     batch_stats: dict[str, Any]
@@ -149,21 +156,27 @@ class LoadedWeights:
 
 
 def read_weights(path: str | Path) -> LoadedWeights:
-    """Reads the weights that a training left behind, or has saved so far.
+    """Reads the weights that a training left behind, or has saved so far, or a network file.
 
     Args:
-      path: the workdir of a training, of which the newest complete checkpoint is read, or the
-        directory of one checkpoint, `workdir`/checkpoints/STEP.
+      path: the workdir of a training, of which the newest complete checkpoint is read; the
+        directory of one checkpoint, `workdir`/checkpoints/STEP; or a file that
+        `faceshifter convert` made.
 
     Raises:
-      UserError: no such directory, no complete checkpoint in it, or an unknown format.
+      UserError: no such directory or file, no complete checkpoint in it, a file that is no
+        network file or was changed, or an unknown format.
     """
+    if Path(path).is_file():
+        return _read_network_file(Path(path))
     directory = _find_checkpoint(Path(path))
     _check_complete(directory)
     meta = check_format(ocp.JsonCheckpointHandler().restore(directory / "meta"), directory)
     params, batch_stats = _read_weights_only(directory / "state")
+    config = _with_tuples(meta["config"])
     return LoadedWeights(
-        config=_with_tuples(meta["config"]),
+        networks=trained_networks(config, params, batch_stats),
+        config=config,
         params=params,
         batch_stats=batch_stats,
         sha256=_hash_arrays({"params": params, "batch_stats": batch_stats}),
@@ -171,6 +184,21 @@ def read_weights(path: str | Path) -> LoadedWeights:
         directory=str(directory),
         step=int(directory.name),
         frozen=meta["frozen"],
+    )
+
+
+def _read_network_file(path: Path) -> LoadedWeights:
+    file = read_network_file(path)
+    return LoadedWeights(
+        networks=file.networks,
+        config={},
+        params={},
+        batch_stats={},
+        sha256=file.sha256,
+        path=str(path),
+        directory=str(path.absolute()),
+        step=0,
+        frozen={},
     )
 
 
@@ -205,7 +233,7 @@ def _read_weights_only(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]
 def _find_checkpoint(path: Path) -> Path:
     """Returns the directory of the checkpoint that `path` means."""
     if not path.is_dir():
-        raise UserError(f"no weights at {path}: there is no such directory")
+        raise UserError(f"no weights at {path}: there is no such directory or file")
     path = path.absolute()
     if path.name.isdigit() and (path / "state").is_dir():
         return path

@@ -77,7 +77,11 @@ def train(
         frozen, meta, changes = _continue_or_begin(
             config, workdir, task, checkpoints, parallel, loader.info.fingerprint
         )
-        state = setup.init_or_restore(task, config.seed, checkpoints, first_step, parallel)
+        # A training that goes on needs them no more: they may be gone.
+        networks, start = setup.load_start(task, "" if first_step else config.init_from)
+        state = setup.init_or_restore(
+            task, config.seed, checkpoints, first_step, parallel, networks
+        )
         if first_step >= config.num_steps:
             print(setup.nothing_to_do(workdir, first_step, config.num_steps), flush=True)
             return state
@@ -89,6 +93,8 @@ def train(
         monitor = Monitor(workdir, first_step=first_step, num_steps=config.num_steps)
         stack.enter_context(closing(monitor))
         for line in setup.describe(config, loader.info, state, meta["frozen"], parallel, changes):
+            monitor.say(line)
+        for line in start:
             monitor.say(line)
         session = _Session(config, task, parallel, loader, checkpoints, monitor, meta, frozen)
         stop = stack.enter_context(catch_signals())

@@ -34,7 +34,7 @@ def check_config(config: ConfigDict) -> None:
     Raises:
       UserError: one is missing or out of range.
     """
-    for key in ("task", "parallel", "data", *_AT_LEAST_ONE, *_AT_LEAST_ZERO):
+    for key in ("task", "parallel", "data", "init_from", *_AT_LEAST_ONE, *_AT_LEAST_ZERO):
         if key not in config:
             raise UserError(f"the config lacks the key {key!r}")
     for key, value in traverse_util.flatten_dict(config.to_dict(), sep=".").items():
@@ -88,14 +88,39 @@ def load_frozen(task: Any, parallel: Parallel) -> tuple[Any, dict[str, dict[str,
     return parallel.replicate(task.load_frozen(weights)), sources
 
 
+def load_start(task: Any, init_from: str) -> tuple[dict[str, Any], list[str]]:
+    """Reads the networks that `config.init_from` names; returns them and what to say of them.
+
+    Raises:
+      UserError: weights that are missing or do not fit the config.
+    """
+    paths = [path.strip() for path in init_from.split(",") if path.strip()]
+    if not paths:
+        return {}, []
+    return task.check_start([read_weights(path) for path in paths])
+
+
 def init_or_restore(
-    task: Any, seed: int, checkpoints: Checkpoints, first_step: int, parallel: Parallel
+    task: Any,
+    seed: int,
+    checkpoints: Checkpoints,
+    first_step: int,
+    parallel: Parallel,
+    networks: Mapping[str, Any],
 ) -> Any:
-    """Returns the state of step `first_step` on the devices: a new one, or a checkpoint's."""
+    """Returns the state of step `first_step` on the devices.
+
+    It is a new one, with `networks` (see `load_start`) in place of fresh ones, or a checkpoint's.
+    """
     key = jax.random.key(seed)
-    if not first_step:
-        return parallel.compile_init(task.init)(key)
-    return checkpoints.restore(first_step, jax.eval_shape(task.init, key), parallel.replicated)
+    if first_step:
+        return checkpoints.restore(first_step, jax.eval_shape(task.init, key), parallel.replicated)
+    state = parallel.compile_init(task.init)(key)
+    if not networks:
+        return state
+    # Compiled, so that parameters and their average get memory of their own: both are donated.
+    start_from = jax.jit(task.start_from, out_shardings=parallel.replicated)
+    return start_from(state, parallel.replicate(networks))
 
 
 def read_samples(config: ConfigDict, batch_kind: str, build_loader: Callable) -> Mapping[str, Any]:

@@ -7,13 +7,15 @@ import numpy as np
 from tiny_tasks import (
     aei_config,
     arcface_config,
+    hear_config,
     identity_batch,
     load_identity,
+    load_two_stages,
     make_state,
     pair_batch,
 )
 
-from faceshifter_jax.tasks import AEITask, ArcFaceTask
+from faceshifter_jax.tasks import AEITask, ArcFaceTask, HEARTask
 from faceshifter_jax.training.parallel import build_parallel
 
 STEPS, BATCH = 3, 8
@@ -21,10 +23,14 @@ STEPS, BATCH = 3, 8
 
 def make_task(name: str):
     """The task, its frozen networks and its batches."""
+    # Of the same pairs, one device has two, one has one and two have none.
+    pairs = [share_unevenly(pair_batch(BATCH, i)) for i in range(STEPS)]
     if name == "aei":
         task = AEITask(aei_config())
-        # Of the same pairs, one device has two, one has one and two have none.
-        return task, load_identity(task), [share_unevenly(pair_batch(BATCH, i)) for i in range(3)]
+        return task, load_identity(task), pairs
+    if name == "hear":
+        task = HEARTask(hear_config())
+        return task, load_two_stages(task), pairs
     task = ArcFaceTask(arcface_config())
     return task, {}, [identity_batch(BATCH, i) for i in range(STEPS)]
 

@@ -19,6 +19,8 @@ import pytest
 HERE = Path(__file__).parent
 WITHOUT_EFFECT = {
     "aei": r"\['start_bias'\]|\['discriminator'\]\['scale_\d'\]\['conv_1'\]\['bias'\]",
+    "hear": r"\['(down|up)_\d'\]\['bias'\]"
+    r"|^batch_stats.*\['(down|up)_norm_\d'\]\['norm'\]\['mean'\]",
     "arcface": r"\['(norm_3|shortcut_norm|out_norm)'\]\['norm'\]\['bias'\]"
     r"|\['embedding'\]\['bias'\]"
     r"|^batch_stats.*\['(norm_1|shortcut_norm|out_norm|embedding_norm)'\]\['norm'\]\['mean'\]",
@@ -46,7 +48,7 @@ def largest_gradient(results, key):
     return np.sqrt(moment.max() / (1 - 0.999**3))
 
 
-@pytest.mark.parametrize("task", ["arcface", "aei"])
+@pytest.mark.parametrize("task", ["arcface", "aei", "hear"])
 def test_devices_and_compilers_agree(task, tmp_path):
     results = {}
     for mode, devices in (("jit", 1), ("jit", 4), ("pmap", 4)):

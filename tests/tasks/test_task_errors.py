@@ -19,7 +19,7 @@ def change(config, key, value):
 @pytest.mark.parametrize(
     ("make", "key", "value", "message"),
     [
-        (aei_config, "task", "hear2", r"config.task must be one of \['aei', 'arcface'"),
+        (aei_config, "task", "hear2", r"config.task must be one of \['aei', 'arcface', 'hear'"),
         (aei_config, "compute_dtype", "float16", "config.compute_dtype must be one of"),
         (arcface_config, "compute_dtype", "half", "config.compute_dtype must be one of"),
         (aei_config, "image_size", 34, "must be a multiple of 4"),
@@ -90,14 +90,14 @@ def test_frozen_sources_name_the_weights():
 
 def test_weights_of_another_task_are_refused():
     weights = identity_weights()
-    weights.config["task"] = "aei"
-    with pytest.raises(UserError, match="runs/identity holds a training of task 'aei'"):
+    weights.networks["generator"] = weights.networks.pop("identity")
+    with pytest.raises(UserError, match="runs/identity holds a generator network, not an iden"):
         build_task(aei_config()).load_frozen({"identity": weights})
 
 
 def test_weights_of_another_shape_are_named():
     weights = identity_weights()
-    weights.params["classifier"]["network"]["stem"]["kernel"] = np.zeros((5, 5, 3, 4))
+    weights.networks["identity"].variables["params"]["stem"]["kernel"] = np.zeros((5, 5, 3, 4))
     with pytest.raises(UserError, match="params/stem/kernel has shape"):
         build_task(aei_config()).load_frozen({"identity": weights})
 
@@ -119,7 +119,7 @@ def test_schedules():
     assert float(sudden(0)) == 2
 
 
-@pytest.mark.parametrize("name", ["aei", "arcface"])
+@pytest.mark.parametrize("name", ["aei", "arcface", "hear"])
 @pytest.mark.parametrize("variant", ["", "demo"])
 def test_every_config_builds_its_task(name, variant):
     config = read_config(name, variant)
@@ -131,7 +131,7 @@ def test_every_config_builds_its_task(name, variant):
     assert set(state.params) == set(state.opt_state)
 
 
-@pytest.mark.parametrize("name", ["aei", "arcface"])
+@pytest.mark.parametrize("name", ["aei", "arcface", "hear"])
 def test_unknown_variant_of_a_config_is_refused(name):
     with pytest.raises(ValueError, match="no variant 'dmeo'"):
         read_config(name, "dmeo")

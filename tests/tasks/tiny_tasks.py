@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from faceshifter_jax.tasks import AEITask, ArcFaceTask, TrainState
+from faceshifter_jax.tasks import AEITask, ArcFaceTask, HEARTask, TrainState
 from faceshifter_jax.tasks.base import Frozen
+from faceshifter_jax.tasks.trained import trained_networks
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SIZE = 32
@@ -51,7 +52,16 @@ def aei_config() -> ConfigDict:
     return config
 
 
-def make_state(task: AEITask | ArcFaceTask, seed: int = 0) -> TrainState:
+def hear_config() -> ConfigDict:
+    config = read_config("hear")
+    config.image_size = SIZE
+    config.model.channels = (4, 6)
+    paper = read_config("hear", "")
+    config.optimizer, config.loss = paper.optimizer, paper.loss
+    return config
+
+
+def make_state(task: AEITask | ArcFaceTask | HEARTask, seed: int = 0) -> TrainState:
     """What `task.init` gives, without compiling its initialisers: numpy draws the parameters."""
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     random = np.random.default_rng(seed)
@@ -81,12 +91,20 @@ def identity_weights(config: ConfigDict | None = None) -> SimpleNamespace:
     """What a checkpoint reader makes of a training of the identity network."""
     config = arcface_config() if config is None else config
     state = make_state(ArcFaceTask(config), seed=5)
-    return SimpleNamespace(
-        config=config.to_dict(),
-        params=state.ema_params,
-        batch_stats=state.batch_stats,
-        path="runs/identity",
-    )
+    networks = trained_networks(config.to_dict(), state.ema_params, state.batch_stats)
+    return SimpleNamespace(networks=networks, path="runs/identity")
+
+
+def generator_weights() -> SimpleNamespace:
+    """What a checkpoint reader makes of a training of AEI-Net, but for the discriminator."""
+    config = aei_config()
+    state = make_state(AEITask(config), seed=6)
+    networks = trained_networks(config.to_dict(), state.params, state.batch_stats)
+    return SimpleNamespace(networks={"generator": networks["generator"]}, path="runs/aei")
+
+
+def load_two_stages(task: HEARTask) -> Frozen:
+    return task.load_frozen({"identity": identity_weights(), "aei": generator_weights()})
 
 
 def load_identity(task: AEITask) -> Frozen:

@@ -108,7 +108,7 @@ def test_weights_are_the_averages_and_the_config_keeps_its_tuples(tmp_path):
 
 
 def test_places_without_weights_are_named(tmp_path):
-    with pytest.raises(UserError, match="there is no such directory"):
+    with pytest.raises(UserError, match="there is no such directory or file"):
         read_weights(tmp_path / "nowhere")
     with pytest.raises(UserError, match="not the workdir of a training"):
         read_weights(tmp_path)

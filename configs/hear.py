@@ -1,0 +1,83 @@
+"""HEAR-Net, the second stage of FaceShifter (arXiv 1912.13457)."""
+
+import ml_collections
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    """Paper scale, or with `:demo` what a laptop trains in two minutes."""
+    config = ml_collections.ConfigDict()
+    config.task = "hear"
+    config.seed = 0
+    config.num_steps = 50_000
+    config.batch_size = 64
+    config.parallel = "jit"  # or "pmap"
+    config.compute_dtype = "float32"  # or "bfloat16"
+    config.log_every_steps = 100
+    config.save_every_steps = 5_000
+    config.sample_every_steps = 1_000
+    config.keep_checkpoints = 3
+    config.keep_every_steps = 50_000  # 0: only the newest are kept
+    config.init_from = ""  # trained networks to begin with, separated by commas
+    config.image_size = 256
+    config.ema_decay = 0.999
+
+    config.data = ml_collections.ConfigDict()
+    config.data.path = ""
+    config.data.same_picture_share = 0.5
+    config.data.same_identity_share = 0.0
+    config.data.reconstruct_same_identity = False
+    config.data.horizontal_flip = False
+    config.data.colour_jitter = 0.0
+    config.data.occlusion_share = 0.5  # of the targets get something in front of the face
+    config.data.occluders = ""  # folder of PNG files with alpha; "": built-in things
+    config.data.num_threads = 16
+    config.data.prefetch_batches = 16  # batches in the making bound the threads at work
+    config.data.cache_megabytes = 256.0  # decoded pictures stay in memory if all fit
+
+    config.aei = ml_collections.ConfigDict()
+    config.aei.weights = ""
+
+    config.identity = ml_collections.ConfigDict()
+    config.identity.weights = ""
+
+    config.loss = ml_collections.ConfigDict()
+    config.loss.identity = 1.0
+    config.loss.change = 1.0
+    config.loss.reconstruction = 1.0
+
+    config.model = ml_collections.ConfigDict()
+    config.model.channels = (64, 128, 256, 512, 512)
+    config.model.use_bias = True
+
+    config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.name = "adam"  # or "sgd"
+    config.optimizer.learning_rate = 4e-4
+    config.optimizer.schedule = "constant"  # or "cosine"
+    config.optimizer.warmup_steps = 0
+    config.optimizer.b1 = 0.0
+    config.optimizer.b2 = 0.999
+    config.optimizer.weight_decay = 0.0
+    if variant == "demo":
+        _shrink(config)
+    elif variant:
+        raise ValueError(f"configs/hear.py has no variant {variant!r}; it has 'demo'")
+    return config
+
+
+def _shrink(config: ml_collections.ConfigDict) -> None:
+    config.num_steps = 600
+    config.batch_size = 8
+    config.log_every_steps = 50
+    config.save_every_steps = 300
+    config.sample_every_steps = 150
+    config.keep_every_steps = 0
+    config.image_size = 64
+    config.ema_decay = 0.99
+    config.data.path = "runs/demo/data/hear"
+    config.data.num_threads = 2
+    config.aei.weights = "runs/demo/aei"
+    config.identity.weights = "runs/demo/arcface"
+    config.model.channels = (24, 48, 96, 128, 128)
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.b1 = 0.9
+    config.optimizer.schedule = "cosine"

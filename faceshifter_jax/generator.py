@@ -1,0 +1,36 @@
+"""A trained AEI-Net as a frozen function of pictures."""
+
+from typing import Any
+
+import flax
+import jax
+from flax import linen as nn
+
+
+@flax.struct.dataclass
+class Generator:
+    """A trained AEI-Net in evaluation mode.
+
+    Attributes:
+      variables: parameters and running statistics; the only part that lives on devices.
+      module: the linen module.
+    """
+
+    variables: Any
+    module: nn.Module = flax.struct.field(pytree_node=False)
+
+    def swap(self, target: jax.Array, identity: jax.Array) -> jax.Array:
+        """Puts identities (B, E), unit length, into pictures (B, S, S, 3) in [-1, 1]."""
+        return self.module.apply(self.variables, target, identity).image
+
+    def heuristic_error(self, target: jax.Array, identity: jax.Array) -> jax.Array:
+        """What is lost of pictures that get their own identity (arXiv 1912.13457, section 3.2).
+
+        Args:
+          target: (B, S, S, 3) in [-1, 1].
+          identity: (B, E), the targets' own embeddings, unit length.
+
+        Returns:
+          (B, S, S, 3) in [-2, 2]: target - AEI(target, target).
+        """
+        return target - self.swap(target, identity)

@@ -1,0 +1,182 @@
+"""Training HEAR-Net on the heuristic errors of a frozen AEI-Net (arXiv 1912.13457, 3.2)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from faceshifter_jax import losses
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.tasks.aei import generator_from
+from faceshifter_jax.tasks.arcface import identity_network_from
+from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights
+from faceshifter_jax.tasks.networks import build_hear_net, build_optimizer, compute_dtype
+from faceshifter_jax.tasks.state import TrainState
+from faceshifter_jax.tasks.step import average_weights, mean_over_devices, to_unit_range
+from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
+
+_NO_AEI = (
+    "config.aei.weights is empty: name the workdir of a training with configs/aei.py, or a file "
+    "that `faceshifter convert` made of a generator"
+)
+_NO_IDENTITY = (
+    "config.identity.weights is empty: name the identity network that the AEI-Net was trained "
+    "with, a workdir or a file that `faceshifter convert` made"
+)
+
+
+class HEARTask:
+    """Learns to give swaps back what AEI-Net lost of their targets.
+
+    Player `hear` (HEAR-Net), whose weights are averaged. Frozen: `aei`, the AEI-Net, and
+    `identity`, the network that gives z_id and judges the result's identity.
+    """
+
+    name = "hear"
+    batch_kind = "pairs"
+
+    def __init__(self, config: Mapping[str, Any]):
+        self._config = config
+        self._weights = config["loss"]
+        self._dtype = compute_dtype(config)
+        self._optimizer = build_optimizer(config["optimizer"], config["num_steps"])
+
+    def _hear_net(self, axis_name: str | None = None):
+        return build_hear_net(self._config["model"], dtype=self._dtype, axis_name=axis_name)
+
+    def init(self, rng: jax.Array) -> TrainState:
+        size = self._config["image_size"]
+        picture = jnp.zeros((1, size, size, 3))
+        variables = self._hear_net().init(rng, picture, picture)
+        params = {"hear": variables["params"]}
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            batch_stats={"hear": variables["batch_stats"]},
+            opt_state={"hear": self._optimizer.init(params["hear"])},
+            ema_params=jax.tree.map(jnp.copy, params),
+        )
+
+    def make_step(self, axis_name: str | None) -> Step:
+        hear_net = self._hear_net(axis_name)
+
+        def objective(params, batch_stats, frozen, inputs):
+            result, updated = hear_net.apply(
+                {"params": params, "batch_stats": batch_stats},
+                inputs["swap"],
+                inputs["error"],
+                train=True,
+                mutable=["batch_stats"],
+            )
+            terms = self._terms(frozen, result, inputs)
+            terms = {name: jnp.mean(term) for name, term in terms.items()}
+            loss = sum(self._weights[name] * term for name, term in terms.items())
+            metrics = {"loss": loss} | {f"{name}_loss": terms[name] for name in terms}
+            return loss, (updated["batch_stats"], metrics)
+
+        def step(state: TrainState, frozen: Frozen, batch: Batch) -> tuple[TrainState, Metrics]:
+            share = mean_over_devices(jnp.mean(batch["same"]), axis_name)
+            inputs = _first_stage(frozen, batch)
+            inputs["same_weights"] = losses.masked_mean_weights(batch["same"], share)
+            grads, (batch_stats, metrics) = jax.grad(objective, has_aux=True)(
+                state.params["hear"], state.batch_stats["hear"], frozen, inputs
+            )
+            grads, metrics = mean_over_devices((grads, metrics), axis_name)
+            return self._update(state, grads, batch_stats), metrics
+
+        return step
+
+    def _terms(
+        self, frozen: Frozen, result: jax.Array, inputs: Mapping[str, jax.Array]
+    ) -> dict[str, jax.Array]:
+        """Equations 11 to 13, each (B,), keyed like the weights in `config.loss`."""
+        embedding = frozen["identity"].embed(result)
+        reconstruction = losses.reconstruction_loss(result, inputs["target"])
+        return {
+            "identity": losses.identity_loss(embedding, inputs["identity"]),
+            "change": losses.change_loss(result, inputs["swap"]),
+            "reconstruction": reconstruction * inputs["same_weights"],
+        }
+
+    def _update(self, state: TrainState, grads: Any, batch_stats: Any) -> TrainState:
+        params = state.params["hear"]
+        updates, opt_state = self._optimizer.update(grads, state.opt_state["hear"], params)
+        params = {"hear": optax.apply_updates(params, updates)}
+        decay = self._config["ema_decay"]
+        return TrainState(
+            step=state.step + 1,
+            params=params,
+            batch_stats={"hear": batch_stats},
+            opt_state={"hear": opt_state},
+            ema_params=average_weights(state.ema_params, params, state.step, decay),
+        )
+
+    def predict(self, state: TrainState, frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
+        """Columns `source`, `target`, `AEI-Net`, the heuristic `error` (grey: none), `HEAR-Net`."""
+        inputs = _first_stage(frozen, batch)
+        variables = {
+            "params": state.ema_params["hear"],
+            "batch_stats": state.batch_stats["hear"],
+        }
+        result = self._hear_net().apply(variables, inputs["swap"], inputs["error"])
+        return {
+            "source": to_unit_range(batch["source"]),
+            "target": inputs["target"],
+            "AEI-Net": inputs["swap"],
+            "error": jnp.clip(inputs["error"], -1, 1),
+            "HEAR-Net": result,
+        }
+
+    def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
+        found, lines = find_networks(sources, ("hear",))
+        network, path = found["hear"]
+        wanted = jax.eval_shape(self.init, jax.random.key(0))
+        variables = {"params": wanted.params["hear"], "batch_stats": wanted.batch_stats["hear"]}
+        check_same_network(network, path, variables, self._config["model"], "model")
+        return {"hear": network.variables}, lines
+
+    def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:
+        return adopt(state, "hear", networks["hear"])
+
+    def frozen_sources(self) -> dict[str, str]:
+        if not self._config["aei"]["weights"]:
+            raise UserError(_NO_AEI)
+        if not self._config["identity"]["weights"]:
+            raise UserError(_NO_IDENTITY)
+        return {
+            "aei": self._config["aei"]["weights"],
+            "identity": self._config["identity"]["weights"],
+        }
+
+    def load_frozen(self, sources: Mapping[str, Weights]) -> Frozen:
+        identity = identity_network_from(sources["identity"])
+        embedding_size = sources["identity"].networks["identity"].embedding_size
+        generator = generator_from(sources["aei"])
+        network = sources["aei"].networks["generator"]
+        if network.image_size != self._config["image_size"]:
+            raise UserError(
+                f"{sources['aei'].path} makes pictures of {network.image_size} pixels: set "
+                f"--config.image_size={network.image_size}"
+            )
+        if network.embedding_size != embedding_size:
+            raise UserError(
+                f"{sources['aei'].path} takes embeddings of {network.embedding_size} numbers, "
+                f"{sources['identity'].path} gives {embedding_size}: name the identity network "
+                "that the AEI-Net was trained with"
+            )
+        return {"aei": generator, "identity": identity}
+
+
+def _first_stage(frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
+    """What HEAR-Net works on: the swap, the heuristic error, and what the losses need."""
+    target = to_unit_range(batch["target"])
+    identity = frozen["identity"].embed(to_unit_range(batch["source"]))
+    own_identity = frozen["identity"].embed(target)
+    return {
+        "target": target,
+        "identity": identity,
+        "swap": frozen["aei"].swap(target, identity),
+        "error": frozen["aei"].heuristic_error(target, own_identity),
+    }

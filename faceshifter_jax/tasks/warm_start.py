@@ -1,0 +1,132 @@
+"""Beginning a training with networks that were trained before (`config.init_from`)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.network import Network
+from faceshifter_jax.tasks.base import Weights, name_networks
+from faceshifter_jax.tasks.state import TrainState
+
+
+def find_networks(
+    sources: Sequence[Weights], roles: Sequence[str]
+) -> tuple[dict[str, tuple[Network, str]], list[str]]:
+    """Picks the networks that a training can begin with.
+
+    Args:
+      sources: what `config.init_from` names; where two have the same role, the first counts.
+      roles: the roles that the training has.
+
+    Returns:
+      role -> (network, path), and a line for each role saying where it comes from.
+
+    Raises:
+      UserError: a source holds no network of these roles.
+    """
+    found: dict[str, tuple[Network, str]] = {}
+    for weights in sources:
+        here = [role for role in roles if role in weights.networks]
+        if not here:
+            raise UserError(
+                f"config.init_from: {weights.path} holds {name_networks(weights)}, "
+                f"this training begins with {' or '.join(roles)}"
+            )
+        for role in here:
+            found.setdefault(role, (weights.networks[role], weights.path))
+    lines = [
+        f"starting from: {role} of {found[role][1]}"
+        if role in found
+        else f"starting from: no {role} in config.init_from, so a fresh one"
+        for role in roles
+    ]
+    return found, lines
+
+
+def check_same_network(
+    network: Network, path: str, wanted: Any, settings: Mapping[str, Any], section: str
+) -> None:
+    """Checks that a trained network is the one that the config describes.
+
+    Args:
+      network: the trained network.
+      path: where it was read from.
+      wanted: the variables that the config's network has, {"params", "batch_stats"} of things
+        with a shape.
+      settings: the config's settings of the network.
+      section: their section, such as `model`.
+
+    Raises:
+      UserError: names the first differing keys with both shapes, and the settings to change.
+    """
+    shapes = [
+        {
+            key: tuple(leaf.shape)
+            for key, leaf in traverse_util.flatten_dict(dict(tree), sep="/").items()
+        }
+        for tree in (network.variables, wanted)
+    ]
+    given, needed = shapes
+    keys = [key for key in sorted(given.keys() | needed) if given.get(key) != needed.get(key)]
+    flags = _differing_settings(network.settings, settings, section)
+    if not keys and not flags:
+        return
+    shown = "; ".join(
+        f"{key} is {given.get(key, 'missing')}, not {needed.get(key, 'in the config')}"
+        for key in keys[:3]
+    )
+    more = f"; and {len(keys) - 3} more" if len(keys) > 3 else ""
+    advice = f": it needs {' '.join(flags)}" if flags else ""
+    differs = f": {shown}{more}" if keys else ""
+    raise UserError(
+        f"the {network.architecture} in {path} is not the one of the config{differs}{advice}"
+    )
+
+
+def adopt(state: TrainState, player: str, variables: Any, inside: str | None = None) -> TrainState:
+    """Returns the state with a player's weights replaced by trained ones, the average too.
+
+    Args:
+      state: the state before the first step; traceable.
+      player: whose weights.
+      variables: {"params", "batch_stats"}.
+      inside: the part of the player's parameters that they are, None for all of them.
+    """
+
+    def replace(params):
+        new = jax.tree.map(jnp.copy, variables["params"])
+        return {**params, player: {**params[player], inside: new} if inside else new}
+
+    batch_stats = dict(state.batch_stats)
+    if player in batch_stats:
+        batch_stats[player] = jax.tree.map(jnp.copy, variables["batch_stats"])
+    average = replace(state.ema_params) if player in state.ema_params else state.ema_params
+    return state.replace(params=replace(state.params), ema_params=average, batch_stats=batch_stats)
+
+
+def _differing_settings(
+    trained: Mapping[str, Any], current: Mapping[str, Any], section: str
+) -> list[str]:
+    """The flags that turn the config's settings into those of a trained network."""
+    before = traverse_util.flatten_dict(_plain(current), sep=".")
+    after = traverse_util.flatten_dict(_plain(trained), sep=".")
+    return [
+        f"--config.{section}.{key}={_as_flag(after[key])}"
+        for key in after
+        if key in before and before[key] != after[key]
+    ]
+
+
+def _plain(value: Any) -> Any:
+    # A ConfigDict is no Mapping.
+    if hasattr(value, "items"):
+        return {key: _plain(item) for key, item in value.items()}
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
+def _as_flag(value: Any) -> str:
+    return "'" + str(value).replace(" ", "") + "'" if isinstance(value, tuple) else str(value)

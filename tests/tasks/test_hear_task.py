@@ -1,0 +1,162 @@
+"""What one step of HEAR-Net's training does, and what it leaves alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_tasks import (
+    SIZE,
+    generator_weights,
+    hear_config,
+    identity_weights,
+    load_two_stages,
+    make_state,
+    pair_batch,
+)
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.generator import Generator
+from faceshifter_jax.models import AEIOutput
+from faceshifter_jax.tasks import HEARTask
+from faceshifter_jax.tasks.networks import build_hear_net
+from faceshifter_jax.tasks.step import to_unit_range
+
+
+class Setup:
+    """One compiled step with its inputs; with b1 = 0 Adam's first moment is the gradient."""
+
+    def __init__(self):
+        self.config = hear_config()
+        assert self.config.optimizer.b1 == 0
+        self.task = HEARTask(self.config)
+        self.state = make_state(self.task)
+        self.frozen = load_two_stages(self.task)
+        self.batch = pair_batch(4)
+        step = jax.jit(self.task.make_step(None)).lower(self.state, self.frozen, self.batch)
+        self.step = step.compile(compiler_options={"xla_backend_optimization_level": 0})
+        self.after, self.metrics = self.step(self.state, self.frozen, self.batch)
+
+
+@pytest.fixture(scope="module")
+def setup():
+    return Setup()
+
+
+def test_hear_net_learns(setup):
+    gradients = jax.tree.leaves(setup.after.opt_state["hear"][0].mu)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    kernel = setup.after.opt_state["hear"][0].mu["down_0"]["kernel"]
+    assert (np.asarray(kernel) != 0).all(), "both the swap and the error must reach the network"
+    before, after = (
+        state.params["hear"]["down_0"]["kernel"] for state in (setup.state, setup.after)
+    )
+    assert not np.array_equal(before, after)
+    assert int(setup.after.step) == 1
+
+
+def test_frozen_networks_keep_every_bit(setup):
+    before = jax.tree.map(np.array, setup.frozen)
+    # Donation would be the way to lose them.
+    donating = (
+        jax.jit(setup.task.make_step(None), donate_argnums=0)
+        .lower(setup.state, setup.frozen, setup.batch)
+        .compile(compiler_options={"xla_backend_optimization_level": 0})
+    )
+    donating(jax.tree.map(jnp.copy, setup.state), setup.frozen, setup.batch)
+    jax.tree.map(np.testing.assert_array_equal, before, jax.tree.map(np.array, setup.frozen))
+
+
+@jax.jit
+def run_first_stage(frozen, batch):
+    target, source = (to_unit_range(batch[name]) for name in ("target", "source"))
+    identity = frozen["identity"].embed(source)
+    swap = frozen["aei"].swap(target, identity)
+    error = target - frozen["aei"].swap(target, frozen["identity"].embed(target))
+    return target, identity, swap, error
+
+
+def first_stage(setup):
+    return run_first_stage(setup.frozen, setup.batch)
+
+
+def test_losses_are_those_of_the_paper(setup):
+    target, identity, swap, error = first_stage(setup)
+    variables = {
+        "params": setup.state.params["hear"],
+        "batch_stats": setup.state.batch_stats["hear"],
+    }
+    network = build_hear_net(setup.config.model)
+
+    @jax.jit
+    def run(variables, frozen, swap, error):
+        result, _ = network.apply(variables, swap, error, train=True, mutable=["batch_stats"])
+        return result, frozen["identity"].embed(result)
+
+    result, embedding = run(variables, setup.frozen, swap, error)
+    same = setup.batch["same"]
+    squares = jnp.square(result - target).reshape(4, -1).mean(1)
+    expected = {
+        "identity_loss": jnp.mean(1 - jnp.sum(embedding * identity, -1)),
+        "change_loss": jnp.abs(result - swap).mean(),
+        "reconstruction_loss": 0.5 * jnp.sum(squares * same) / same.sum(),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(setup.metrics[name], value, rtol=1e-4, err_msg=name)
+    total = sum(setup.config.loss[name.removesuffix("_loss")] * v for name, v in expected.items())
+    np.testing.assert_allclose(setup.metrics["loss"], total, rtol=1e-4)
+
+
+class Copy:
+    """A first stage that reproduces its target."""
+
+    def apply(self, variables, target, identity):
+        del variables, identity
+        return AEIOutput(target, (), ())
+
+
+def test_heuristic_error_is_zero_where_the_first_stage_reproduces_its_input():
+    pictures = jnp.linspace(-1, 1, 2 * 8 * 8 * 3).reshape(2, 8, 8, 3)
+    assert (Generator({}, Copy()).heuristic_error(pictures, jnp.zeros((2, 4))) == 0).all()
+
+
+def test_batch_without_same_pairs_has_no_reconstruction_loss(setup):
+    batch = {**setup.batch, "same": np.zeros(4, np.float32)}
+    _, metrics = setup.step(setup.state, setup.frozen, batch)
+    assert float(metrics["reconstruction_loss"]) == 0
+    assert np.isfinite(float(metrics["loss"]))
+
+
+def test_predicted_columns(setup):
+    columns = jax.jit(setup.task.predict)(setup.state, setup.frozen, setup.batch)
+    assert set(columns) == {"source", "target", "AEI-Net", "error", "HEAR-Net"}
+    for name, pictures in columns.items():
+        assert pictures.shape == (4, SIZE, SIZE, 3), name
+        assert float(jnp.abs(pictures).max()) < 1 + 1e-6, name
+    _, _, swap, error = first_stage(setup)
+    np.testing.assert_allclose(columns["AEI-Net"], swap, atol=1e-5)
+    np.testing.assert_allclose(columns["error"], jnp.clip(error, -1, 1), atol=1e-5)
+
+
+def refuse(task, sources, message):
+    with pytest.raises(UserError, match=message) as error:
+        task.load_frozen(sources)
+    assert "\n" not in str(error.value)
+
+
+def test_networks_that_do_not_belong_together_are_refused():
+    config = hear_config()
+    aei, identity = generator_weights(), identity_weights()
+    config.image_size = 2 * SIZE
+    refuse(HEARTask(config), {"aei": aei, "identity": identity}, f"config.image_size={SIZE}")
+    config.image_size = SIZE
+    task = HEARTask(config)
+    refuse(task, {"aei": identity, "identity": identity}, "an identity network, not an AEI-Net")
+    refuse(task, {"aei": aei, "identity": aei}, "a generator network, not an identity network")
+
+
+@pytest.mark.parametrize("name", ["aei", "identity"])
+def test_missing_weights_say_what_to_name(name):
+    config = hear_config()
+    config[name].weights = ""
+    with pytest.raises(UserError, match=rf"config\.{name}\.weights is empty: name the"):
+        HEARTask(config).frozen_sources()

@@ -1,0 +1,136 @@
+"""Trainings that begin with trained networks."""
+
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from tiny_tasks import aei_config, arcface_config, identity_weights, make_state
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.tasks import AEITask, ArcFaceTask
+from faceshifter_jax.tasks.trained import trained_networks
+
+
+def trained(roles=("generator", "discriminator"), **changes):
+    """What a reader makes of a training of another seed, or the networks of it named `roles`."""
+    config = aei_config()
+    with config.unlocked():
+        config.update_from_flattened_dict(changes)
+    state = make_state(AEITask(config), seed=8)
+    networks = trained_networks(config.to_dict(), state.ema_params | {
+        "discriminator": state.params["discriminator"]}, state.batch_stats)  # fmt: skip
+    return SimpleNamespace(networks={r: networks[r] for r in roles}, path="runs/before")
+
+
+def start(task, *sources):
+    networks, lines = task.check_start(sources)
+    return jax.jit(task.start_from)(make_state(task), networks), lines
+
+
+def assert_equal(ours, theirs):
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_weights_their_average_and_statistics_are_the_trained_ones():
+    task, source = AEITask(aei_config()), trained()
+    fresh = make_state(task)
+    state, lines = start(task, source)
+    for role in ("generator", "discriminator"):
+        assert_equal(state.params[role], source.networks[role].variables["params"])
+    generator = source.networks["generator"].variables
+    assert_equal(state.ema_params["generator"], generator["params"])
+    assert_equal(state.batch_stats["generator"], generator["batch_stats"])
+    assert_equal(state.opt_state, fresh.opt_state)
+    assert jax.tree.structure(state) == jax.tree.structure(fresh)
+    assert lines == [
+        "starting from: generator of runs/before",
+        "starting from: discriminator of runs/before",
+    ]
+
+
+def test_parameters_and_their_average_can_both_be_donated():
+    state, _ = start(AEITask(aei_config()), trained())
+    jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)(state)
+
+
+def test_a_missing_discriminator_is_fresh_and_said_to_be():
+    task = AEITask(aei_config())
+    state, lines = start(task, trained(roles=("generator",)))
+    assert_equal(state.params["discriminator"], make_state(task).params["discriminator"])
+    assert lines[1] == "starting from: no discriminator in config.init_from, so a fresh one"
+
+
+def test_two_files_give_a_network_each():
+    task = AEITask(aei_config())
+    one, other = trained(roles=("generator",)), trained(roles=("discriminator",))
+    state, _ = start(task, one, other)
+    assert_equal(state.params["discriminator"], other.networks["discriminator"].variables["params"])
+
+
+def refuse(task, source, *messages):
+    with pytest.raises(UserError) as error:
+        task.check_start([source])
+    for message in messages:
+        assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_another_network_is_refused_with_its_keys_shapes_and_settings():
+    source = trained(**{"model.aad.attribute_kernel": 3})
+    refuse(
+        AEITask(aei_config()),
+        source,
+        "the AEINet in runs/before is not the one of the config",
+        "params/generator/block_0/aad_0/beta_att/kernel is (3, 3, 6, 6), not (1, 1, 6, 6)",
+        "more",
+        "it needs --config.model.aad.attribute_kernel=3",
+    )
+
+
+def test_keys_that_only_one_of_them_has_are_named():
+    source = trained(**{"model.aad.conv_bias": True})
+    refuse(
+        AEITask(aei_config()), source, "conv_0/bias is (6,), not in the config", "conv_bias=True"
+    )
+    source = trained(**{"model.encoder_bias": False})
+    config = aei_config()
+    config.model.encoder_bias = True
+    refuse(AEITask(config), source, "down_0/bias is missing, not (4,)")
+
+
+def test_settings_that_no_shape_shows_are_refused_too():
+    source = trained(**{"model.output": "sigmoid"})
+    refuse(AEITask(aei_config()), source, "config: it needs --config.model.output=sigmoid")
+
+
+def test_embeddings_of_another_length_are_refused():
+    refuse(
+        AEITask(aei_config()),
+        trained(**{"identity.embedding_size": 16}),
+        "gamma_id/kernel is (16, 6), not (8, 6)",
+    )
+
+
+def test_weights_without_a_network_of_the_task_are_refused():
+    refuse(
+        AEITask(aei_config()),
+        identity_weights(),
+        "holds an identity network",
+        "generator or discrim",
+    )
+
+
+def test_an_identity_network_goes_on_with_other_people():
+    config = arcface_config()
+    config.model.num_classes = 9
+    task, source = ArcFaceTask(config), identity_weights()
+    state, lines = start(task, source)
+    variables = source.networks["identity"].variables
+    assert_equal(state.params["classifier"]["network"], variables["params"])
+    assert_equal(state.ema_params["classifier"]["network"], variables["params"])
+    assert_equal(state.batch_stats["classifier"], variables["batch_stats"])
+    assert state.params["classifier"]["centres"].shape == (9, 8)
+    assert "fresh" in lines[-1]
+    config.model.input_size = 32
+    refuse(ArcFaceTask(config), source, "not")
