@@ -10,8 +10,17 @@ from faceshifter_jax.errors import UserError
 
 COMMANDS = {
     "prepare": ("faceshifter_jax.data.prepare_command", "make a dataset of a folder of photos"),
-    "evaluate": ("faceshifter_jax.evaluation.evaluate_command", "score a trained checkpoint"),
     "render": ("faceshifter_jax.data.render_command", "make a dataset of embedded faces"),
+    "convert": (
+        "faceshifter_jax.convert.convert_command",
+        "turn published weights into a network file",
+    ),
+    "evaluate": ("faceshifter_jax.evaluation.evaluate_command", "score a trained checkpoint"),
+    "swap": ("faceshifter_jax.swapping.swap_command", "put the face of one photo into another"),
+    "compare": (
+        "faceshifter_jax.swapping.compare_command",
+        "say how alike faces are to an identity network",
+    ),
 }
 """Name -> (module with `add_arguments(parser)` and `run(arguments)`, what it is for)."""
 

@@ -163,3 +163,40 @@ def test_evaluating_an_identity_network_is_refused(arcface, tmp_path):
                 workdir, "--output", tmp_path / "out", code=2)  # fmt: skip
     assert "not an AEI-Net" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arcface", [":demo"], indirect=True)
+def test_networks_of_a_training_travel_as_files(arcface, data, tmp_path):
+    """Workdirs converted to files, which are then identity weights, a start, and evaluated."""
+    variant, identity = arcface
+    cli = ("-m", "faceshifter_jax.cli")
+    identity_file, aei_file = tmp_path / "identity.safetensors", tmp_path / "aei.safetensors"
+    done = call(*cli, "convert", identity, identity_file)
+    assert "identity: IResNet" in done.stdout
+    options = [*SMALL_AEI, f"--config.data.path={data}",
+               f"--config.identity.weights={identity_file}"]  # fmt: skip
+    train("aei", variant, tmp_path / "first", 1, *options)
+    call(*cli, "convert", tmp_path / "first", aei_file)
+
+    options.append(f"--config.init_from={aei_file}")
+    done = train("aei", variant, tmp_path / "second", 1, *options,
+                 "--config.optimizer.generator.learning_rate=1e-30")  # fmt: skip
+    assert f"starting from: generator of {aei_file}\n" in done.stdout
+    first, second = (read_state(tmp_path / name) for name in ("first", "second"))
+    for key in first:
+        if key.startswith("ema_params.generator"):
+            np.testing.assert_allclose(second[key], first[key], atol=1e-6, err_msg=key)
+    aei_file.rename(tmp_path / "gone")
+    assert "nothing to do" in train("aei", variant, tmp_path / "second", 1, *options).stdout
+
+    evaluate = [*cli, "evaluate", "--checkpoint", tmp_path / "first", "--judge", identity_file,
+                "--pairs=4", "--identities=3"]  # fmt: skip
+    call(*evaluate, "--output", tmp_path / "a")
+    (tmp_path / "gone").rename(aei_file)
+    evaluate[evaluate.index(tmp_path / "first")] = aei_file
+    refused = call(*evaluate, "--output", tmp_path / "b", code=2)
+    assert "--identity" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    call(*evaluate, "--output", tmp_path / "b", "--identity", identity_file)
+    reports = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in "ab"]
+    assert reports[0]["psnr_swap"] == pytest.approx(reports[1]["psnr_swap"], abs=1e-6)

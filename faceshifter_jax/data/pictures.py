@@ -81,7 +81,7 @@ def _read_square(content: bytes, size: int) -> bytes:
             return content
         upright = ImageOps.exif_transpose(image)
         return _encode(
-            ImageOps.fit(_to_rgb(upright), (size, size), Image.Resampling.LANCZOS),
+            ImageOps.fit(to_rgb(upright), (size, size), Image.Resampling.LANCZOS),
             format="JPEG",
             quality=_JPEG_QUALITY,
             subsampling="4:4:4",
@@ -102,7 +102,12 @@ def _is_final(image: Image.Image, size: int) -> bool:
     )
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Turns a picture of any mode into RGB; transparent parts are laid over grey.
+
+    Raises:
+        ValueError: floating-point pixels.
+    """
     if image.mode == "F":
         raise ValueError("floating-point pictures have no defined white")
     if image.mode.startswith("I"):

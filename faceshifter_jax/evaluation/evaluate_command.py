@@ -9,7 +9,7 @@ from PIL import Image
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.ground_truth import GroundTruth, render_ground_truth, score
-from faceshifter_jax.evaluation.networks import build_embed, load_identity, load_swap
+from faceshifter_jax.swapping.networks import build_embed, load_identity, load_swap
 from faceshifter_jax.training.files import write_text
 from faceshifter_jax.training.grid import write_grid
 
@@ -20,11 +20,16 @@ _REPORT_PIXELS = 128
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("--checkpoint", required=True, help="workdir of an aei training")
     parser.add_argument(
-        "--judge", required=True, help="workdir of an arcface training that judges identities"
+        "--checkpoint", required=True, help="workdir of an aei training, or a network file"
     )
-    parser.add_argument("--identity", help="the training's identity network, if it was moved")
+    parser.add_argument(
+        "--judge", required=True, help="identity network that judges: a workdir or a network file"
+    )
+    parser.add_argument(
+        "--identity",
+        help="the identity network of CHECKPOINT, if it was moved, or for a network file",
+    )
     parser.add_argument("--output", help="directory for report.png and metrics.json (CHECKPOINT)")
     parser.add_argument("--pairs", type=int, default=200, help="number of swaps (200)")
     parser.add_argument("--identities", type=int, default=100, help="people among them (100)")
@@ -39,13 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
     identity_sha256 = weights.frozen["identity"]["sha256"]
     if judge_weights.sha256 == identity_sha256:
         print("warning: the judge is the identity network of the training; use another one")
-    output = Path(arguments.output or arguments.checkpoint)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {output}: {error.strerror}; choose --output") from error
+    output = _output_directory(arguments)
+    image_size = weights.networks["generator"].image_size
     truth = render_ground_truth(
-        weights.config["image_size"],
+        image_size,
         num_pairs=arguments.pairs,
         num_identities=arguments.identities,
     )
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
         "protocol": PROTOCOL,
         "pairs": arguments.pairs,
         "identities": arguments.identities,
-        "image_size": weights.config["image_size"],
+        "image_size": image_size,
         "step": weights.step,
         "checkpoint_sha256": weights.sha256,
         "identity_sha256": identity_sha256,
@@ -66,6 +68,17 @@ def run(arguments: argparse.Namespace) -> None:
     for name, value in metrics.items():
         print(f"{name:24s} {value:8.3f}")
     print(f"wrote {output / 'report.png'} and {output / 'metrics.json'}")
+
+
+def _output_directory(arguments: argparse.Namespace) -> Path:
+    output = Path(arguments.output or arguments.checkpoint)
+    if output.is_file():
+        raise UserError(f"{output} is a file: say with --output where the report goes")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {output}: {error.strerror}; choose --output") from error
+    return output
 
 
 def write_report(truth: GroundTruth, swaps: np.ndarray, path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from tiny_tasks import SIZE, aei_config, arcface_config, make_state, pair_batch
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation.networks import load_swap
+from faceshifter_jax.swapping.networks import load_swap
 from faceshifter_jax.tasks import AEITask, ArcFaceTask
 from faceshifter_jax.training.checkpoint import Checkpoints, read_weights
 from faceshifter_jax.training.compatibility import build_meta
@@ -50,7 +50,7 @@ def test_identity_network_may_train_on_or_move(workdirs):
     save_identity(identity, seed=6, step=2)
     load_swap(str(aei))
     load_swap(str(aei), str(identity / "checkpoints" / "1"))
-    with pytest.raises(UserError, match=f"{identity} no longer holds the identity network"):
+    with pytest.raises(UserError, match=f"{identity} does not hold the identity network"):
         load_swap(str(aei), str(identity))
 
 

@@ -1,0 +1,58 @@
+"""What a face in a picture is, and what is asked of anything that finds faces."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from faceshifter_jax.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face that was found in a picture.
+
+    Attributes:
+      landmarks: (5, 2) float32, points in pixels: the eyes, the nose's tip, the corners of the
+        mouth; the eye and the corner on the picture's left come before those on its right.
+      box: (4,) float32: left, top, right and bottom in pixels; it may reach over the edge.
+      score: the detector's confidence in [0, 1].
+    """
+
+    landmarks: np.ndarray
+    box: np.ndarray
+    score: float
+
+    @property
+    def area(self) -> float:
+        """Square pixels of the box."""
+        left, top, right, bottom = self.box.tolist()
+        return max(right - left, 0.0) * max(bottom - top, 0.0)
+
+
+class Detector(Protocol):
+    """Anything that finds faces."""
+
+    def detect(self, picture: np.ndarray) -> list[Face]:
+        """Finds the faces of a picture, uint8 (H, W, 3), RGB; none is an empty list."""
+        ...
+
+
+def largest_face(detector: Detector, picture: np.ndarray, name: str) -> Face:
+    """Returns the face with the largest box.
+
+    Args:
+      detector: finds the faces.
+      picture: uint8 (H, W, 3), RGB.
+      name: what to call the picture in the error.
+
+    Raises:
+      UserError: the picture has no face.
+    """
+    faces = detector.detect(picture)
+    if not faces:
+        raise UserError(
+            f"no face was found in {name}: use a picture where a face is large, sharp and "
+            "turned to the camera"
+        )
+    return max(faces, key=lambda face: face.area)

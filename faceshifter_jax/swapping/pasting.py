@@ -1,0 +1,150 @@
+"""Putting a swapped face back into its picture, so that no edge shows."""
+
+import numpy as np
+from scipy import ndimage
+
+from faceshifter_jax.swapping.alignment import Alignment, template_landmarks
+from faceshifter_jax.swapping.resampling import LINEAR, to_uint8, warp
+
+# Shares of the aligned square's side.
+_FEATHER = 0.10
+_EDGE = 0.04
+_SEAM_REACH = 0.10
+# Half axes of the face's ellipse, along and across it, in distances from the eyes to the mouth.
+_HALF_HEIGHT, _HALF_WIDTH = 1.36, 1.17
+# Of a turned face, less is seen on the side where the nose points: so much less a distance of the
+# nose's tip from the middle, but the eye and the corner of the mouth stay covered.
+_TURNED, _LEAST_HALF_WIDTH = 2.0, 0.75
+# Where its centre lies on the way from the eyes to the mouth.
+_CENTRE = 0.26
+# Grey levels: where the network changed a pixel by this much, the target's fine detail is gone.
+_CHANGED = 16.0
+# Larger differences at the seam are of content, such as hair, not of colour.
+_LARGEST_SHIFT = 24.0
+
+
+def face_mask(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Draws the part of an aligned picture that a swap replaces: brows to chin, soft at its rim.
+
+    Args:
+      landmarks: (5, 2) points in the aligned picture, in the order of `Face.landmarks`.
+      size: side of the aligned picture in pixels.
+
+    Returns:
+      (size, size) float32 in [0, 1], 1 inside, falling to 0 at the rim of an ellipse.
+    """
+    eyes, nose, mouth = _middle_line(landmarks)
+    way = float(np.hypot(*(mouth - eyes)))
+    axis = (mouth - eyes) / max(way, 1e-6)
+    # A face that nods shows less of the way from the eyes to the mouth than it has.
+    length = max(way, _length_in_template(size))
+    nose_aside = _across(nose - eyes, axis) / length
+    y, x = np.mgrid[:size, :size] + 0.5
+    from_centre = np.stack([x, y], -1) - (eyes + _CENTRE * length * axis)
+    along, across = from_centre @ axis / length, _across(from_centre, axis) / length
+    narrowed = max(_HALF_WIDTH - _TURNED * abs(nose_aside), _LEAST_HALF_WIDTH)
+    half_width = np.where(across * nose_aside > 0, narrowed, _HALF_WIDTH)
+    radius = np.hypot(along / _HALF_HEIGHT, across / half_width)
+    inside = (1 - radius) * _HALF_WIDTH * length
+    return _smooth_step(inside / (_FEATHER * size)).astype(np.float32)
+
+
+def paste(
+    picture: np.ndarray,
+    aligned: np.ndarray,
+    swapped: np.ndarray,
+    alignment: Alignment,
+    mask: np.ndarray,
+    *,
+    match_colours: bool = True,
+) -> np.ndarray:
+    """Replaces the face of a picture.
+
+    Detail of the picture that is too fine for the aligned square stays where the network changed
+    nothing, so a network that changes nothing leaves the picture as it is.
+
+    Args:
+      picture: uint8 (H, W, 3).
+      aligned: uint8 (S, S, 3), what `alignment` cuts out of it.
+      swapped: uint8 (S, S, 3), what the network made of that.
+      alignment: of the face that is replaced.
+      mask: (S, S) in [0, 1], how much of each pixel is replaced; it fades out at the square's
+        edge whatever it says there.
+      match_colours: shift the swapped face's colours to those of the picture around it.
+
+    Returns:
+      uint8 (H, W, 3); equal to the picture wherever the mask does not reach.
+    """
+    size = alignment.size
+    mask = mask * _smooth_step(_distance_to_edge(size) / (_EDGE * size) - 0.5)
+    change = swapped.astype(np.float32) - aligned
+    if match_colours:
+        change -= _seam_shift(change, mask)
+    kept = _kept_detail(change)[..., None]
+    result = picture.copy()
+    rows, columns, matrix = _part_of(picture, alignment)
+    shape = rows.stop - rows.start, columns.stop - columns.start
+    # target + mask * (face - target), with the face = swapped + kept * (target - aligned).
+    face = warp(change + (1 - kept) * aligned, matrix, shape)
+    weights = warp(np.dstack([mask, kept]), matrix, shape, order=LINEAR)
+    cover, kept = weights[..., :1], weights[..., 1:]
+    target = picture[rows, columns].astype(np.float32)
+    blended = to_uint8(target + cover * (face + (kept - 1) * target))
+    result[rows, columns] = np.where(cover > 0, blended, picture[rows, columns])
+    return result
+
+
+def _part_of(picture: np.ndarray, alignment: Alignment) -> tuple[slice, slice, np.ndarray]:
+    """Returns rows and columns of the picture that the square touches, and the way into them."""
+    size = alignment.size
+    corners = alignment.to_picture(np.array([(0, 0), (size, 0), (0, size), (size, size)]))
+    limits = picture.shape[1::-1]
+    left, top = np.clip(np.floor(corners.min(0)), 0, limits).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(corners.max(0)), 0, limits).astype(int).tolist()
+    inverse = alignment.inverse
+    matrix = np.column_stack([inverse[:, :2], inverse[:, 2] - (left, top)])
+    return slice(top, bottom), slice(left, right), matrix
+
+
+def _seam_shift(change: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Spreads the change of colour along the mask's rim over the whole face."""
+    rim = (mask * (1 - mask))[..., None]
+    values = np.clip(change, -_LARGEST_SHIFT, _LARGEST_SHIFT) * rim
+    sigma = _SEAM_REACH * len(mask)
+    spread = _blur(np.concatenate([values, rim], -1), sigma)
+    return spread[..., :3] / np.maximum(spread[..., 3:], 1e-6)
+
+
+def _kept_detail(change: np.ndarray) -> np.ndarray:
+    """(S, S): 1 where nothing changed, 0 where much did."""
+    amount = _blur(np.abs(change).max(-1, keepdims=True), len(change) / 128)[..., 0]
+    return np.clip(1 - amount / _CHANGED, 0, 1)
+
+
+def _blur(values: np.ndarray, sigma: float) -> np.ndarray:
+    return ndimage.gaussian_filter(values, sigma, axes=(0, 1), mode="nearest")
+
+
+def _smooth_step(values: np.ndarray) -> np.ndarray:
+    values = np.clip(values, 0, 1)
+    return values * values * (3 - 2 * values)
+
+
+def _distance_to_edge(size: int) -> np.ndarray:
+    line = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5
+    return np.minimum(line[:, None], line)
+
+
+def _middle_line(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the middles of the eyes, of the nose and of the mouth, each (2,)."""
+    points = np.asarray(landmarks, np.float64)
+    return points[:2].mean(0), points[2], points[3:].mean(0)
+
+
+def _across(points: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    return points[..., 1] * axis[0] - points[..., 0] * axis[1]
+
+
+def _length_in_template(size: int) -> float:
+    eyes, _, mouth = _middle_line(template_landmarks(size))
+    return float(np.hypot(*(mouth - eyes)))

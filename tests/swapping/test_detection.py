@@ -1,0 +1,110 @@
+"""MTCNN on embedded faces, whose landmarks are known."""
+
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.swapping.detection import Face, largest_face
+from faceshifter_jax.swapping.mtcnn_detector import MTCNNDetector
+from faceshifter_jax.synthetic import render_layers, sample_attributes, sample_identity
+
+EYE_DISTANCE = 0.267
+"""Of the template, as a share of the aligned picture's side."""
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    """Loaded where files lie that carry the names of its weights."""
+    folder = tmp_path_factory.mktemp("somewhere")
+    for name in ("pnet.lz4", "rnet.lz4", "onet.lz4"):
+        (folder / name).write_text("not what MTCNN may read")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return MTCNNDetector()
+
+
+def face_layers(seed, size=256):
+    return render_layers(
+        sample_identity(seed), sample_attributes(seed + 100, occluder="none"), size
+    )
+
+
+def error_of(face, landmarks):
+    return np.hypot(*(face.landmarks - landmarks).T)
+
+
+def test_landmarks_of_embedded_faces(detector):
+    errors = []
+    for seed in range(8):
+        layers = face_layers(seed)
+        faces = detector.detect(layers.image)
+        assert faces, f"no face in the picture of seed {seed}"
+        face = max(faces, key=lambda face: face.area)
+        assert face.landmarks.shape == (5, 2)
+        assert face.landmarks.dtype == face.box.dtype == np.float32
+        errors.append(error_of(face, layers.landmarks) / (EYE_DISTANCE * 256))
+    assert np.mean(errors) < 0.08
+    assert tf.config.get_visible_devices("GPU") == []
+
+
+def test_faces_of_a_large_picture_are_found_where_they_are(detector):
+    scene = np.full((900, 1600, 3), (90, 110, 130), np.uint8)
+    places = ((300, 100, 500), (1000, 400, 300))
+    truths = []
+    for seed, (left, top, size) in enumerate(places):
+        layers = face_layers(seed, size)
+        scene[top : top + size, left : left + size] = layers.image
+        truths.append(layers.landmarks + np.array([left, top]))
+    faces = sorted(detector.detect(scene), key=lambda face: -face.area)
+    assert len(faces) == 2
+    for face, truth, (_, _, size) in zip(faces, truths, places, strict=True):
+        assert error_of(face, truth).mean() < 0.1 * EYE_DISTANCE * size
+        left, top, right, bottom = face.box
+        assert np.all((face.landmarks > (left, top)) & (face.landmarks < (right, bottom)))
+    assert largest_face(detector, scene, "the scene").area == faces[0].area
+
+
+def test_a_face_that_fills_its_picture_is_found_too(detector):
+    layers = face_layers(3)
+    tight = layers.image[70:226, 50:206]
+    face = largest_face(detector, tight, "the crop")
+    assert error_of(face, layers.landmarks - (50, 70)).mean() < 0.12 * EYE_DISTANCE * 256
+
+
+def test_a_dark_face_is_found_too(detector):
+    layers = face_layers(2)
+    dark = (layers.image * 0.06).astype(np.uint8)
+    # So few levels are left that the landmarks are rough.
+    face = largest_face(detector, dark, "the night")
+    assert error_of(face, layers.landmarks).mean() < 0.25 * EYE_DISTANCE * 256
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 8), (25, 21), (300, 200)])
+def test_pictures_without_a_face(detector, shape):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    picture = np.repeat(((x * 2 + y) % 256).astype(np.uint8)[..., None], 3, -1)
+    assert detector.detect(picture) == []
+    with pytest.raises(UserError, match=r"^no face was found in a\.jpg: ") as caught:
+        largest_face(detector, picture, "a.jpg")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_largest_face_is_that_of_the_largest_box():
+    class Found:
+        """A detector that knows what it finds."""
+
+        def detect(self, picture):
+            boxes = [(0, 0, 9, 9), (5, 5, 40, 30), (0, 0, 80, 3)]
+            return [Face(np.zeros((5, 2)), np.array(box, np.float32), 1.0) for box in boxes]
+
+    face = largest_face(Found(), np.zeros((50, 90, 3), np.uint8), "any")
+    np.testing.assert_array_equal(face.box, (5, 5, 40, 30))
+
+
+def test_without_the_package_it_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mtcnn", None)
+    with pytest.raises(UserError, match=r"pip install .*\[swap\]"):
+        MTCNNDetector()
