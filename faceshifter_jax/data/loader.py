@@ -9,6 +9,10 @@ import grain
 import numpy as np
 
 from faceshifter_jax.data.augment import augment
+from faceshifter_jax.data.cutouts import Cutouts
+from faceshifter_jax.data.cutouts_embedded import EmbeddedCutouts
+from faceshifter_jax.data.cutouts_folder import FolderCutouts
+from faceshifter_jax.data.occlusion import occlude
 from faceshifter_jax.data.pairs import build_pair_chooser
 from faceshifter_jax.data.prepared import PreparedDataset
 from faceshifter_jax.data.settings import DataSettings, read_settings
@@ -78,7 +82,8 @@ def build_loader(
         kind: "pairs" for batches {"source": uint8 (B, S, S, 3), "target": uint8 (B, S, S, 3),
             "same": float32 (B,)}, where `same` is 1 for the same picture twice; "identities" for
             {"image": uint8 (B, S, S, 3), "label": int32 (B,)}, labels from 0 to
-            num_identities - 1. Pictures are RGB.
+            num_identities - 1. Pictures are RGB. Where an occlusion was laid over the target, the
+            source stays without, and `same` is what it would be.
         settings: mapping or ConfigDict with the keys of `DataSettings`.
         seed: of the training, not negative.
         batch_size: rows of the global batch. B is `batch_size / process_count`: process p gets
@@ -90,7 +95,7 @@ def build_loader(
 
     Raises:
         UserError: unknown or senseless settings, no prepared dataset, another size, too few
-            pictures, or a batch that does not divide.
+            pictures, a batch that does not divide, or no folder of cut-outs with alpha.
     """
     checked = read_settings(kind, settings)
     _check_numbers(seed, batch_size, process_index, process_count)
@@ -149,15 +154,27 @@ def _build_pair_rows(dataset: PreparedDataset, settings: DataSettings, seed: int
     chooser = build_pair_chooser(
         dataset.identities, settings.same_picture_share, settings.same_identity_share
     )
+    cutouts = _open_cutouts(settings, dataset.image_size)
 
     def make_row(position: int, rng: np.random.Generator) -> Row:
         pair = chooser.choose(visit(seed, position, dataset.num_pictures), rng)
         target = _read(dataset, pair.target, settings, rng)
         source = target if pair.same_picture else _read(dataset, pair.source, settings, rng)
+        # Drawn last: all else in the row is the same with and without occlusions.
+        if cutouts is not None and rng.random() < settings.occlusion_share:
+            target, _ = occlude(target, cutouts[int(rng.integers(len(cutouts)))], rng)
         same = pair.same_picture or (pair.same_identity and settings.reconstruct_same_identity)
         return {"source": source, "target": target, "same": np.float32(same)}
 
     return make_row
+
+
+def _open_cutouts(settings: DataSettings, image_size: int) -> Cutouts | None:
+    if settings.occlusion_share == 0:
+        return None
+    if settings.occluders:
+        return FolderCutouts(settings.occluders, image_size)
+    return EmbeddedCutouts(image_size)
 
 
 def _build_identity_rows(dataset: PreparedDataset, settings: DataSettings, seed: int) -> MakeRow:

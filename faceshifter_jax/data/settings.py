@@ -11,7 +11,7 @@ KINDS = ("pairs", "identities")
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-    """What a config's `data` part may hold; the shares are for pairs only."""
+    """What a config's `data` part may hold; shares and occluders are for pairs only."""
 
     path: str
     """Directory of the prepared dataset."""
@@ -25,6 +25,10 @@ class DataSettings:
     """Whether half the pictures, drawn at random, are mirrored."""
     colour_jitter: float = 0.0
     """Strength of random brightness, contrast, saturation and hue, 0 (off) to 1."""
+    occlusion_share: float = 0.0
+    """Share of the pairs whose target gets something in front of the face."""
+    occluders: str = ""
+    """Folder of PNG files with alpha that are laid over faces; "": built-in things."""
     num_threads: int = 4
     """Threads that prepare batches beside the training; 0 prepares each when it is asked for."""
     prefetch_batches: int = 8
@@ -33,7 +37,14 @@ class DataSettings:
     """Decoded pictures stay in memory if the whole dataset fits this budget."""
 
 
-_PAIRS_ONLY = ("same_picture_share", "same_identity_share", "reconstruct_same_identity")
+_PAIRS_ONLY = (
+    "same_picture_share",
+    "same_identity_share",
+    "reconstruct_same_identity",
+    "occlusion_share",
+    "occluders",
+)
+_ZERO_TO_ONE = ("same_picture_share", "same_identity_share", "colour_jitter", "occlusion_share")
 
 
 def read_settings(kind: str, settings: Mapping[str, Any]) -> DataSettings:
@@ -71,7 +82,7 @@ def _check_types(settings: DataSettings) -> None:
 
 
 def _check_ranges(settings: DataSettings) -> None:
-    for name in ("same_picture_share", "same_identity_share", "colour_jitter"):
+    for name in _ZERO_TO_ONE:
         value = getattr(settings, name)
         if not 0 <= value <= 1:
             raise UserError(f"data.{name} must lie between 0 and 1, got {value}")

@@ -1,0 +1,71 @@
+"""Synthetic occlusions: a cut-out laid over an aligned picture of a face."""
+
+import numpy as np
+
+from faceshifter_jax.data.cutouts import Cutout
+from faceshifter_jax.data.occlusion_colours import match_colours
+from faceshifter_jax.data.occlusion_placing import Layer, draw_placement, face_region, place
+
+# What is worn keeps most of its colour: glasses are not made of skin.
+_MOST_MATCHED = {"loose": 0.7, "reaching": 0.8, "worn": 0.35}
+_AROUND_SHARE = 0.1
+
+
+def occlude(
+    picture: np.ndarray, cutout: Cutout, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lays a cut-out over a face: at a random place, size and rotation, in matched colours.
+
+    Args:
+        picture: uint8 (S, S, 3), RGB, aligned; left as it is.
+        cutout: what to lay over it; `Cutout.manner` says how freely it is placed.
+        rng: where the random choices come from; the result is a function of its state.
+
+    Returns:
+        The occluded picture, uint8 (S, S, 3), and the alpha it was blended with, float32 (S, S)
+        in [0, 1]. The colours were matched by a random amount to the face under and around it.
+    """
+    size = len(picture)
+    amount = rng.uniform(0, _MOST_MATCHED[cutout.manner])
+    layer = place(cutout, draw_placement(cutout, size, rng), size)
+    occluded = picture.copy()
+    alpha = np.zeros((size, size), np.float32)
+    cover = layer.pixels[..., 3] / np.float32(255)
+    if not cover.any():
+        return occluded, alpha
+    colours = match_colours(layer.pixels[..., :3], cover, _face_around(picture, layer), amount)
+    height, width = cover.shape
+    part = np.s_[layer.row : layer.row + height, layer.column : layer.column + width]
+    occluded[part] = blend(picture[part], colours, cover)
+    alpha[part] = cover
+    return occluded, alpha
+
+
+def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Lays colours over others: exactly those below where alpha is 0, those above where it is 1.
+
+    Between, the weighted mean is rounded to the nearest byte, halves upwards.
+
+    Args:
+        below: uint8 (height, width, 3).
+        above: uint8 (height, width, 3), not multiplied by alpha.
+        alpha: float32 (height, width) in [0, 1].
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    under = below.astype(np.float32)
+    mixed = under + (above - under) * alpha[..., None]
+    return np.floor(mixed + np.float32(0.5)).astype(np.uint8)
+
+
+def _face_around(picture: np.ndarray, layer: Layer) -> np.ndarray:
+    """Pixels (n, 3) of the face in and around a layer's box; the whole face where none are."""
+    size = len(picture)
+    around = round(_AROUND_SHARE * size)
+    height, width = layer.pixels.shape[:2]
+    rows = slice(max(0, layer.row - around), layer.row + height + around)
+    columns = slice(max(0, layer.column - around), layer.column + width + around)
+    face = face_region(size)
+    near = picture[rows, columns][face[rows, columns]]
+    return near if len(near) else picture[face]
