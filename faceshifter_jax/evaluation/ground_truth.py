@@ -6,11 +6,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from faceshifter_jax.data.seeds import attribute_seed, identity_seed
-from faceshifter_jax.evaluation.metrics import nearer_source, psnr, retrieval_top1
-from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
+from faceshifter_jax.evaluation.metrics import (
+    masked_error,
+    nearer_source,
+    psnr,
+    retrieval_top1,
+)
+from faceshifter_jax.synthetic import (
+    OCCLUDERS,
+    render,
+    render_layers,
+    sample_attributes,
+    sample_identity,
+)
 
 # Datasets are rendered from small seeds that users choose; people under this one are held out.
 HELD_OUT_SEED = 2**40
+
+_KINDS = tuple(kind for kind in OCCLUDERS if kind != "none")
 
 Embed = Callable[[np.ndarray], np.ndarray]
 
@@ -24,43 +37,57 @@ class GroundTruth:
       source: (B,) int, rows of the gallery.
       target: (B, S, S, 3) uint8, pictures of other identities.
       answer: (B, S, S, 3) uint8, the source's identity with the target's attributes.
+      occluder: (B, S, S) float32 in [0, 1], the exact cover of what is in front of the face.
     """
 
     gallery: np.ndarray
     source: np.ndarray
     target: np.ndarray
     answer: np.ndarray
+    occluder: np.ndarray
 
 
 def render_ground_truth(
-    size: int, *, num_pairs: int = 200, num_identities: int = 100, seed: int = HELD_OUT_SEED
+    size: int,
+    *,
+    num_pairs: int = 200,
+    num_identities: int = 100,
+    seed: int = HELD_OUT_SEED,
+    occluders: bool = False,
 ) -> GroundTruth:
-    """Renders pairs of identities that no dataset holds, without occluders.
+    """Renders pairs of identities that no dataset holds.
 
     Pair i swaps identity i mod N, in the picture of the gallery, into a picture of another
-    identity; over the pairs all identities are sources and targets equally often.
+    identity; over the pairs all identities are sources and targets equally often. The gallery
+    has no occluders.
 
     Args:
       size: pixels a side.
       num_pairs: the number of pairs.
       num_identities: the number of identities N, at least 2.
       seed: another seed, other people.
+      occluders: put something in front of every target's face, the kinds in turn.
     """
     identities = [sample_identity(identity_seed(seed, i)) for i in range(num_identities)]
 
-    def attributes(identity: int, picture: int):
-        return sample_attributes(attribute_seed(seed, identity, picture), occluder="none")
+    def attributes(identity: int, picture: int, occluder: str):
+        return sample_attributes(attribute_seed(seed, identity, picture), occluder=occluder)
 
-    gallery = [render(who, attributes(i, 0), size) for i, who in enumerate(identities)]
+    gallery = [render(who, attributes(i, 0, "none"), size) for i, who in enumerate(identities)]
     source = np.arange(num_pairs) % num_identities
-    targets, answers = [], []
+    targets, answers, covers = [], [], []
     for i, who in enumerate(source):
         turn = i // num_identities
         other = (who + 1 + turn % (num_identities - 1)) % num_identities
-        how = attributes(other, 1 + turn)
+        occluder = _KINDS[i % len(_KINDS)] if occluders else "none"
+        how = attributes(other, 1 + turn, occluder)
+        answer = render_layers(identities[who], how, size)
         targets.append(render(identities[other], how, size))
-        answers.append(render(identities[who], how, size))
-    return GroundTruth(np.stack(gallery), source, np.stack(targets), np.stack(answers))
+        answers.append(answer.image)
+        covers.append(answer.occluder_mask)
+    return GroundTruth(
+        np.stack(gallery), source, np.stack(targets), np.stack(answers), np.stack(covers)
+    )
 
 
 def score(truth: GroundTruth, swaps: np.ndarray, embed: Embed) -> dict[str, float]:
@@ -91,3 +118,29 @@ def score(truth: GroundTruth, swaps: np.ndarray, embed: Embed) -> dict[str, floa
         "answer_nearer_source": float(nearer_source(answer, source, target).mean()),
         "answer_retrieval_top1": float(retrieval_top1(answer, gallery, truth.source).mean()),
     }
+
+
+def score_stages(
+    truth: GroundTruth, first: np.ndarray, second: np.ndarray, embed: Embed
+) -> dict[str, float]:
+    """Scores what HEAR-Net gives back of occluders, and what that costs of the identity.
+
+    Args:
+      truth: pairs with occluders.
+      first: (B, S, S, 3) uint8, AEI-Net's swaps.
+      second: (B, S, S, 3) uint8, HEAR-Net's.
+      embed: the judge, see `score`.
+
+    Returns:
+      `occluder_error_aei`, `occluder_error_hear`: mean absolute error against the right answer
+      inside the occluder, in grey levels of 255, a mean over the pairs; `id_cosine_aei`,
+      `id_cosine_hear`: mean cosine to the source; `occluded_psnr_*`: mean dB of the whole.
+    """
+    source = embed(truth.gallery)[truth.source]
+    metrics = {}
+    for name, swaps in {"aei": first, "hear": second}.items():
+        error = masked_error(swaps, truth.answer, truth.occluder)
+        metrics[f"occluder_error_{name}"] = float(np.nanmean(error))
+        metrics[f"id_cosine_{name}"] = float(np.sum(embed(swaps) * source, -1).mean())
+        metrics[f"occluded_psnr_{name}"] = float(psnr(swaps, truth.answer).mean())
+    return metrics

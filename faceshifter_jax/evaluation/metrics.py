@@ -19,6 +19,22 @@ def psnr(picture: np.ndarray, truth: np.ndarray) -> np.ndarray:
         return 10 * np.log10(255.0**2 / error)
 
 
+def masked_error(picture: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Mean absolute error inside a mask, in grey levels of 255.
+
+    Args:
+      picture: (B, H, W, 3) uint8.
+      truth: the same shape and dtype.
+      mask: (B, H, W) in [0, 1], the weight of each pixel.
+
+    Returns:
+      (B,) float64; NaN where the mask is empty.
+    """
+    difference = np.abs(picture.astype(np.float64) - truth.astype(np.float64)).mean(-1)
+    with np.errstate(invalid="ignore"):
+        return (difference * mask).sum((1, 2)) / mask.sum((1, 2), dtype=np.float64)
+
+
 def nearer_source(swap: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Whether each swap's identity is nearer to its source than to its target.
 

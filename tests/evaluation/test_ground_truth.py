@@ -7,8 +7,13 @@ import pytest
 
 from faceshifter_jax.data.embedded import plan_embedded
 from faceshifter_jax.data.seeds import attribute_seed, identity_seed
-from faceshifter_jax.evaluation.ground_truth import HELD_OUT_SEED, render_ground_truth, score
-from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
+from faceshifter_jax.evaluation.ground_truth import (
+    HELD_OUT_SEED,
+    render_ground_truth,
+    score,
+    score_stages,
+)
+from faceshifter_jax.synthetic import OCCLUDERS, render, sample_attributes, sample_identity
 
 SIZE, PAIRS, PEOPLE = 32, 12, 4
 
@@ -99,3 +104,31 @@ def test_copying_the_source_is_recognised_but_far_from_the_answer(truth):
     assert metrics["psnr_swap"] == metrics["psnr_copy_source"] < metrics["psnr_copy_target"]
     assert metrics["swap_nearer_source"] == 1
     assert metrics["id_retrieval_top1"] == 1
+
+
+def test_occluded_pairs_have_the_exact_cover_and_every_kind():
+    pairs = 2 * len(OCCLUDERS)
+    occluded = render_ground_truth(SIZE, num_pairs=pairs, num_identities=PEOPLE, occluders=True)
+    assert occluded.occluder.shape == (pairs, SIZE, SIZE)
+    covered = occluded.occluder.reshape(pairs, -1).max(1) > 0.9
+    assert covered.mean() > 0.8, "a shape may lie outside the picture, most may not"
+    # What is in front of the face is the same whoever is behind it.
+    for target, answer, cover in zip(
+        occluded.target, occluded.answer, occluded.occluder, strict=True
+    ):
+        np.testing.assert_array_equal(target[cover == 1], answer[cover == 1])
+    clean = render_ground_truth(SIZE, num_pairs=pairs, num_identities=PEOPLE)
+    np.testing.assert_array_equal(clean.gallery, occluded.gallery)
+    assert (clean.occluder == 0).all()
+
+
+def test_stages_are_scored_inside_the_occluder():
+    truth = render_ground_truth(SIZE, num_pairs=8, num_identities=PEOPLE, occluders=True)
+    broken = np.where(truth.occluder[..., None] > 0, 255 - truth.answer, truth.answer)
+    metrics = score_stages(truth, broken, truth.answer, lambda x: np.ones((len(x), 1)))
+    assert metrics["occluder_error_hear"] == 0
+    assert metrics["occluder_error_aei"] > 20
+    assert metrics["id_cosine_aei"] == metrics["id_cosine_hear"] == 1
+    outside = np.where(truth.occluder[..., None] == 0, 0, truth.answer).astype(np.uint8)
+    metrics = score_stages(truth, outside, truth.answer, lambda x: np.ones((len(x), 1)))
+    assert metrics["occluder_error_aei"] == 0

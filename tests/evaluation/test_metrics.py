@@ -1,6 +1,6 @@
 import numpy as np
 
-from faceshifter_jax.evaluation.metrics import nearer_source, psnr, retrieval_top1
+from faceshifter_jax.evaluation.metrics import masked_error, nearer_source, psnr, retrieval_top1
 
 
 def test_psnr_by_hand():
@@ -28,3 +28,16 @@ def test_retrieval_by_hand():
     np.testing.assert_array_equal(
         retrieval_top1(queries, gallery, np.array([0, 0, 2, 1])), [True, False, True, True]
     )
+
+
+def test_masked_error_is_a_weighted_mean_of_grey_levels():
+    truth = np.full((3, 2, 2, 3), 100, np.uint8)
+    picture = truth.copy()
+    picture[0, 0, 0] = [90, 110, 130]
+    picture[1, 1, 1] = 255
+    mask = np.zeros((3, 2, 2), np.float32)
+    mask[0, 0] = [1, 0.5]
+    mask[1, 0] = 1
+    error = masked_error(picture, truth, mask)
+    np.testing.assert_allclose(error[:2], [50 / 3 / 1.5, 0])
+    assert np.isnan(error[2])
