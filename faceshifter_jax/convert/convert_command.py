@@ -1,0 +1,96 @@
+"""`faceshifter convert`: published weights become a network file of ours."""
+
+import argparse
+import dataclasses
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from faceshifter_jax.convert.recognise import KNOWN, convert_file
+from faceshifter_jax.convert.result import Converted
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.network import Network
+from faceshifter_jax.network_file import write_network_file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("file", nargs="?", metavar="FILE", help="published weights, or a workdir")
+    parser.add_argument("out", nargs="?", metavar="OUT", help="network file, NAME.safetensors")
+    parser.add_argument("--list", action="store_true", help="list what is understood, and exit")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    parser.add_argument(
+        "--channel-order",
+        choices=("rgb", "bgr"),
+        help="of the pictures that an identity network was trained on, where it is not what its "
+        "family uses: no file says it",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Converts FILE to OUT and says what it was."""
+    if arguments.list:
+        print("\n".join(KNOWN))
+        return
+    if not arguments.file or not arguments.out:
+        raise UserError("name a file and where to write, `faceshifter convert FILE OUT`; or --list")
+    source, out = Path(arguments.file), Path(arguments.out)
+    _check_paths(source, out, arguments.overwrite)
+    converted = convert_file(source)
+    if arguments.channel_order:
+        converted = _with_channel_order(converted, arguments.channel_order, source)
+    _print_found(converted)
+    facts = {"family": converted.family, "file": source.name, "notes": list(converted.notes)}
+    if source.is_file():
+        with source.open("rb") as file:
+            facts["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    write_network_file(out, converted.networks, facts)
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.0f} MB)")
+
+
+def _check_paths(source: Path, out: Path, overwrite: bool) -> None:
+    if not source.exists():
+        raise UserError(f"no such file: {source}")
+    if out.suffix != ".safetensors":
+        raise UserError(f"{out} must end in .safetensors: that is what is written")
+    if out.is_dir() or not out.parent.is_dir():
+        raise UserError(f"cannot write {out}: name a file in a directory that exists")
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} exists: name another file, or add --overwrite")
+    if out.exists() and out.samefile(source):
+        raise UserError(f"{out} is what is to be converted: name another file")
+
+
+def _with_channel_order(converted: Converted, order: str, path: Path) -> Converted:
+    identity = converted.networks.get("identity")
+    if identity is None:
+        raise UserError(f"--channel-order is of an identity network, and {path} holds none")
+    wanted = dataclasses.replace(identity.input, channel_order=order)
+    networks = {**converted.networks, "identity": dataclasses.replace(identity, input=wanted)}
+    return dataclasses.replace(converted, networks=networks)
+
+
+def _print_found(converted: Converted) -> None:
+    print(f"found: {converted.family}")
+    for role, network in converted.networks.items():
+        print(f"  {role}: {_describe(network)}")
+    for note in converted.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def _describe(network: Network) -> str:
+    count = sum(leaf.size for leaf in jax.tree.leaves(network.variables["params"]))
+    facts: list[Any] = [network.architecture, f"{count / 1e6:.2f} M parameters"]
+    if network.input is not None:
+        taken = network.input
+        facts.append(f"takes {taken.size}x{taken.size} {taken.channel_order.upper()} pictures")
+        facts.append(f"scaled as (x - {taken.mean:g}) / {taken.scale:g}")
+        facts.append(f"gives {network.embedding_size} numbers")
+    elif network.embedding_size is not None:
+        facts.append(f"takes embeddings of {network.embedding_size} numbers")
+    if network.image_size is not None:
+        facts.append(f"pictures of {network.image_size} pixels")
+    return ", ".join(facts)

@@ -1,0 +1,34 @@
+"""The HEAR-Net of taotaonice/FaceShifter."""
+
+from faceshifter_jax.convert.families.family import Family
+from faceshifter_jax.convert.families.fill import fill, module_settings
+from faceshifter_jax.convert.families.state_dict import StateDict
+from faceshifter_jax.convert.layouts import UP_CONV
+from faceshifter_jax.convert.result import Converted
+from faceshifter_jax.models import HEARNet
+from faceshifter_jax.network import Network
+
+
+def _convert(state: StateDict) -> Converted:
+    family = "taotaonice HEAR-Net"
+    levels = state.count(r"down(\d+)\.") - 1
+    widths = tuple(state.shape(f"down{i}.0.weight", 4)[0] for i in range(1, levels + 1))
+    module = HEARNet(widths, use_bias="down1.0.bias" in state)
+
+    def module_key(name: str) -> str:
+        if name == "picture":
+            return f"up{levels}"
+        way, *norm, number = name.split("_")
+        return f"{way}{int(number) + 1}.{len(norm)}"
+
+    picture = (1, 2**levels, 2**levels, 3)
+    layouts = {f"up_{i}": UP_CONV for i in range(levels - 1)}
+    variables = fill(module, (picture,) * 2, state, module_key, family=family, layouts=layouts)
+    return Converted({"hear": Network("HEARNet", module_settings(module), variables)}, family)
+
+
+FAMILY = Family(
+    known="taotaonice/FaceShifter HEAR-Net: second stage",
+    claims=lambda state: state.has_key_like(r"(down|up)\d+\.0\.weight", kernel=4),
+    convert=_convert,
+)

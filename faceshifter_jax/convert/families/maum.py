@@ -1,0 +1,54 @@
+"""The AEI-Net of maum-ai/faceshifter: batch normalisation, pictures in [0, 1]."""
+
+from faceshifter_jax.convert.families.aei import AAD_NAMES, convert_generator
+from faceshifter_jax.convert.families.family import Family
+from faceshifter_jax.convert.families.state_dict import StateDict
+from faceshifter_jax.convert.result import Converted
+
+_AAD = {**AAD_NAMES, "gamma_id": "fc_1", "beta_id": "fc_2", "mask": "conv_f", "batch_norm": "BNorm"}
+_UNITS = {"0": 1, "1": 2, "skip": 3}
+# What else a checkpoint of its training holds.
+_OTHERS = {
+    "Z.": "its identity network, a torchvision ResNet",
+    "D.": "its discriminator, which has batch normalisation",
+}
+
+
+def _module_key(part: str, name: str, *inner: str) -> str:
+    if name == "start":
+        return "G.convt"
+    kind, number = name.rsplit("_", 1)
+    if part == "encoder":
+        way = "Encoder" if kind.startswith("down") else "Decoder"
+        return f"E.{way}.layer_{number}.{int(kind.endswith('norm'))}"
+    kind, unit = inner[0].split("_")
+    block = f"G.model.layer_{number}"
+    if kind == "conv":
+        return f"{block}.conv{_UNITS[unit]}"
+    return f"{block}.add{_UNITS[unit]}.{_AAD[inner[1]]}"
+
+
+def _convert(state: StateDict) -> Converted:
+    family = "maum-ai AEI-Net"
+    counts = {prefix: len(state.within(prefix)) for prefix in _OTHERS}
+    notes = tuple(
+        f"left out: {count} tensors under {prefix}, {_OTHERS[prefix]}"
+        for prefix, count in counts.items()
+        if count
+    )
+    network = convert_generator(
+        state.without(*_OTHERS),
+        _module_key,
+        family,
+        norm="batch",
+        output="sigmoid",
+        input_range="unit",
+    )
+    return Converted({"generator": network}, family, notes)
+
+
+FAMILY = Family(
+    known="maum-ai/faceshifter AEI-Net (G.* and E.* of its checkpoints): generator",
+    claims=lambda state: state.has_key_like(r"G\.model\.layer_\d+\.add\d\..*|E\.(En|De)coder\..*"),
+    convert=_convert,
+)

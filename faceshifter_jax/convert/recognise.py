@@ -1,0 +1,62 @@
+"""What kind of file it is, from its first bytes; each kind has its reader."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from faceshifter_jax.convert import families
+from faceshifter_jax.convert.mobilefacenet import convert_tflite
+from faceshifter_jax.convert.onnx_iresnet import convert_onnx
+from faceshifter_jax.convert.result import Converted
+from faceshifter_jax.convert.torch_file import read_torch_file
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.network_file import is_network_file
+from faceshifter_jax.training.checkpoint import read_weights
+
+KNOWN = (
+    *(f"PyTorch (.pth, .pt, .ckpt, .safetensors)  {line}" for line in families.KNOWN),
+    "ONNX                                      IResNet 18, 34, 50, 100, 200 of InsightFace",
+    "TFLite                                    MobileFaceNet",
+    "a workdir of this project                 identity network, or generator and discriminator",
+)
+"""One line for each kind of weights that is understood."""
+
+
+def convert_file(path: Path) -> Converted:
+    """Reads weights of any kind that is understood.
+
+    Args:
+      path: a file that others published, or the workdir of a training.
+
+    Raises:
+      UserError: a file that cannot be read, or of something else.
+    """
+    if path.is_dir():
+        return _convert_workdir(path)
+    return _find_reader(path)(path)
+
+
+def _find_reader(path: Path) -> Callable[[Path], Converted]:
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    if head[4:8] == b"TFL3":
+        return convert_tflite
+    # A protocol buffer whose first field is the version of the format.
+    if head[:1] == b"\x08" and head[8:9] != b"{":
+        return convert_onnx
+    if is_network_file(path):
+        raise UserError(f"{path} is a network file already: use it as it is")
+    return _convert_torch
+
+
+def _convert_torch(path: Path) -> Converted:
+    return families.convert_state_dict(read_torch_file(path), str(path))
+
+
+def _convert_workdir(path: Path) -> Converted:
+    weights = read_weights(path)
+    if not weights.networks:
+        raise UserError(f"{path} holds a training of none of our networks")
+    return Converted(weights.networks, f"training of this project, step {weights.step}")
