@@ -30,6 +30,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.colour_jitter = 0.0
     config.data.occlusion_share = 0.5  # of the targets get something in front of the face
     config.data.occluders = ""  # folder of PNG files with alpha; "": built-in things
+    config.data.subset = ""  # list of targets from `faceshifter mine`; "": all pictures
     config.data.num_threads = 16
     config.data.prefetch_batches = 16  # batches in the making bound the threads at work
     config.data.cache_megabytes = 256.0  # decoded pictures stay in memory if all fit
@@ -48,6 +49,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model = ml_collections.ConfigDict()
     config.model.channels = (64, 128, 256, 512, 512)
     config.model.use_bias = True
+    config.model.input_skip = False
 
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.name = "adam"  # or "sgd"
@@ -78,6 +80,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.aei.weights = "runs/demo/aei"
     config.identity.weights = "runs/demo/arcface"
     config.model.channels = (24, 48, 96, 128, 128)
+    config.model.input_skip = True
     config.optimizer.learning_rate = 2e-3
     config.optimizer.b1 = 0.9
     config.optimizer.schedule = "cosine"

@@ -16,6 +16,10 @@ COMMANDS = {
         "turn published weights into a network file",
     ),
     "evaluate": ("faceshifter_jax.evaluation.evaluate_command", "score a trained checkpoint"),
+    "mine": (
+        "faceshifter_jax.evaluation.mine_command",
+        "list the pictures that an AEI-Net loses most of",
+    ),
     "swap": ("faceshifter_jax.swapping.swap_command", "put the face of one photo into another"),
     "compare": (
         "faceshifter_jax.swapping.compare_command",

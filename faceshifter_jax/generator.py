@@ -1,4 +1,4 @@
-"""A trained AEI-Net as a frozen function of pictures."""
+"""Trained AEI-Nets and HEAR-Nets as frozen functions of pictures."""
 
 from typing import Any
 
@@ -34,3 +34,15 @@ class Generator:
           (B, S, S, 3) in [-2, 2]: target - AEI(target, target).
         """
         return target - self.swap(target, identity)
+
+
+@flax.struct.dataclass
+class SecondStage:
+    """A trained HEAR-Net in evaluation mode; attributes as in `Generator`."""
+
+    variables: Any
+    module: nn.Module = flax.struct.field(pytree_node=False)
+
+    def refine(self, swap: jax.Array, error: jax.Array) -> jax.Array:
+        """Gives swaps (B, S, S, 3) in [-1, 1] back what heuristic errors, the same, show."""
+        return self.module.apply(self.variables, swap, error)

@@ -8,7 +8,6 @@ where the weights came from, and a SHA-256 of all of it.
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.files import publish_file
 from faceshifter_jax.network import InputFormat, Network
 
 FORMAT_VERSION = 1
@@ -61,14 +61,11 @@ def write_network_file(
         "source": dict(source),
     }
     header["sha256"] = _hash(header, arrays)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(arrays, beside, metadata={_KEY: json.dumps(header)})
-        beside.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot write {path}: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with publish_file(path, overwrite=True) as beside:
+        try:
+            save_file(arrays, beside, metadata={_KEY: json.dumps(header)})
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"cannot write {path}: {error}") from error
     return header["sha256"]
 
 

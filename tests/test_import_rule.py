@@ -68,7 +68,7 @@ def test_networks_import_nothing_else_of_the_package(path):
 @parameters("training")
 def test_training_knows_no_faces(path):
     ours = {part_of(m) for m in imports_of(path) if m.split(".")[0] == NAME}
-    assert ours <= {"training", "tasks", "data", "errors", "network", "network_file"}
+    assert ours <= {"training", "tasks", "data", "errors", "files", "network", "network_file"}
 
 
 @parameters("data")

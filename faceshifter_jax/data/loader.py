@@ -1,6 +1,7 @@
 """Batches for a training: random access by step, prepared in the background by grain."""
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from faceshifter_jax.data.occlusion import occlude
 from faceshifter_jax.data.pairs import build_pair_chooser
 from faceshifter_jax.data.prepared import PreparedDataset
 from faceshifter_jax.data.settings import DataSettings, read_settings
+from faceshifter_jax.data.subset import read_subset
 from faceshifter_jax.data.visiting import visit
 from faceshifter_jax.errors import UserError
 
@@ -113,15 +115,20 @@ def build_loader(
     rows = grain.MapDataset.range(_ENDLESS_STEPS * local_size).map(make_row_at)
     batches = iter(rows.batch(local_size).to_iter_dataset(options))
     batches.set_state({"next_index": first_step})
-    return Loader(_describe(dataset), batches)
+    return Loader(_describe(dataset, checked), batches)
 
 
-def _describe(dataset: PreparedDataset) -> LoaderInfo:
+def _describe(dataset: PreparedDataset, settings: DataSettings) -> LoaderInfo:
+    fingerprint = dataset.fingerprint
+    if settings.subset:
+        # Other targets are other data: a training must not go on with them unnoticed.
+        listed = _list_targets(dataset, settings).tobytes()
+        fingerprint = hashlib.sha256(fingerprint.encode() + listed).hexdigest()
     return LoaderInfo(
         num_pictures=dataset.num_pictures,
         num_identities=dataset.num_identities,
         image_size=dataset.image_size,
-        fingerprint=dataset.fingerprint,
+        fingerprint=fingerprint,
     )
 
 
@@ -151,13 +158,14 @@ def _open_dataset(settings: DataSettings, image_size: int) -> PreparedDataset:
 
 
 def _build_pair_rows(dataset: PreparedDataset, settings: DataSettings, seed: int) -> MakeRow:
+    targets = _list_targets(dataset, settings)
     chooser = build_pair_chooser(
-        dataset.identities, settings.same_picture_share, settings.same_identity_share
+        dataset.identities, settings.same_picture_share, settings.same_identity_share, targets
     )
     cutouts = _open_cutouts(settings, dataset.image_size)
 
     def make_row(position: int, rng: np.random.Generator) -> Row:
-        pair = chooser.choose(visit(seed, position, dataset.num_pictures), rng)
+        pair = chooser.choose(int(targets[visit(seed, position, len(targets))]), rng)
         target = _read(dataset, pair.target, settings, rng)
         source = target if pair.same_picture else _read(dataset, pair.source, settings, rng)
         # Drawn last: all else in the row is the same with and without occlusions.
@@ -167,6 +175,12 @@ def _build_pair_rows(dataset: PreparedDataset, settings: DataSettings, seed: int
         return {"source": source, "target": target, "same": np.float32(same)}
 
     return make_row
+
+
+def _list_targets(dataset: PreparedDataset, settings: DataSettings) -> np.ndarray:
+    if settings.subset:
+        return read_subset(settings.subset, dataset)
+    return np.arange(dataset.num_pictures)
 
 
 def _open_cutouts(settings: DataSettings, image_size: int) -> Cutouts | None:

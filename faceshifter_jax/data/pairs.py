@@ -55,7 +55,10 @@ class PairChooser:
 
 
 def build_pair_chooser(
-    identities: np.ndarray, same_picture_share: float, same_identity_share: float
+    identities: np.ndarray,
+    same_picture_share: float,
+    same_identity_share: float,
+    targets: np.ndarray | slice = slice(None),
 ) -> PairChooser:
     """Builds the chooser for pictures with these identities (int64 (N,), -1 unknown).
 
@@ -80,7 +83,9 @@ def build_pair_chooser(
         first=first[group],
         count=count[group],
         same_picture_share=same_picture_share,
-        partner_chance=_partner_chance(count[group], same_picture_share, same_identity_share),
+        partner_chance=_partner_chance(
+            count[group][targets], same_picture_share, same_identity_share
+        ),
     )
     needs_strangers = same_picture_share + same_identity_share < 1 - _TOLERANCE
     if needs_strangers and len(count) == 1:

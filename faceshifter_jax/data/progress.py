@@ -18,9 +18,9 @@ class Progress:
         self._begin = self._last_report = time.monotonic()
         self._done = 0
 
-    def advance(self) -> None:
-        """Counts one more picture."""
-        self._done += 1
+    def advance(self, count: int = 1) -> None:
+        """Counts more pictures."""
+        self._done += count
         now = time.monotonic()
         if now - self._last_report >= self._interval_seconds:
             self._last_report = now

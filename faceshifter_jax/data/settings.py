@@ -25,6 +25,8 @@ class DataSettings:
     """Whether half the pictures, drawn at random, are mirrored."""
     colour_jitter: float = 0.0
     """Strength of random brightness, contrast, saturation and hue, 0 (off) to 1."""
+    subset: str = ""
+    """List of pictures, from `faceshifter mine`, that alone are targets; "": all are."""
     occlusion_share: float = 0.0
     """Share of the pairs whose target gets something in front of the face."""
     occluders: str = ""
@@ -41,6 +43,7 @@ _PAIRS_ONLY = (
     "same_picture_share",
     "same_identity_share",
     "reconstruct_same_identity",
+    "subset",
     "occlusion_share",
     "occluders",
 )

@@ -19,12 +19,17 @@ class HEARNet(nn.Module):
       channels: width after each 4x4 stride-2 convolution on the way down; the way up mirrors
         them, each transposed convolution as wide as the skip that it meets.
       use_bias: biases in the convolutions.
+      input_skip: the swap and the error once more at full size: beside the way up into one more
+        3x3 convolution, half as wide as the first, and beside that one into the last. The
+        published network has no such thing, and loses whatever is finer than two pixels: at 256
+        pixels little, at 64 the frames of glasses.
       dtype: dtype of the computation; parameters and the picture are float32.
       axis_name: pmapped axis of the batch normalisation, None outside pmap.
     """
 
     channels: tuple[int, ...] = (64, 128, 256, 512, 512)
     use_bias: bool = True
+    input_skip: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -45,7 +50,7 @@ class HEARNet(nn.Module):
           UserError: S is no such multiple.
         """
         self._check_size(*swap.shape[1:3])
-        x = jnp.concatenate([swap, error], -1)
+        inputs = x = jnp.concatenate([swap, error], -1)
         down = []
         for i, width in enumerate(self.channels):
             conv = Conv(width, 4, 2, 1, self.use_bias, self.dtype, name=f"down_{i}")
@@ -54,7 +59,13 @@ class HEARNet(nn.Module):
         for i, skip in enumerate(reversed(down[:-1])):
             conv = UpConv(skip.shape[-1], self.use_bias, self.dtype, name=f"up_{i}")
             x = jnp.concatenate([skip, self._normalise(conv(x), train, f"up_norm_{i}")], -1)
-        x = Conv(3, 3, 1, 1, self.use_bias, self.dtype, name="picture")(upsample(x))
+        x = upsample(x)
+        if self.input_skip:
+            x = jnp.concatenate([inputs.astype(x.dtype), x], -1)
+            conv = Conv(self.channels[0] // 2, 3, 1, 1, self.use_bias, self.dtype, name="full_size")
+            x = self._normalise(conv(x), train, "full_size_norm")
+            x = jnp.concatenate([inputs.astype(x.dtype), x], -1)
+        x = Conv(3, 3, 1, 1, self.use_bias, self.dtype, name="picture")(x)
         return jnp.tanh(x.astype(jnp.float32))
 
     def _check_size(self, height: int, width: int) -> None:

@@ -123,7 +123,7 @@ class MobileFaceNet(nn.Module):
                 y = unit(x, expansion * x.shape[-1], 1, name=f"{name}_expand")
                 y = unit(y, None, 3, stride, name=f"{name}_depthwise")
                 y = unit(y, channels, 1, linear=True, name=f"{name}_project")
-                x = x + y if x.shape == y.shape else y
+                x = x + y if stride == 1 and channels == x.shape[-1] else y
         x = unit(x, self.head_channels, 1, name="head")
         x = unit(x, None, 0, linear=True, name="head_depthwise")
         if self.separable:

@@ -11,10 +11,11 @@ import numpy as np
 from faceshifter_jax.data.folder import list_picture_files
 from faceshifter_jax.data.progress import Progress
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.files import publish_file
 from faceshifter_jax.swapping.alignment import align
 from faceshifter_jax.swapping.detection import Detector, largest_face
 from faceshifter_jax.swapping.mtcnn_detector import MTCNNDetector
-from faceshifter_jax.swapping.photos import load_photo, publish_file
+from faceshifter_jax.swapping.photos import load_photo
 
 _ALIGNED_SIZE = 256
 _EMBEDDED_TOGETHER = 64

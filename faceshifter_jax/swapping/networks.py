@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.generator import Generator
+from faceshifter_jax.generator import Generator, SecondStage
 from faceshifter_jax.identity import IdentityNetwork
-from faceshifter_jax.tasks import generator_from, identity_network_from
+from faceshifter_jax.tasks import generator_from, identity_network_from, second_stage_from
 from faceshifter_jax.tasks.step import to_unit_range
 from faceshifter_jax.training.checkpoint import LoadedWeights, read_weights
 from faceshifter_jax.training.grid import to_uint8
@@ -54,34 +55,113 @@ def load_identity(path: str) -> tuple[IdentityNetwork, LoadedWeights]:
     return network.replace(variables=jax.tree.map(jnp.asarray, network.variables)), weights
 
 
-def load_swap(
-    path: str, identity_path: str | None = None
-) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], LoadedWeights]:
-    """Reads an AEI-Net and the identity network that belongs to it.
+@dataclass(frozen=True)
+class Stages:
+    """AEI-Net and, where there is one, HEAR-Net, ready to swap.
+
+    Attributes:
+      generator: weights with the AEI-Net; `frozen["identity"]` says what z_id is of.
+      hear: weights with the HEAR-Net, None without a second stage.
+      image_size: S in pixels.
+      run: `run(source, target)`: two uint8 (B, S, S, 3) to float32 (B, 1 or 3, S, S, 3): AEI-Net's
+        swaps in [-1, 1]; with a second stage also the heuristic errors in [-2, 2] and HEAR-Net's
+        results.
+    """
+
+    generator: LoadedWeights
+    hear: LoadedWeights | None
+    image_size: int
+    run: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+    def swap(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Swaps by all stages: two uint8 (B, S, S, 3) to the swaps, the same."""
+        return to_uint8(self.run(source, target)[:, -1])
+
+
+def load_stages(
+    path: str, identity_path: str | None = None, hear_path: str | None = None
+) -> Stages:
+    """Reads what swaps faces: an AEI-Net, its identity network and, if there is one, HEAR-Net.
 
     Args:
-      path: workdir of an `aei` training, one of its checkpoints, or a network file with a
-        generator.
+      path: workdir of an `aei` training, one of its checkpoints, a network file with a generator,
+        or workdir of a `hear` training, which knows its AEI-Net.
+      identity_path: the identity network; None for the one of the training, where it was then.
+      hear_path: workdir or network file of a second stage; None for none but that of `path`.
+
+    Raises:
+      UserError: not such networks, no identity network, or another one than in training.
+    """
+    weights = read_weights(path)
+    hear = read_weights(hear_path) if hear_path else None
+    if "hear" in weights.networks and "generator" not in weights.networks:
+        hear, weights = hear or weights, _read_first_stage(weights)
+    generator, identity, weights = first_stage_from(weights, identity_path)
+    image_size = weights.networks["generator"].image_size
+    second = None if hear is None else second_stage_from(hear, image_size)
+    return Stages(weights, hear, image_size, _compile_stages(generator, identity, second))
+
+
+def load_swap(
+    path: str, identity_path: str | None = None, hear_path: str | None = None
+) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], LoadedWeights]:
+    """Reads what swaps faces, as one function; see `load_stages`.
+
+    Returns:
+      `swap(source, target)`: two uint8 (B, S, S, 3) to the swaps, the same; and the weights of
+      the AEI-Net, whose `networks["generator"]` says S and whose `frozen["identity"]` says what
+      z_id is of.
+    """
+    stages = load_stages(path, identity_path, hear_path)
+    return stages.swap, stages.generator
+
+
+def first_stage_from(
+    weights: LoadedWeights, identity_path: str | None = None
+) -> tuple[Generator, IdentityNetwork, LoadedWeights]:
+    """Puts an AEI-Net and the identity network that belongs to it together.
+
+    Args:
+      weights: what `read_weights` gives.
       identity_path: the identity network; None for the one of the training, where it was then.
 
     Returns:
-      `swap(source, target)`: two uint8 (B, S, S, 3) to the swaps, the same; and the weights,
-      whose `networks["generator"]` says S and whose `frozen["identity"]` says what z_id is of.
+      both, and the weights with the identity network's path and hash in `frozen["identity"]`.
 
     Raises:
       UserError: not an AEI-Net's weights, no identity network, or another one than in training.
     """
-    weights = read_weights(path)
     generator = generator_from(weights)
     needed = weights.networks["generator"].embedding_size
     identity, source = _load_identity_of(weights, identity_path)
     if source["embedding_size"] != needed:
         raise UserError(
-            f"{path} needs an identity network with embeddings of {needed} "
-            f"numbers; {source['path']} gives {source['embedding_size']}: name another --identity"
+            f"{weights.path} needs an identity network with embeddings of {needed} numbers; "
+            f"{source['path']} gives {source['embedding_size']}: name another --identity"
         )
-    weights = dataclasses.replace(weights, frozen={"identity": source})
-    return _build_swap(generator, identity), weights
+    return generator, identity, dataclasses.replace(weights, frozen={"identity": source})
+
+
+def _read_first_stage(hear: LoadedWeights) -> LoadedWeights:
+    """The AEI-Net that a HEAR-Net was trained on."""
+    source = hear.frozen.get("aei")
+    if source is None:
+        raise UserError(
+            f"{hear.path} holds the second stage alone: name an AEI-Net as the checkpoint and "
+            "this with --hear"
+        )
+    if not Path(source["path"]).exists():
+        raise UserError(
+            f"the AEI-Net that {hear.path} was trained on is no longer at {source['path']}: name "
+            f"it as the checkpoint, and {hear.path} with --hear"
+        )
+    weights = read_weights(source["path"])
+    if weights.sha256 != source["sha256"]:
+        raise UserError(
+            f"{source['path']} no longer holds the AEI-Net that {hear.path} was trained on: name "
+            f"it as the checkpoint, and {hear.path} with --hear"
+        )
+    return weights
 
 
 def _load_identity_of(
@@ -113,14 +193,19 @@ def _load_identity_of(
     }
 
 
-def _build_swap(
-    generator: Generator, identity: IdentityNetwork
+def _compile_stages(
+    generator: Generator, identity: IdentityNetwork, second: SecondStage | None
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    generator = generator.replace(variables=jax.tree.map(jnp.asarray, generator.variables))
+    networks = jax.tree.map(jnp.asarray, (generator, identity, second))
 
     @jax.jit
-    def compiled(generator, identity, source, target):
-        return generator.swap(to_unit_range(target), identity.embed(to_unit_range(source)))
+    def compiled(networks, source, target):
+        generator, identity, second = networks
+        source, target = to_unit_range(source), to_unit_range(target)
+        swap = generator.swap(target, identity.embed(source))
+        if second is None:
+            return swap[:, None]
+        error = generator.heuristic_error(target, identity.embed(target))
+        return jnp.stack([swap, error, second.refine(swap, error)], 1)
 
-    swap = partial(compiled, generator, identity)
-    return lambda source, target: to_uint8(in_batches(swap, source, target))
+    return partial(in_batches, partial(compiled, networks))

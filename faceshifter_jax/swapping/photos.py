@@ -1,7 +1,6 @@
 """Photographs as files: reading any of them as RGB, and writing one that is complete or absent."""
 
 import contextlib
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from PIL import Image, ImageOps
 
 from faceshifter_jax.data.pictures import to_rgb
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.files import publish_file
 
 _WRITE_OPTIONS = {
     ".png": {"format": "PNG"},
@@ -76,38 +76,6 @@ def _load(path: Path) -> Photo:
         profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
         pixels = np.asarray(to_rgb(ImageOps.exif_transpose(image)))
     return Photo(pixels, str(path), profile)
-
-
-@contextlib.contextmanager
-def publish_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
-    """Gives a path beside `path`, which is renamed to it at the end.
-
-    That file is made at once: a folder that cannot be written to is found out before the work
-    and not after it. After an exception nothing is left and `path` is as it was.
-
-    Raises:
-      UserError: `path` exists and `overwrite` is false, or its folder cannot be written to.
-    """
-    path = Path(path)
-    _check_replaceable(path, overwrite)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.touch()
-    except OSError as error:
-        raise UserError(f"cannot write to the folder {path.parent}: {error.strerror}") from error
-    try:
-        yield beside
-        _check_replaceable(path, overwrite)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _check_replaceable(path: Path, overwrite: bool) -> None:
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: name the file to write")
-    if os.path.lexists(path) and not overwrite:
-        raise UserError(f"{path} exists: choose another name, or pass --overwrite to replace it")
 
 
 @contextlib.contextmanager

@@ -43,13 +43,19 @@ class Swapper:
 
     @classmethod
     def load(
-        cls, checkpoint: str, *, identity: str | None = None, detector: Detector | None = None
+        cls,
+        checkpoint: str,
+        *,
+        identity: str | None = None,
+        hear: str | None = None,
+        detector: Detector | None = None,
     ) -> "Swapper":
         """Reads a trained network.
 
         Args:
-          checkpoint: workdir of an `aei` training, or a converted generator.
+          checkpoint: workdir of an `aei` or `hear` training, or a converted generator.
           identity: its identity network; None for the one it was trained with.
+          hear: a HEAR-Net as second stage; None for none but that of a `hear` training.
           detector: as in the constructor.
 
         Raises:
@@ -58,7 +64,7 @@ class Swapper:
         # Not at the top: jax takes seconds, and mistakes in file names are found without it.
         from faceshifter_jax.swapping.networks import load_swap
 
-        network, weights = load_swap(checkpoint, identity)
+        network, weights = load_swap(checkpoint, identity, hear)
         image_size = weights.networks["generator"].image_size
         if image_size is None:
             raise UserError(f"{checkpoint} does not say for which size of pictures it was made")

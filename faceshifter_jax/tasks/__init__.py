@@ -7,7 +7,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.tasks.aei import AEITask, generator_from
 from faceshifter_jax.tasks.arcface import ArcFaceTask, identity_network_from
 from faceshifter_jax.tasks.base import Task
-from faceshifter_jax.tasks.hear import HEARTask
+from faceshifter_jax.tasks.hear import HEARTask, second_stage_from
 from faceshifter_jax.tasks.state import TrainState
 
 _TASKS = {task.name: task for task in (ArcFaceTask, AEITask, HEARTask)}
@@ -33,4 +33,5 @@ __all__ = [
     "build_task",
     "generator_from",
     "identity_network_from",
+    "second_stage_from",
 ]

@@ -9,10 +9,17 @@ import optax
 
 from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.generator import SecondStage
 from faceshifter_jax.tasks.aei import generator_from
 from faceshifter_jax.tasks.arcface import identity_network_from
-from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights
-from faceshifter_jax.tasks.networks import build_hear_net, build_optimizer, compute_dtype
+from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights, name_networks
+from faceshifter_jax.tasks.networks import (
+    build_hear_net,
+    build_network,
+    build_optimizer,
+    check_fits,
+    compute_dtype,
+)
 from faceshifter_jax.tasks.state import TrainState
 from faceshifter_jax.tasks.step import average_weights, mean_over_devices, to_unit_range
 from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
@@ -25,6 +32,28 @@ _NO_IDENTITY = (
     "config.identity.weights is empty: name the identity network that the AEI-Net was trained "
     "with, a workdir or a file that `faceshifter convert` made"
 )
+
+
+def second_stage_from(weights: Weights, image_size: int) -> SecondStage:
+    """Turns a trained HEAR-Net into a frozen function of pictures of `image_size` pixels.
+
+    Raises:
+      UserError: the weights hold none, one of another size, or do not fit it.
+    """
+    network = weights.networks.get("hear")
+    if network is None:
+        raise UserError(
+            f"{weights.path} holds {name_networks(weights)}, not a HEAR-Net: name the workdir of "
+            "a training with configs/hear.py, or a file that `faceshifter convert` made of one"
+        )
+    if network.image_size not in (None, image_size):
+        raise UserError(
+            f"the HEAR-Net in {weights.path} is for pictures of {network.image_size} pixels, the "
+            f"AEI-Net makes {image_size}: name one that was trained on it"
+        )
+    module, picture = build_network(network), jnp.zeros((1, image_size, image_size, 3))
+    check_fits(module, network.variables, picture, picture, path=weights.path)
+    return SecondStage(network.variables, module)
 
 
 class HEARTask:

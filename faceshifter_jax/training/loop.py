@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from faceshifter_jax import data, tasks
 from faceshifter_jax.data.progress import format_duration
+from faceshifter_jax.files import write_text
 from faceshifter_jax.training import setup
 from faceshifter_jax.training.checkpoint import Checkpoints
 from faceshifter_jax.training.compatibility import (
@@ -22,7 +23,6 @@ from faceshifter_jax.training.compatibility import (
     check_same_run,
     describe_changes,
 )
-from faceshifter_jax.training.files import write_text
 from faceshifter_jax.training.interrupt import Interrupted, StopRequest, catch_signals
 from faceshifter_jax.training.monitor import Monitor
 from faceshifter_jax.training.parallel import Parallel, build_parallel

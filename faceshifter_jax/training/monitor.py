@@ -13,7 +13,7 @@ import numpy as np
 
 from faceshifter_jax.data.progress import format_duration
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.training.files import write_text
+from faceshifter_jax.files import write_text
 from faceshifter_jax.training.grid import write_grid
 
 METRICS_FILE = "metrics.jsonl"

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.swapping.photos import load_photo, publish_file, publish_photo
+from faceshifter_jax.files import publish_file
+from faceshifter_jax.swapping.photos import load_photo, publish_photo
 
 HEIGHT, WIDTH = 24, 40
 

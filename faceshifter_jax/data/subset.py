@@ -1,0 +1,106 @@
+"""A list of some pictures of a prepared dataset, as `faceshifter mine` writes it.
+
+A JSON file: facts of the mining, then under `pictures` one line a picture, the worst first.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from faceshifter_jax.data.prepared import PreparedDataset
+from faceshifter_jax.errors import UserError
+
+FORMAT = "faceshifter subset 1"
+
+
+class ListedPicture(NamedTuple):
+    """A picture of the list: its index in the dataset, its name, and why it is listed."""
+
+    index: int
+    name: str
+    score: float
+
+
+def write_subset(
+    path: Path,
+    dataset: PreparedDataset,
+    facts: Mapping[str, Any],
+    pictures: Iterable[ListedPicture],
+) -> None:
+    """Writes a list.
+
+    Args:
+      path: the file to write.
+      dataset: what `pictures` are pictures of.
+      facts: what else is worth knowing, as JSON has it: how the pictures were chosen.
+      pictures: in the order of the list.
+    """
+    header = {
+        "format": FORMAT,
+        "dataset": str(dataset.path.absolute()),
+        "dataset_fingerprint": dataset.fingerprint,
+        "dataset_pictures": dataset.num_pictures,
+        **facts,
+    }
+    lines = ",\n".join(json.dumps(picture._asdict()) for picture in pictures)
+    opened = json.dumps(header, indent=2).removesuffix("\n}")
+    path.write_text(f'{opened},\n  "pictures": [\n{lines}\n  ]\n}}\n')
+
+
+def read_subset(path: str | Path, dataset: PreparedDataset) -> np.ndarray:
+    """Reads a list: int64 (L,), indices of pictures of `dataset` in the order of the list.
+
+    Raises:
+      UserError: no such file, not a list or a damaged one, an empty one, or one of the pictures
+        of another dataset.
+    """
+    content = _read_json(path)
+    if content["dataset_fingerprint"] != dataset.fingerprint:
+        raise UserError(
+            f"{path} lists pictures of another dataset, {content['dataset']}, not of "
+            f"{dataset.path}: mine this one with `faceshifter mine`"
+        )
+    try:
+        indices = np.array([picture["index"] for picture in content["pictures"]])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(_damaged(path)) from error
+    if not len(indices):
+        raise UserError(f"{path} lists no picture: mine again with a larger --share")
+    known = indices.dtype == np.int64 and indices.ndim == 1
+    if not known or indices.min() < 0 or indices.max() >= dataset.num_pictures:
+        raise UserError(_damaged(path))
+    if len(np.unique(indices)) != len(indices):
+        raise UserError(_damaged(path))
+    return indices
+
+
+def _read_json(path: str | Path) -> dict[str, Any]:
+    try:
+        content = json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise UserError(
+            f"there is no list of pictures at {path}: make one with `faceshifter mine`"
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot read the list of pictures {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(_damaged(path)) from error
+    if not isinstance(content, dict) or not str(content.get("format")).startswith("faceshifter"):
+        raise UserError(_damaged(path))
+    if content["format"] != FORMAT:
+        raise UserError(
+            f"{path} has the format {content['format']!r}, this version reads {FORMAT!r}: mine "
+            "again with `faceshifter mine`"
+        )
+    if not {"dataset", "dataset_fingerprint"} <= content.keys() or not isinstance(
+        content.get("pictures"), list
+    ):
+        raise UserError(_damaged(path))
+    return content
+
+
+def _damaged(path: str | Path) -> str:
+    return f"{path} is damaged, or no list of pictures: make one with `faceshifter mine`"

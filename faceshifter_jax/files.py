@@ -1,0 +1,47 @@
+"""Files that are either complete or absent: written beside their place, then renamed."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from faceshifter_jax.errors import UserError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` beside `path`, then renames it: a reader never sees half of it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+@contextlib.contextmanager
+def publish_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
+    """Gives a path beside `path`, which is renamed to it at the end.
+
+    That file is made at once: a folder that cannot be written to is found out before the work
+    and not after it. After an exception nothing is left and `path` is as it was.
+
+    Raises:
+      UserError: `path` exists and `overwrite` is false, or its folder cannot be written to.
+    """
+    path = Path(path)
+    _check_replaceable(path, overwrite)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.touch()
+    except OSError as error:
+        raise UserError(f"cannot write to the folder {path.parent}: {error.strerror}") from error
+    try:
+        yield beside
+        _check_replaceable(path, overwrite)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _check_replaceable(path: Path, overwrite: bool) -> None:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name the file to write")
+    if os.path.lexists(path) and not overwrite:
+        raise UserError(f"{path} exists: choose another name, or pass --overwrite to replace it")

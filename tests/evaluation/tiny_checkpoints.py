@@ -1,0 +1,25 @@
+"""Real checkpoints of tiny networks that were never trained."""
+
+from tiny_tasks import aei_config, arcface_config, make_state
+
+from faceshifter_jax.tasks import AEITask, ArcFaceTask
+from faceshifter_jax.training.checkpoint import Checkpoints, LoadedWeights, read_weights
+from faceshifter_jax.training.compatibility import build_meta
+
+
+def save(workdir, config, state, step=1, **frozen) -> None:
+    with Checkpoints(workdir, keep_newest=2, keep_every_steps=0) as checkpoints:
+        checkpoints.save(step, state, build_meta(config, dataset="none", frozen=frozen))
+
+
+def save_identity(workdir, seed, step=1) -> LoadedWeights:
+    config = arcface_config()
+    save(workdir, config, make_state(ArcFaceTask(config), seed=seed), step)
+    return read_weights(workdir)
+
+
+def save_aei(workdir, identity: LoadedWeights) -> None:
+    """An AEI-Net that belongs to an identity network."""
+    config = aei_config()
+    source = {"path": identity.directory, "sha256": identity.sha256}
+    save(workdir, config, make_state(AEITask(config)), identity=source)
