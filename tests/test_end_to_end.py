@@ -200,3 +200,45 @@ def test_networks_of_a_training_travel_as_files(arcface, data, tmp_path):
     call(*evaluate, "--output", tmp_path / "b", "--identity", identity_file)
     reports = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in "ab"]
     assert reports[0]["psnr_swap"] == pytest.approx(reports[1]["psnr_swap"], abs=1e-6)
+
+
+@pytest.mark.parametrize("arcface", [":demo"], indirect=True)
+def test_second_stage_from_a_mined_list_to_a_report(arcface, data, tmp_path):
+    """HEAR-Net of both variants on mined targets with occlusions; resumed, swapped, evaluated."""
+    variant, identity = arcface
+    cli = ("-m", "faceshifter_jax.cli")
+    common = [f"--config.data.path={data}", f"--config.identity.weights={identity}"]
+    aei, mined = tmp_path / "aei", tmp_path / "mined.json"
+    train("aei", variant, aei, 1, *SMALL_AEI, *common)
+    done = call(*cli, "mine", "--checkpoint", aei, "--data", data, "--output", mined,
+                "--share=0.4")  # fmt: skip
+    assert "listed 6 of 15 pictures" in done.stdout
+    with Image.open(mined.with_suffix(".png")) as sheet:
+        assert sheet.width > 100
+    options = [*common, f"--config.aei.weights={aei}", f"--config.data.subset={mined}",
+               "--config.batch_size=4", "--config.image_size=32",
+               "--config.model.channels=(4,6)"]  # fmt: skip
+    for name in ("", ":demo"):
+        train("hear", name, tmp_path / f"hear{name}", 2, *options)
+        again = train("hear", name, tmp_path / f"hear{name}", 3, *options)
+        assert "step 3/3" in again.stdout
+        assert "step 2/3" not in again.stdout
+    before = read_state(aei)
+    hear, out = tmp_path / "hear:demo", tmp_path / "report"
+    call(*cli, "evaluate", "--checkpoint", hear, "--judge", identity, "--output", out,
+         "--pairs=5", "--identities=3")  # fmt: skip
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert {"occluder_error_aei", "occluder_error_hear", "id_cosine_hear"} <= metrics.keys()
+    assert metrics["occluder_error_aei"] != metrics["occluder_error_hear"]
+    for key, value in read_state(aei).items():
+        np.testing.assert_array_equal(before[key], value, err_msg=key)
+    file = tmp_path / "hear.safetensors"
+    call(*cli, "convert", hear, file)
+    call(*cli, "evaluate", "--checkpoint", aei, "--hear", file, "--judge", identity, "--output",
+         tmp_path / "again", "--pairs=5", "--identities=3")  # fmt: skip
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert again["occluder_error_hear"] == pytest.approx(metrics["occluder_error_hear"], abs=1e-4)
+    refused = train("hear", "", tmp_path / "none", 1, *common, "--config.image_size=32",
+                    "--config.batch_size=4", code=2)  # fmt: skip
+    assert refused.stderr.startswith("error: config.aei.weights is empty")
+    assert not (tmp_path / "none").exists()
