@@ -20,6 +20,10 @@ class InputFormat:
     mean: float = 127.5
     scale: float = 127.5
 
+    def __post_init__(self):
+        if self.channel_order not in ("rgb", "bgr") or self.size < 1 or not self.scale:
+            raise ValueError(f"impossible pictures: {self}")
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:

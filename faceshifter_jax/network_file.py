@@ -8,6 +8,7 @@ where the weights came from, and a SHA-256 of all of it.
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from faceshifter_jax.network import InputFormat, Network
 
 FORMAT_VERSION = 1
 _KEY = "faceshifter_jax"
+_SMALLEST_VARIANCE = 1e-5  # the epsilon of our normalisations, which is added
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +53,11 @@ def write_network_file(
       source: where the weights came from, plain values.
 
     Raises:
-      UserError: it cannot be written there.
+      UserError: it cannot be written there, or weights are not finite.
     """
     path = Path(path)
     arrays = _flatten(networks)
+    _check_usable(arrays)
     header = {
         "format_version": FORMAT_VERSION,
         "networks": {role: _describe(network) for role, network in networks.items()},
@@ -64,6 +67,8 @@ def write_network_file(
     with publish_file(path, overwrite=True) as beside:
         try:
             save_file(arrays, beside, metadata={_KEY: json.dumps(header)})
+            # It makes files that only their owner may read.
+            beside.chmod(0o666 & ~_umask())
         except (OSError, SafetensorError) as error:
             raise UserError(f"cannot write {path}: {error}") from error
     return header["sha256"]
@@ -109,21 +114,28 @@ def _parse(text: str, arrays: Mapping[str, np.ndarray], path: Path) -> NetworkFi
     try:
         header = json.loads(text)
         version = header["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise edited from error
     if version != FORMAT_VERSION:
         raise UserError(
-            f"{path} has network file format {version}, this version reads format "
+            f"{path} has network file format {version!r}, this version reads format "
             f"{FORMAT_VERSION}: convert the original again"
         )
     sha256 = header.pop("sha256", None)
     if sha256 != _hash(header, arrays):
         raise edited
     trees = traverse_util.unflatten_dict(dict(arrays), sep="/")
-    networks = {
-        role: _rebuild(fields, trees.get(role, {})) for role, fields in header["networks"].items()
-    }
-    return NetworkFile(networks, header["source"], sha256)
+    try:
+        networks = {
+            role: _rebuild(fields, trees.get(role, {}))
+            for role, fields in header["networks"].items()
+        }
+        return NetworkFile(networks, header["source"], sha256)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} describes a network in a way that this version does not know ({error}): "
+            "convert the original again"
+        ) from error
 
 
 def _flatten(networks: Mapping[str, Network]) -> dict[str, np.ndarray]:
@@ -149,6 +161,21 @@ def _rebuild(fields: Mapping[str, Any], tree: Mapping[str, Any]) -> Network:
     if given["input"] is not None:
         given["input"] = InputFormat(**given["input"])
     return Network(**given)
+
+
+def _check_usable(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises UserError for numbers that a network can only answer with NaN."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise UserError(f"the weights are damaged: {name} holds numbers that are not finite")
+        if name.rpartition("/")[2] == "var" and (array < -_SMALLEST_VARIANCE).any():
+            raise UserError(f"the weights are damaged: {name} holds negative variances")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _hash(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:

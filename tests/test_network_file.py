@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from faceshifter_jax import network_file
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.network import InputFormat, Network
 from faceshifter_jax.network_file import is_network_file, read_network_file, write_network_file
@@ -104,6 +105,39 @@ def change_header(path, change):
 def test_a_header_edited_by_hand_is_refused(path, change):
     change_header(path, change)
     refuse(path, "was changed after it was written: convert the original again")
+
+
+def test_a_header_that_is_no_json_is_refused(path):
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    for text in ("[" * 100_000, "{", "[]", "null"):
+        header["__metadata__"]["faceshifter_jax"] = text
+        packed = json.dumps(header).encode()
+        path.write_bytes(struct.pack("<Q", len(packed)) + packed + data[8 + length :])
+        refuse(path, "was changed after it was written")
+
+
+@pytest.mark.parametrize(
+    "change", [{"channel_order": "gbr"}, {"size": 0}, {"scale": 0}, {"depth": 3}]
+)
+def test_a_network_of_another_version_is_refused(path, change, monkeypatch):
+    """Written with the right hash, as a later version might."""
+    network = make_network()
+    described = network_file._describe(network)
+    described["input"] |= change
+    monkeypatch.setattr(network_file, "_describe", lambda _: described)
+    write_network_file(path, {"identity": network}, SOURCE)
+    refuse(path, "in a way that this version does not know")
+
+
+@pytest.mark.parametrize("name", ["kernel", "var"])
+def test_weights_that_give_no_numbers_are_not_written(name, tmp_path):
+    bad = {"kernel": np.array([1, np.inf], np.float32), "var": np.array([1, -1], np.float32)}
+    network = make_network(variables={"params": {name: bad[name]}, "batch_stats": {}})
+    with pytest.raises(UserError, match=f"damaged: identity/params/{name} holds"):
+        write_network_file(tmp_path / "a.safetensors", {"identity": network}, SOURCE)
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_edited_by_hand_are_refused(path):

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import hashlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,12 @@ def run(arguments: argparse.Namespace) -> None:
     converted = convert_file(source)
     if arguments.channel_order:
         converted = _with_channel_order(converted, arguments.channel_order, source)
-    _print_found(converted)
     facts = {"family": converted.family, "file": source.name, "notes": list(converted.notes)}
     if source.is_file():
         with source.open("rb") as file:
             facts["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     write_network_file(out, converted.networks, facts)
+    _print_found(converted)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.0f} MB)")
 
 
@@ -56,12 +57,15 @@ def _check_paths(source: Path, out: Path, overwrite: bool) -> None:
         raise UserError(f"no such file: {source}")
     if out.suffix != ".safetensors":
         raise UserError(f"{out} must end in .safetensors: that is what is written")
-    if out.is_dir() or not out.parent.is_dir():
-        raise UserError(f"cannot write {out}: name a file in a directory that exists")
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists: name another file, or add --overwrite")
-    if out.exists() and out.samefile(source):
-        raise UserError(f"{out} is what is to be converted: name another file")
+    try:
+        if out.is_dir() or not out.parent.is_dir():
+            raise UserError(f"cannot write {out}: name a file in a directory that exists")
+        if os.path.lexists(out) and not overwrite:
+            raise UserError(f"{out} exists: name another file, or add --overwrite")
+        if out.exists() and out.samefile(source):
+            raise UserError(f"{out} is what is to be converted: name another file")
+    except OSError as error:
+        raise UserError(f"cannot write {out.name[:60]}...: {error.strerror}") from error
 
 
 def _with_channel_order(converted: Converted, order: str, path: Path) -> Converted:

@@ -138,6 +138,6 @@ def import_extra(package: str) -> ModuleType:
         if error.name != package:
             raise
         raise UserError(
-            f"Reading this file needs the package {package}: "
+            f"reading this file needs the package {package}: "
             'pip install "faceshifter-jax[convert]", in a checkout pip install -e ".[convert]"'
         ) from error

@@ -16,7 +16,7 @@ KNOWN = (
     *(f"PyTorch (.pth, .pt, .ckpt, .safetensors)  {line}" for line in families.KNOWN),
     "ONNX                                      IResNet 18, 34, 50, 100, 200 of InsightFace",
     "TFLite                                    MobileFaceNet",
-    "a workdir of this project                 identity network, or generator and discriminator",
+    "a workdir of this project                 identity network, AEI-Net, discriminator, HEAR-Net",
 )
 """One line for each kind of weights that is understood."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from faceshifter_jax.convert.restricted_pickle import Inert
 from faceshifter_jax.convert.torch_formats import Saved, read_saved
 from faceshifter_jax.convert.torch_pickle import RefusedName, Tensor, UnusableTensor
 from faceshifter_jax.convert.unwrap import find_state_dict
@@ -121,8 +122,8 @@ def _describe_refusal(error: RefusedName) -> str:
 
 def _describe(value: object) -> str:
     if not isinstance(value, dict):
-        return f"it is a saved {type(value).__name__}"
-    keys = [_quote(str(key)) for key in value]
+        return f"it is a saved {'object' if isinstance(value, Inert) else type(value).__name__}"
+    keys = [_quote(key) if isinstance(key, str) else type(key).__name__ for key in value]
     more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
     return f"its keys are {', '.join(keys[:5])}{more}" if keys else "it is an empty dict"
 

@@ -73,7 +73,7 @@ def resolve(module: str, name: str) -> Any:
         return _STORAGES[name]
     if name in _HARMLESS.get(module, ()):
         return INERT
-    if module.split(".")[0] in _HARMLESS_PACKAGES and "." not in name:
+    if name in _HARMLESS_OF_PACKAGES.get(module.split(".")[0], ()):
         return INERT
     raise RefusedName(module, name)
 
@@ -218,4 +218,19 @@ _HARMLESS: dict[str, frozenset[str]] = {
     "typing": frozenset({"Any"}),
     "yacs.config": frozenset({"CfgNode"}),
 }
-_HARMLESS_PACKAGES = frozenset({"lightning", "lightning_fabric", "omegaconf", "pytorch_lightning"})
+# By package: these move within it from version to version. Named one by one, as some other class
+# of Lightning calls what it is given.
+_LIGHTNING = _names(
+    "AttributeDict DeviceStatsMonitor EarlyStopping GradientAccumulationScheduler "
+    "LearningRateMonitor ModelCheckpoint ModelSummary ProgressBar RichProgressBar RunningStage "
+    "StochasticWeightAveraging TQDMProgressBar Timer TrainerFn TrainerStatus"
+)
+_HARMLESS_OF_PACKAGES: dict[str, frozenset[str]] = {
+    "lightning": _LIGHTNING,
+    "lightning_fabric": _LIGHTNING,
+    "pytorch_lightning": _LIGHTNING,
+    "omegaconf": _names(
+        "AnyNode BooleanNode BytesNode ContainerMetadata DictConfig EnumNode FloatNode IntegerNode "
+        "ListConfig Metadata Node PathNode StringNode"
+    ),
+}

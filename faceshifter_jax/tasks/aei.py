@@ -203,14 +203,27 @@ class AEITask:
     def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
         found, lines = find_networks(sources, ("generator", "discriminator"))
         wanted = jax.eval_shape(self.init, jax.random.key(0))
-        sections = {"generator": "model", "discriminator": "discriminator"}
+        # The generator's first map has a size of its own for every size of pictures.
+        described = {
+            "generator": (
+                "AEINet",
+                {
+                    "model": self._config["model"],
+                    "identity": {"embedding_size": self._config["identity"]["embedding_size"]},
+                    "": {"image_size": self._config["image_size"]},
+                },
+            ),
+            "discriminator": (
+                "MultiscaleDiscriminator",
+                {"discriminator": self._config["discriminator"]},
+            ),
+        }
         for role, (network, path) in found.items():
             variables = {
                 "params": wanted.params[role],
                 "batch_stats": wanted.batch_stats.get(role, {}),
             }
-            section = sections[role]
-            check_same_network(network, path, variables, self._config[section], section)
+            check_same_network(network, path, variables, *described[role])
         return {role: network.variables for role, (network, _) in found.items()}, lines
 
     def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:

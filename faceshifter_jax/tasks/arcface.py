@@ -142,7 +142,7 @@ class ArcFaceTask:
             "params": wanted.params["classifier"]["network"],
             "batch_stats": wanted.batch_stats["classifier"],
         }
-        check_same_network(network, path, variables, self._model, "model")
+        check_same_network(network, path, variables, "IResNet", {"model": self._model})
         if network.input != InputFormat(self._model["input_size"]):
             raise UserError(
                 f"{path} takes other pictures ({network.input}) than this training feeds: RGB of "

@@ -163,7 +163,7 @@ class HEARTask:
         network, path = found["hear"]
         wanted = jax.eval_shape(self.init, jax.random.key(0))
         variables = {"params": wanted.params["hear"], "batch_stats": wanted.batch_stats["hear"]}
-        check_same_network(network, path, variables, self._config["model"], "model")
+        check_same_network(network, path, variables, "HEARNet", {"model": self._config["model"]})
         return {"hear": network.variables}, lines
 
     def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:

@@ -48,7 +48,11 @@ def find_networks(
 
 
 def check_same_network(
-    network: Network, path: str, wanted: Any, settings: Mapping[str, Any], section: str
+    network: Network,
+    path: str,
+    wanted: Any,
+    architecture: str,
+    settings: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Checks that a trained network is the one that the config describes.
 
@@ -57,22 +61,21 @@ def check_same_network(
       path: where it was read from.
       wanted: the variables that the config's network has, {"params", "batch_stats"} of things
         with a shape.
-      settings: the config's settings of the network.
-      section: their section, such as `model`.
+      architecture: what the training trains, such as `AEINet`.
+      settings: a config's section, such as `model`, or "" for the top -> the settings in it on
+        which the network depends.
 
     Raises:
       UserError: names the first differing keys with both shapes, and the settings to change.
     """
-    shapes = [
-        {
-            key: tuple(leaf.shape)
-            for key, leaf in traverse_util.flatten_dict(dict(tree), sep="/").items()
-        }
-        for tree in (network.variables, wanted)
-    ]
-    given, needed = shapes
+    if network.architecture != architecture:
+        raise UserError(
+            f"config.init_from: {path} holds a {network.architecture}, this training trains "
+            f"{architecture}"
+        )
+    given, needed = (_shapes(tree) for tree in (network.variables, wanted))
     keys = [key for key in sorted(given.keys() | needed) if given.get(key) != needed.get(key)]
-    flags = _differing_settings(network.settings, settings, section)
+    flags = _differing_settings(network, settings)
     if not keys and not flags:
         return
     shown = "; ".join(
@@ -85,6 +88,11 @@ def check_same_network(
     raise UserError(
         f"the {network.architecture} in {path} is not the one of the config{differs}{advice}"
     )
+
+
+def _shapes(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    flat = traverse_util.flatten_dict(dict(tree), sep="/")
+    return {key: tuple(leaf.shape) for key, leaf in flat.items()}
 
 
 def adopt(state: TrainState, player: str, variables: Any, inside: str | None = None) -> TrainState:
@@ -108,17 +116,17 @@ def adopt(state: TrainState, player: str, variables: Any, inside: str | None = N
     return state.replace(params=replace(state.params), ema_params=average, batch_stats=batch_stats)
 
 
-def _differing_settings(
-    trained: Mapping[str, Any], current: Mapping[str, Any], section: str
-) -> list[str]:
+def _differing_settings(network: Network, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The flags that turn the config's settings into those of a trained network."""
-    before = traverse_util.flatten_dict(_plain(current), sep=".")
-    after = traverse_util.flatten_dict(_plain(trained), sep=".")
-    return [
-        f"--config.{section}.{key}={_as_flag(after[key])}"
-        for key in after
-        if key in before and before[key] != after[key]
-    ]
+    facts = {"embedding_size": network.embedding_size, "image_size": network.image_size}
+    trained = {**facts, **traverse_util.flatten_dict(_plain(network.settings), sep=".")}
+    flags = []
+    for section, values in settings.items():
+        prefix = f"--config.{section}." if section else "--config."
+        for key, value in traverse_util.flatten_dict(_plain(values), sep=".").items():
+            if trained.get(key) is not None and trained[key] != value:
+                flags.append(f"{prefix}{key}={_as_flag(trained[key])}")
+    return flags
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import struct
 import subprocess
 import sys
 
@@ -65,6 +66,15 @@ def test_a_file_becomes_one_that_describes_itself_and_works(published, tmp_path,
     np.testing.assert_allclose(swapped, embedding, atol=1e-5)
 
 
+def test_files_may_be_read_by_whoever_the_umask_lets(published, tmp_path):
+    before = os.umask(0o027)
+    try:
+        assert main(["convert", str(published), str(tmp_path / "o.safetensors")]) == 0
+    finally:
+        os.umask(before)
+    assert (tmp_path / "o.safetensors").stat().st_mode & 0o777 == 0o640
+
+
 def test_safetensors_of_the_same_tensors_give_the_same_network(published, tmp_path):
     save_file(make_tensors(), tmp_path / "weights.pth")
     for source, out in ((published, "a.safetensors"), (tmp_path / "weights.pth", "b.safetensors")):
@@ -102,6 +112,12 @@ def write_malicious(path):
     path.write_bytes(pickle.dumps(Runs(path.with_name("marker"))))
 
 
+def write_broken(path, key, value):
+    tensors = make_tensors()
+    tensors[key].flat[1] = value
+    write_pth(path, tensors)
+
+
 def write_shape(path, key, shape):
     tensors = make_tensors()
     tensors[key] = make_weight(key, shape)
@@ -116,6 +132,25 @@ BAD_FILES = {
     "a tensor too small": (
         lambda path: write_shape(path, "layer1.0.conv1.weight", (4, 4, 1, 1)),
         "layer1.0.conv1.weight",
+    ),
+    "a number that is none": (
+        lambda path: write_broken(path, "layer2.0.conv1.weight", np.nan),
+        "not finite",
+    ),
+    "a negative variance": (
+        lambda path: write_broken(path, "bn1.running_var", -1),
+        "negative variances",
+    ),
+    "an endless key": (
+        lambda path: write_zip(path, b"(d\x8b" + struct.pack("<i", 2500) + 2500 * b"1" + b"I1\ns."),
+        "its keys are int",
+    ),
+    "two networks": (
+        lambda path: write_pth(
+            path,
+            {f"{name}.{key}": value for name in "ab" for key, value in make_tensors().items()},
+        ),
+        "more than one network: save the state_dict of one",
     ),
     "a malicious pickle": (write_malicious, "system"),
     "a text": (lambda path: path.write_text("<html>not found</html>"), "bad"),
@@ -144,6 +179,7 @@ def test_bad_paths(published, tmp_path, capsys):
     refuse([published, tmp_path / "out.npz"], "must end in .safetensors", capsys)
     refuse([published, tmp_path / "no" / "out.safetensors"], "a directory that exists", capsys)
     refuse([published], "name a file and where to write", capsys)
+    refuse([published, tmp_path / (300 * "o" + ".safetensors")], "File name too long", capsys)
     refuse([tmp_path, out], "not the workdir of a training", capsys)
     out.write_text("precious")
     refuse([published, out], "--overwrite", capsys)

@@ -1,5 +1,6 @@
 """Trainings that begin with trained networks."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import jax
@@ -109,7 +110,21 @@ def test_embeddings_of_another_length_are_refused():
         AEITask(aei_config()),
         trained(**{"identity.embedding_size": 16}),
         "gamma_id/kernel is (16, 6), not (8, 6)",
+        "--config.identity.embedding_size=16",
     )
+
+
+def test_pictures_of_another_size_are_refused_with_the_setting():
+    source = trained(image_size=64)
+    refuse(AEITask(aei_config()), source, "start/kernel is", "--config.image_size=64")
+
+
+def test_another_kind_of_identity_network_is_refused():
+    source = identity_weights()
+    mobile = dataclasses.replace(source.networks["identity"], architecture="MobileFaceNet")
+    source.networks["identity"] = mobile
+    message = "runs/identity holds a MobileFaceNet, this training trains IResNet"
+    refuse(ArcFaceTask(arcface_config()), source, message)
 
 
 def test_weights_without_a_network_of_the_task_are_refused():

@@ -42,7 +42,7 @@ def convert_state_dict(tensors: Mapping[str, np.ndarray], path: str) -> Converte
         state, prefix = state.within(first), prefix + first
         family = _find_family(state)
     if family is None:
-        raise _unknown(StateDict(tensors, path))
+        raise _several(StateDict(tensors, path)) or _unknown(StateDict(tensors, path))
     converted = family.convert(state)
     if not prefix:
         return converted
@@ -58,6 +58,21 @@ def _find_family(state: StateDict) -> Family | None:
             f"({'; '.join(family.known for family in claiming)})"
         )
     return claiming[0] if claiming else None
+
+
+def _several(state: StateDict) -> UserError | None:
+    """What to say of networks side by side, each under a name of its own."""
+    found = {}
+    for first in sorted({key.partition(".")[0] for key in state if "." in key}):
+        if family := _find_family(state.within(f"{first}.")):
+            found[first] = family.known
+    if not found:
+        return None
+    listed = "; ".join(f"{first}: {known}" for first, known in found.items())
+    return UserError(
+        f"{state.path} holds tensors of more than one network: save the state_dict of one of "
+        f"them to a file of its own ({listed})"
+    )
 
 
 def _unknown(state: StateDict) -> UserError:
