@@ -55,9 +55,9 @@ def test_change_loss_is_the_mean_absolute_difference():
     result = jnp.array([[[[0.5, 0.5], [0.0, -1.0]]], [[[0.0, 0.0], [0.0, -0.4]]]])
     np.testing.assert_allclose(losses.change_loss(result, swap), [1.5 / 4, 0.1], rtol=1e-6)
     gradient = jax.grad(lambda y: losses.change_loss(y, swap).sum())(result)
-    np.testing.assert_allclose(gradient[0, 0, 0], [0.25, 0.0])
-    np.testing.assert_allclose(gradient[0, 0, 1], [-0.25, 0.0])
-    assert float(gradient[1, 0, 1, 1]) == -0.25
+    # Where the two are equal, the absolute value has no gradient of its own.
+    differ = result != swap
+    np.testing.assert_allclose(gradient[differ], [0.25, -0.25, -0.25])
 
 
 def test_masked_mean_weights_give_the_mean_where_the_mask_is_one():
