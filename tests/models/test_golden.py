@@ -59,7 +59,11 @@ def test_discriminator():
 
 def test_hear_net():
     run, network, golden = convert_golden("hear_taotaonice", "hear")
-    assert network.settings == {"channels": [64, 128, 256, 512, 512], "use_bias": True}
+    assert network.settings == {
+        "channels": [64, 128, 256, 512, 512],
+        "use_bias": True,
+        "input_skip": False,
+    }
     both = make_picture("hear.input", (1, 256, 256, 6))
     picture = run(both[..., :3], both[..., 3:])
     assert_agrees(picture[:, ::4, ::4], golden["output"])

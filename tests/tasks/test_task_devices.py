@@ -19,8 +19,8 @@ import pytest
 HERE = Path(__file__).parent
 WITHOUT_EFFECT = {
     "aei": r"\['start_bias'\]|\['discriminator'\]\['scale_\d'\]\['conv_1'\]\['bias'\]",
-    "hear": r"\['(down|up)_\d'\]\['bias'\]"
-    r"|^batch_stats.*\['(down|up)_norm_\d'\]\['norm'\]\['mean'\]",
+    "hear": r"\['(down_\d|up_\d|full_size)'\]\['bias'\]"
+    r"|^batch_stats.*\['(down_norm_\d|up_norm_\d|full_size_norm)'\]\['norm'\]\['mean'\]",
     "arcface": r"\['(norm_3|shortcut_norm|out_norm)'\]\['norm'\]\['bias'\]"
     r"|\['embedding'\]\['bias'\]"
     r"|^batch_stats.*\['(norm_1|shortcut_norm|out_norm|embedding_norm)'\]\['norm'\]\['mean'\]",
