@@ -62,7 +62,7 @@ def data(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module", params=["", ":demo"])
+@pytest.fixture(scope="module", params=[pytest.param("", marks=pytest.mark.slow), ":demo"])
 def arcface(request, data, tmp_path_factory):
     """A workdir of each variant of configs/arcface.py, two steps trained."""
     workdir = tmp_path_factory.mktemp("arcface") / "run"
@@ -202,6 +202,7 @@ def test_networks_of_a_training_travel_as_files(arcface, data, tmp_path):
     assert reports[0]["psnr_swap"] == pytest.approx(reports[1]["psnr_swap"], abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arcface", [":demo"], indirect=True)
 def test_second_stage_from_a_mined_list_to_a_report(arcface, data, tmp_path):
     """HEAR-Net of both variants on mined targets with occlusions; resumed, swapped, evaluated."""

@@ -48,7 +48,7 @@ def largest_gradient(results, key):
     return np.sqrt(moment.max() / (1 - 0.999**3))
 
 
-@pytest.mark.parametrize("task", ["arcface", "aei", "hear"])
+@pytest.mark.parametrize("task", ["arcface", "aei", pytest.param("hear", marks=pytest.mark.slow)])
 def test_devices_and_compilers_agree(task, tmp_path):
     results = {}
     for mode, devices in (("jit", 1), ("jit", 4), ("pmap", 4)):
