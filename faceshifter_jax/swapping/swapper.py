@@ -65,10 +65,7 @@ class Swapper:
         from faceshifter_jax.swapping.networks import load_swap
 
         network, weights = load_swap(checkpoint, identity, hear)
-        image_size = weights.networks["generator"].image_size
-        if image_size is None:
-            raise UserError(f"{checkpoint} does not say for which size of pictures it was made")
-        return cls(network, image_size, detector)
+        return cls(network, weights.networks["generator"].image_size, detector)
 
     def swap(self, source: Picture, target: Picture) -> np.ndarray:
         """Puts the source's face into the target; of several faces, the largest of each.

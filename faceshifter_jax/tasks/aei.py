@@ -46,6 +46,8 @@ def generator_from(weights: Weights) -> Generator:
             "workdir of a training with configs/aei.py, or a file that `faceshifter convert` made "
             "of a generator"
         )
+    if network.image_size is None:
+        raise UserError(f"{weights.path} does not say for which size of pictures it was made")
     module = build_network(network)
     picture = jnp.zeros((1, network.image_size, network.image_size, 3))
     embedding = jnp.zeros((1, network.embedding_size))

@@ -1,5 +1,7 @@
 """What one step of HEAR-Net's training does, and what it leaves alone."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -160,3 +162,10 @@ def test_missing_weights_say_what_to_name(name):
     config[name].weights = ""
     with pytest.raises(UserError, match=rf"config\.{name}\.weights is empty: name the"):
         HEARTask(config).frozen_sources()
+
+
+def test_a_generator_of_unknown_picture_size_is_refused():
+    aei = generator_weights()
+    aei.networks["generator"] = dataclasses.replace(aei.networks["generator"], image_size=None)
+    sources = {"aei": aei, "identity": identity_weights()}
+    refuse(HEARTask(hear_config()), sources, "does not say for which size of pictures")
