@@ -45,11 +45,13 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.loss.identity = 1.0
     config.loss.change = 1.0
     config.loss.reconstruction = 1.0
+    config.loss.occluder = 0.0  # not in the paper: error where a synthetic occlusion lies
 
     config.model = ml_collections.ConfigDict()
     config.model.channels = (64, 128, 256, 512, 512)
     config.model.use_bias = True
     config.model.input_skip = False
+    config.model.output = "tanh"  # or "gated"
 
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.name = "adam"  # or "sgd"
@@ -82,10 +84,12 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.identity.weights = "runs/demo/arcface"
     config.model.channels = (24, 48, 96, 128, 128)
     config.model.input_skip = True
+    config.model.output = "gated"
     # The demo's AEI-Net is so soft that there is more to give back than at paper scale.
-    config.loss.identity = 8.0
+    config.loss.identity = 12.0
     config.loss.change = 0.2
     config.loss.reconstruction = 200.0
+    config.loss.occluder = 1000.0
     config.optimizer.learning_rate = 4e-3
     config.optimizer.b1 = 0.9
     config.optimizer.schedule = "cosine"

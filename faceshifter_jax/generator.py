@@ -1,9 +1,11 @@
 """Trained AEI-Nets and HEAR-Nets as frozen functions of pictures."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 
@@ -23,6 +25,10 @@ class Generator:
         """Puts identities (B, E), unit length, into pictures (B, S, S, 3) in [-1, 1]."""
         return self.module.apply(self.variables, target, identity).image
 
+    def masks(self, target: jax.Array, identity: jax.Array) -> dict[int, jax.Array]:
+        """The masks of a swap, level by level; see `level_masks`."""
+        return level_masks(self.module.apply(self.variables, target, identity).masks)
+
     def heuristic_error(self, target: jax.Array, identity: jax.Array) -> jax.Array:
         """What is lost of pictures that get their own identity (arXiv 1912.13457, section 3.2).
 
@@ -34,6 +40,23 @@ class Generator:
           (B, S, S, 3) in [-2, 2]: target - AEI(target, target).
         """
         return target - self.swap(target, identity)
+
+
+def level_masks(masks: Sequence[Sequence[jax.Array]]) -> dict[int, jax.Array]:
+    """What the masks M of AEI-Net show (arXiv 1912.13457, figure 5): who rules where.
+
+    Args:
+      masks: for each level those of its AAD layers, each (B, H, W, 1 or C) in [0, 1].
+
+    Returns:
+      H -> their mean over layers and channels, float32 (B, H, W, 1), coarse to fine; 1 where
+      the identity rules, 0 where the attributes do.
+    """
+    return {
+        level[0].shape[1]: sum(m.astype(jnp.float32).mean(-1, keepdims=True) for m in level)
+        / len(level)
+        for level in masks
+    }
 
 
 @flax.struct.dataclass

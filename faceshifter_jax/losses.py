@@ -51,6 +51,20 @@ def change_loss(result: jax.Array, swap: jax.Array) -> jax.Array:
     return _mean_per_sample(jnp.abs(result - swap))
 
 
+def occluder_loss(result: jax.Array, target: jax.Array, occluder: jax.Array) -> jax.Array:
+    """Half the mean squared error of pictures (B, H, W, C), weighted by what covers the face.
+
+    Not in the paper: where an occlusion was laid over the target, the right answer is known for
+    any pair, so that it teaches more than the pairs of one picture that equation 8 counts.
+
+    Args:
+      result: HEAR-Net's result.
+      target: the occluded target.
+      occluder: (B, H, W) in [0, 1], the alpha of the occlusion.
+    """
+    return 0.5 * _mean_per_sample(occluder[..., None] * jnp.square(result - target))
+
+
 def masked_mean_weights(mask: jax.Array, share: jax.Array) -> jax.Array:
     """Weights (B,) whose plain mean with some values is their mean where `mask` is 1.
 

@@ -50,6 +50,14 @@ def test_reconstruction_loss_is_half_the_mean_squared_error():
     np.testing.assert_allclose(losses.reconstruction_loss(swap, target), [0.625, 0.5])
 
 
+def test_occluder_loss_counts_as_much_as_the_occluder_hides():
+    result = array([1, -1, 0, 1], [0, 0, 0, 0]).reshape(2, 2, 2, 1)
+    target = array([0, 1, 0, 1], [1, 1, 1, 1]).reshape(2, 2, 2, 1)
+    occluder = array([1, 0.25, 1, 1], [0, 0, 0, 0]).reshape(2, 2, 2)
+    # Squared errors 1, 4, 0, 0 weighted 1, 1/4, 1, 1; over all four places, and halved.
+    np.testing.assert_allclose(losses.occluder_loss(result, target, occluder), [0.25, 0])
+
+
 def test_change_loss_is_the_mean_absolute_difference():
     swap = jnp.array([[[[0.0, 0.5], [1.0, -1.0]]], [[[0.0, 0.0], [0.0, 0.0]]]])
     result = jnp.array([[[[0.5, 0.5], [0.0, -1.0]]], [[[0.0, 0.0], [0.0, -0.4]]]])

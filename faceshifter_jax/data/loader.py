@@ -84,8 +84,9 @@ def build_loader(
         kind: "pairs" for batches {"source": uint8 (B, S, S, 3), "target": uint8 (B, S, S, 3),
             "same": float32 (B,)}, where `same` is 1 for the same picture twice; "identities" for
             {"image": uint8 (B, S, S, 3), "label": int32 (B,)}, labels from 0 to
-            num_identities - 1. Pictures are RGB. Where an occlusion was laid over the target, the
-            source stays without, and `same` is what it would be.
+            num_identities - 1. Pictures are RGB. With occlusions (`occlusion_share` above 0) pairs
+            also have "occluder": uint8 (B, S, S), the alpha of what was laid over the target, 255
+            where it hides it; the source stays without, and `same` is what it would be.
         settings: mapping or ConfigDict with the keys of `DataSettings`.
         seed: of the training, not negative.
         batch_size: rows of the global batch. B is `batch_size / process_count`: process p gets
@@ -170,9 +171,12 @@ def _build_pair_rows(dataset: PreparedDataset, settings: DataSettings, seed: int
         source = target if pair.same_picture else _read(dataset, pair.source, settings, rng)
         # Drawn last: all else in the row is the same with and without occlusions.
         if cutouts is not None and rng.random() < settings.occlusion_share:
-            target, _ = occlude(target, cutouts[int(rng.integers(len(cutouts)))], rng)
+            target, alpha = occlude(target, cutouts[int(rng.integers(len(cutouts)))], rng)
+        else:
+            alpha = np.zeros(target.shape[:2], np.float32)
         same = pair.same_picture or (pair.same_identity and settings.reconstruct_same_identity)
-        return {"source": source, "target": target, "same": np.float32(same)}
+        row = {"source": source, "target": target, "same": np.float32(same)}
+        return row if cutouts is None else row | {"occluder": np.rint(alpha * 255).astype(np.uint8)}
 
     return make_row
 

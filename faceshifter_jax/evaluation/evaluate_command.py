@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.ground_truth import render_ground_truth, score, score_stages
 from faceshifter_jax.evaluation.report import write_report
@@ -12,7 +14,7 @@ from faceshifter_jax.files import write_text
 from faceshifter_jax.swapping.networks import Stages, build_embed, load_identity, load_stages
 from faceshifter_jax.training.grid import to_uint8
 
-PROTOCOL = "ground-truth 2"
+PROTOCOL = "ground-truth 3"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,15 +74,23 @@ def _evaluate(
     truth = render_ground_truth(stages.image_size, **counts)
     swaps = stages.swap(truth.gallery[truth.source], truth.target)
     metrics = score(truth, swaps, embed)
-    clean = {"swap": swaps}
+    clean, masks = {"swap": swaps}, _mask_columns(stages, truth, swaps)
     if stages.hear is None:
-        return metrics, [_columns(truth, clean)]
+        return metrics, [_columns(truth, clean), masks]
     occluded = render_ground_truth(stages.image_size, **counts, occluders=True)
     pictures = stages.run(occluded.gallery[occluded.source], occluded.target)
     first, second = to_uint8(pictures[:, 0]), to_uint8(pictures[:, 2])
     metrics |= score_stages(occluded, first, second, embed)
     both = {"AEI-Net": first, "error": to_uint8(pictures[:, 1]), "HEAR-Net": second}
-    return metrics, [_columns(occluded, both), _columns(truth, clean)]
+    return metrics, [_columns(occluded, both), _columns(truth, clean), masks]
+
+
+def _mask_columns(stages: Stages, truth: Any, swaps: np.ndarray) -> dict[str, np.ndarray]:
+    """The swaps with the masks M of each level (bright: identity), coarse to fine."""
+    source = truth.gallery[truth.source]
+    masks = np.round(255 * stages.masks(source, truth.target)).astype(np.uint8)
+    levels = {f"mask {k + 1}": masks[:, k, :, :, None].repeat(3, -1) for k in range(masks.shape[1])}
+    return {"source": source, "target": truth.target, "swap": swaps, **levels}
 
 
 def _columns(truth: Any, swaps: dict[str, Any]) -> dict[str, Any]:

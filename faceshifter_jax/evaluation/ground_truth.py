@@ -134,10 +134,11 @@ def score_stages(
     Returns:
       `occluder_error_aei`, `occluder_error_hear`: mean absolute error against the right answer
       inside the occluder, in grey levels of 255, a mean over the pairs; `id_cosine_aei`,
-      `id_cosine_hear`: mean cosine to the source; `occluded_psnr_*`: mean dB of the whole.
+      `id_cosine_hear`: mean cosine to the source; `id_cosine_answer`: that of the right answers,
+      where the occluder hides a part of the face; `occluded_psnr_*`: mean dB of the whole.
     """
     source = embed(truth.gallery)[truth.source]
-    metrics = {}
+    metrics = {"id_cosine_answer": float(np.sum(embed(truth.answer) * source, -1).mean())}
     for name, swaps in {"aei": first, "hear": second}.items():
         error = masked_error(swaps, truth.answer, truth.occluder)
         metrics[f"occluder_error_{name}"] = float(np.nanmean(error))

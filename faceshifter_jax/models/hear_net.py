@@ -23,6 +23,9 @@ class HEARNet(nn.Module):
         3x3 convolution, half as wide as the first, and beside that one into the last. The
         published network has no such thing, and loses whatever is finer than two pixels: at 256
         pixels little, at 64 the frames of glasses.
+      output: `tanh`, as published, draws the picture; `gated`, our own, says what share of the
+        error each place and colour gets back, and what to correct beside: swap + share * error +
+        correction. A short training gets nearer with it, as it need not learn to copy.
       dtype: dtype of the computation; parameters and the picture are float32.
       axis_name: pmapped axis of the batch normalisation, None outside pmap.
     """
@@ -30,6 +33,7 @@ class HEARNet(nn.Module):
     channels: tuple[int, ...] = (64, 128, 256, 512, 512)
     use_bias: bool = True
     input_skip: bool = False
+    output: str = "tanh"
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -47,8 +51,10 @@ class HEARNet(nn.Module):
           The refined pictures (B, S, S, 3), float32 in [-1, 1].
 
         Raises:
-          UserError: S is no such multiple.
+          UserError: S is no such multiple, or `output` is unknown.
         """
+        if self.output not in ("tanh", "gated"):
+            raise UserError(f"model.output must be 'tanh' or 'gated', not {self.output!r}")
         self._check_size(*swap.shape[1:3])
         inputs = x = jnp.concatenate([swap, error], -1)
         down = []
@@ -65,8 +71,16 @@ class HEARNet(nn.Module):
             conv = Conv(self.channels[0] // 2, 3, 1, 1, self.use_bias, self.dtype, name="full_size")
             x = self._normalise(conv(x), train, "full_size_norm")
             x = jnp.concatenate([inputs.astype(x.dtype), x], -1)
+        if self.output == "gated":
+            return self._gate(x, swap, error)
         x = Conv(3, 3, 1, 1, self.use_bias, self.dtype, name="picture")(x)
         return jnp.tanh(x.astype(jnp.float32))
+
+    def _gate(self, x: jax.Array, swap: jax.Array, error: jax.Array) -> jax.Array:
+        x = Conv(6, 3, 1, 1, self.use_bias, self.dtype, name="gate")(x).astype(jnp.float32)
+        share, correction = jnp.split(x, 2, -1)
+        picture = swap + jax.nn.sigmoid(share) * error + jnp.tanh(correction)
+        return jnp.clip(picture, -1, 1)
 
     def _check_size(self, height: int, width: int) -> None:
         divisor = 2 ** len(self.channels)

@@ -66,12 +66,16 @@ class Stages:
       run: `run(source, target)`: two uint8 (B, S, S, 3) to float32 (B, 1 or 3, S, S, 3): AEI-Net's
         swaps in [-1, 1]; with a second stage also the heuristic errors in [-2, 2] and HEAR-Net's
         results.
+      masks: `masks(source, target)`: the same two to AEI-Net's masks, float32 (B, L, S, S) in
+        [0, 1], a mean for each of the L levels, coarse to fine, enlarged to S; 1 where the
+        identity rules.
     """
 
     generator: LoadedWeights
     hear: LoadedWeights | None
     image_size: int
     run: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    masks: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
     def swap(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Swaps by all stages: two uint8 (B, S, S, 3) to the swaps, the same."""
@@ -99,7 +103,8 @@ def load_stages(
     generator, identity, weights = first_stage_from(weights, identity_path)
     image_size = weights.networks["generator"].image_size
     second = None if hear is None else second_stage_from(hear, image_size)
-    return Stages(weights, hear, image_size, _compile_stages(generator, identity, second))
+    run = _compile_stages(generator, identity, second)
+    return Stages(weights, hear, image_size, run, _compile_masks(generator, identity))
 
 
 def load_swap(
@@ -207,5 +212,22 @@ def _compile_stages(
             return swap[:, None]
         error = generator.heuristic_error(target, identity.embed(target))
         return jnp.stack([swap, error, second.refine(swap, error)], 1)
+
+    return partial(in_batches, partial(compiled, networks))
+
+
+def _compile_masks(
+    generator: Generator, identity: IdentityNetwork
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    networks = jax.tree.map(jnp.asarray, (generator, identity))
+
+    @jax.jit
+    def compiled(networks, source, target):
+        generator, identity = networks
+        target = to_unit_range(target)
+        masks = generator.masks(target, identity.embed(to_unit_range(source)))
+        shape = target.shape[:3]
+        levels = [jax.image.resize(mask[..., 0], shape, "nearest") for mask in masks.values()]
+        return jnp.stack(levels, 1)
 
     return partial(in_batches, partial(compiled, networks))

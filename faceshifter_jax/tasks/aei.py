@@ -9,7 +9,7 @@ import optax
 
 from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.generator import Generator
+from faceshifter_jax.generator import Generator, level_masks
 from faceshifter_jax.models import AEIOutput
 from faceshifter_jax.tasks.arcface import identity_network_from
 from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights, name_networks
@@ -198,8 +198,8 @@ class AEITask:
         }
         output = self._aei_net().apply(variables, target, frozen["identity"].embed(source))
         columns = {"source": source, "target": target, "swap": output.image}
-        for masks in output.masks:
-            columns[f"mask {masks[0].shape[1]}"] = _mask_picture(masks, target.shape)
+        for size, mask in level_masks(output.masks).items():
+            columns[f"mask {size}"] = _mask_picture(mask, target.shape)
         return columns
 
     def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
@@ -254,7 +254,6 @@ def _share(condition, scores: tuple[jax.Array, ...]) -> jax.Array:
     return sum(jnp.mean(condition(score)) for score in scores) / len(scores)
 
 
-def _mask_picture(masks: tuple[jax.Array, ...], shape: tuple[int, ...]) -> jax.Array:
-    """The mean of a level's masks as a grey picture of `shape` in [-1, 1]."""
-    mean = sum(mask.astype(jnp.float32).mean(-1, keepdims=True) for mask in masks) / len(masks)
-    return jnp.broadcast_to(2 * jax.image.resize(mean, (*shape[:3], 1), "nearest") - 1, shape)
+def _mask_picture(mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """A level's mask as a grey picture of `shape` in [-1, 1]."""
+    return jnp.broadcast_to(2 * jax.image.resize(mask, (*shape[:3], 1), "nearest") - 1, shape)

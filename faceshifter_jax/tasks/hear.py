@@ -33,6 +33,11 @@ _NO_IDENTITY = (
     "with, a workdir or a file that `faceshifter convert` made"
 )
 
+_NOTHING_OCCLUDED = (
+    "config.loss.occluder learns from synthetic occlusions, and config.data.occlusion_share is 0: "
+    "set the loss to 0 or the share above it"
+)
+
 
 def second_stage_from(weights: Weights, image_size: int) -> SecondStage:
     """Turns a trained HEAR-Net into a frozen function of pictures of `image_size` pixels.
@@ -67,6 +72,8 @@ class HEARTask:
     batch_kind = "pairs"
 
     def __init__(self, config: Mapping[str, Any]):
+        if config["loss"]["occluder"] > 0 and not config["data"]["occlusion_share"]:
+            raise UserError(_NOTHING_OCCLUDED)
         self._config = config
         self._weights = config["loss"]
         self._dtype = compute_dtype(config)
@@ -109,6 +116,8 @@ class HEARTask:
             share = mean_over_devices(jnp.mean(batch["same"]), axis_name)
             inputs = _first_stage(frozen, batch)
             inputs["same_weights"] = losses.masked_mean_weights(batch["same"], share)
+            if self._weights["occluder"] > 0:
+                inputs["occluder"] = batch["occluder"].astype(jnp.float32) / 255
             grads, (batch_stats, metrics) = jax.grad(objective, has_aux=True)(
                 state.params["hear"], state.batch_stats["hear"], frozen, inputs
             )
@@ -120,14 +129,18 @@ class HEARTask:
     def _terms(
         self, frozen: Frozen, result: jax.Array, inputs: Mapping[str, jax.Array]
     ) -> dict[str, jax.Array]:
-        """Equations 11 to 13, each (B,), keyed like the weights in `config.loss`."""
+        """Equations 11 to 13 and `occluder_loss`, each (B,), keyed like `config.loss`."""
         embedding = frozen["identity"].embed(result)
-        reconstruction = losses.reconstruction_loss(result, inputs["target"])
-        return {
+        target = inputs["target"]
+        reconstruction = losses.reconstruction_loss(result, target)
+        terms = {
             "identity": losses.identity_loss(embedding, inputs["identity"]),
             "change": losses.change_loss(result, inputs["swap"]),
             "reconstruction": reconstruction * inputs["same_weights"],
         }
+        if "occluder" in inputs:
+            terms["occluder"] = losses.occluder_loss(result, target, inputs["occluder"])
+        return terms
 
     def _update(self, state: TrainState, grads: Any, batch_stats: Any) -> TrainState:
         params = state.params["hear"]

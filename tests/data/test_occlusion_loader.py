@@ -97,6 +97,20 @@ def test_only_targets_change_and_as_many_as_asked_for(dataset_path, folder, buil
     np.testing.assert_array_equal(more["target"][changed], occluded["target"][changed])
 
 
+@pytest.mark.parametrize("built_in", [True, False])
+def test_the_batch_says_where_the_occlusion_lies(dataset_path, folder, built_in):
+    plain = load(dataset_path, 20, **EVERYTHING)
+    shares = {"occlusion_share": 0.5, "occluders": "" if built_in else str(folder)}
+    rows = load(dataset_path, 20, **EVERYTHING, **shares)
+    assert rows["occluder"].dtype == np.uint8
+    assert rows["occluder"].shape == rows["target"].shape[:3]
+    change = np.abs(rows["target"].astype(int) - plain["target"]).max(-1)
+    assert (change[rows["occluder"] == 0] <= 1).all(), "an alpha below half a level shows nothing"
+    covered = rows["occluder"].max((1, 2)) > 0
+    assert covered.mean() == pytest.approx(0.5, abs=0.1)
+    assert change[rows["occluder"] > 200].mean() > 20
+
+
 def test_the_source_of_a_pair_of_one_picture_stays_clean(flat_path, folder):
     settings = {"same_picture_share": 1.0, "occlusion_share": 1.0, "occluders": str(folder)}
     rows = load(flat_path, 10, **settings)

@@ -63,6 +63,7 @@ def test_hear_net():
         "channels": [64, 128, 256, 512, 512],
         "use_bias": True,
         "input_skip": False,
+        "output": "tanh",
     }
     both = make_picture("hear.input", (1, 256, 256, 6))
     picture = run(both[..., :3], both[..., 3:])

@@ -53,6 +53,26 @@ def test_pictures_are_in_range_and_each_input_has_a_gradient():
     assert np.abs(refine(error, swap) - picture).max() > 0.01
 
 
+def test_a_gate_gives_the_error_back_and_its_own_correction():
+    """With all kernels at zero the share is sigmoid of its bias, the correction tanh of its own."""
+    module = SMALL.clone(output="gated", input_skip=True)
+    swap, error = 0.3 * random(1, 16, 16, 3), 0.3 * random(1, 16, 16, 3, seed=1)
+    variables = jax.tree.map(jnp.zeros_like, module.init(jax.random.key(0), swap, error))
+    np.testing.assert_allclose(module.apply(variables, swap, error), swap + 0.5 * error, atol=1e-6)
+    variables["params"]["gate"]["bias"] = jnp.array([99.0, -99, 0, 0, 0, 0.1])
+    share, correction = np.array([1, 0, 0.5]), np.array([0, 0, np.tanh(0.1)])
+    expected = swap + share * error + correction
+    np.testing.assert_allclose(module.apply(variables, swap, error), expected, atol=1e-6)
+    bright = module.apply(variables, np.ones_like(swap), np.ones_like(swap))
+    assert float(jnp.max(bright)) == 1, "what lies beyond white is clipped"
+
+
+def test_an_unknown_output_is_refused():
+    picture = np.zeros((1, 8, 8, 3), np.float32)
+    with pytest.raises(UserError, match=r"model.output must be 'tanh' or 'gated', not 'gate'"):
+        SMALL.clone(output="gate").init(jax.random.key(0), picture, picture)
+
+
 def test_training_updates_the_running_statistics():
     swap, error = random(2, 8, 8, 3), random(2, 8, 8, 3, seed=1)
     variables = fill(SMALL, swap, error)

@@ -139,6 +139,40 @@ def test_predicted_columns(setup):
     np.testing.assert_allclose(columns["error"], jnp.clip(error, -1, 1), atol=1e-5)
 
 
+def test_an_occluder_teaches_every_pair(setup):
+    """The same step with the occluder's weight set: one more term, worked out by hand."""
+    config = hear_config()
+    config.loss.occluder = 7.0
+    task = HEARTask(config)
+    alpha = np.random.default_rng(3).integers(0, 256, (4, SIZE, SIZE), np.uint8)
+    batch = {**setup.batch, "occluder": alpha}
+    step = jax.jit(task.make_step(None)).lower(setup.state, setup.frozen, batch)
+    step = step.compile(compiler_options={"xla_backend_optimization_level": 0})
+    after, metrics = step(setup.state, setup.frozen, batch)
+
+    target, _, swap, error = first_stage(setup)
+    variables = {
+        "params": setup.state.params["hear"],
+        "batch_stats": setup.state.batch_stats["hear"],
+    }
+    result, _ = build_hear_net(config.model).apply(
+        variables, swap, error, train=True, mutable=["batch_stats"]
+    )
+    squares = np.square(np.asarray(result - target, np.float64)) * (alpha / 255)[..., None]
+    np.testing.assert_allclose(metrics["occluder_loss"], 0.5 * squares.mean(), rtol=1e-4)
+    expected = setup.metrics["loss"] + 7 * metrics["occluder_loss"]
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)
+    before, now = (s.opt_state["hear"][0].mu["down_0"]["kernel"] for s in (setup.after, after))
+    assert np.abs(np.asarray(before) - np.asarray(now)).max() > 1e-4, "it must have a gradient"
+
+
+def test_an_occluder_loss_without_occlusions_is_refused():
+    config = hear_config()
+    config.loss.occluder, config.data.occlusion_share = 1.0, 0.0
+    with pytest.raises(UserError, match="occlusion_share is 0: set the loss to 0 or the share"):
+        HEARTask(config)
+
+
 def refuse(task, sources, message):
     with pytest.raises(UserError, match=message) as error:
         task.load_frozen(sources)
