@@ -12,6 +12,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.batch_size = 32
     config.parallel = "jit"  # or "pmap"
     config.compute_dtype = "float32"  # or "bfloat16"
+    config.remat = "none"  # or "aad": the AAD blocks in less memory and more time
+    config.accumulate_steps = 1  # micro-batches of a step: less memory, a little more time
     config.log_every_steps = 100
     config.save_every_steps = 5_000
     config.sample_every_steps = 1_000
@@ -19,7 +21,15 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.keep_every_steps = 50_000  # 0: only the newest are kept
     config.init_from = ""  # trained networks to begin with, separated by commas
     config.image_size = 256
-    config.ema_decay = 0.999
+    config.ema_decay = 0.999  # 0: the weights as they are
+    config.compilation_cache = ""  # directory that keeps compiled programs from run to run
+
+    config.distributed = ml_collections.ConfigDict()
+    config.distributed.mode = "off"  # "automatic" (TPU pod, Slurm, Open MPI) or "coordinator"
+    config.distributed.coordinator = ""  # host:port of process 0
+    config.distributed.num_processes = 0
+    config.distributed.process_id = 0
+    config.distributed.timeout_seconds = 300  # to wait for the other processes
 
     config.data = ml_collections.ConfigDict()
     config.data.path = ""
@@ -41,6 +51,12 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.loss.attribute = 10.0
     config.loss.identity = 5.0
     config.loss.reconstruction = 10.0
+
+    config.health = ml_collections.ConfigDict()
+    config.health.warn_after_steps = 20_000  # 0: never
+    config.health.window_steps = 1_000  # their averages are judged
+    config.health.nearer_source = 0.5  # warn if fewer swaps are nearer to their source
+    config.health.discriminator_accuracy = 0.95  # warn above it on real and on generated
 
     _add_networks(config)
     _add_optimizers(config)
@@ -98,6 +114,8 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.sample_every_steps = 250
     config.keep_every_steps = 0
     config.image_size = 64
+    config.health.warn_after_steps = 800
+    config.health.window_steps = 100
     config.ema_decay = 0.99
     config.data.path = "runs/demo/data/train"
     config.data.same_identity_share = 0.2

@@ -50,6 +50,21 @@ def test_reconstruction_loss_is_half_the_mean_squared_error():
     np.testing.assert_allclose(losses.reconstruction_loss(swap, target), [0.625, 0.5])
 
 
+def test_gradients_of_hear_nets_losses():
+    """Worked out by hand: of 1 - a.b it is -b, of half a mean square d / n, weighted for both."""
+    swap, source = array([0.6, 0.8]), array([1, 0])
+    gradient = jax.grad(lambda y: losses.identity_loss(y, source).sum())(swap)
+    np.testing.assert_allclose(gradient, [[-1, 0]])
+    result = array([0.5, -0.25, 0, 1]).reshape(1, 2, 2, 1)
+    target = array([0, 0.75, 0, 0]).reshape(1, 2, 2, 1)
+    weights = losses.masked_mean_weights(array(1)[0], 0.5)
+    gradient = jax.grad(lambda y: (losses.reconstruction_loss(y, target) * weights).sum())(result)
+    np.testing.assert_allclose(gradient.ravel(), [0.25, -0.5, 0, 0.5])
+    occluder = array([1, 0.5, 1, 0]).reshape(1, 2, 2)
+    gradient = jax.grad(lambda y: losses.occluder_loss(y, target, occluder).sum())(result)
+    np.testing.assert_allclose(gradient.ravel(), [0.125, -0.125, 0, 0])
+
+
 def test_occluder_loss_counts_as_much_as_the_occluder_hides():
     result = array([1, -1, 0, 1], [0, 0, 0, 0]).reshape(2, 2, 2, 1)
     target = array([0, 1, 0, 1], [1, 1, 1, 1]).reshape(2, 2, 2, 1)

@@ -37,6 +37,7 @@ class AADGenerator(nn.Module):
         whose output has 3 channels; so one more level than attributes' halvings.
       output: `tanh`, or `sigmoid` for networks trained on [0, 1] pictures, whose output is
         mapped to [-1, 1].
+      remat: compute the inside of each block again for its gradient rather than keep it.
     """
 
     channels: tuple[int, ...] = (1024, 1024, 1024, 1024, 512, 256, 128, 64)
@@ -44,6 +45,7 @@ class AADGenerator(nn.Module):
     output: str = "tanh"
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -53,8 +55,10 @@ class AADGenerator(nn.Module):
         height, width = attributes[0].shape[1:3]
         x = self._start(identity, height, width)
         masks = []
+        # Of `__call__(self, x, attribute, identity, train)` the last is no array.
+        block_class = nn.remat(AADResBlock, static_argnums=4) if self.remat else AADResBlock
         for level, features in enumerate((*self.channels[1:], 3)):
-            block = AADResBlock(
+            block = block_class(
                 features, self.settings, self.dtype, self.axis_name, name=f"block_{level}"
             )
             x = upsample(x) if level else x
@@ -90,6 +94,9 @@ class AEINet(nn.Module):
       input_range: see `AttributeEncoder.input_range`; pictures are in [-1, 1] either way.
       dtype: dtype of the computation; parameters and the picture are float32.
       axis_name: pmapped axis of the batch normalisation, None outside pmap.
+      remat: keep only the inputs of the AAD blocks for the gradients and compute their inside
+        again: less memory, about a forward pass of the blocks more, the same numbers but for
+        rounding.
     """
 
     encoder_channels: tuple[int, ...] = (32, 64, 128, 256, 512, 1024, 1024)
@@ -101,6 +108,7 @@ class AEINet(nn.Module):
     input_range: str = "signed"
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     def setup(self):
         if len(self.generator_channels) != len(self.encoder_channels) + 1:
@@ -114,7 +122,7 @@ class AEINet(nn.Module):
             self.axis_name,
         )
         self.generator = AADGenerator(
-            self.generator_channels, self.aad, self.output, self.dtype, self.axis_name
+            self.generator_channels, self.aad, self.output, self.dtype, self.axis_name, self.remat
         )
 
     def __call__(self, target: jax.Array, identity: jax.Array, train: bool = False) -> AEIOutput:

@@ -83,6 +83,8 @@ class HEARNet(nn.Module):
         return jnp.clip(picture, -1, 1)
 
     def _check_size(self, height: int, width: int) -> None:
+        if not self.channels:
+            raise UserError("model.channels is empty: HEAR-Net needs a width for each step down")
         divisor = 2 ** len(self.channels)
         if height % divisor or width % divisor:
             raise UserError(

@@ -1,5 +1,6 @@
 """Training AEI-Net (arXiv 1912.13457, sections 3.1 and 4)."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,16 +14,33 @@ from faceshifter_jax.generator import Generator, level_masks
 from faceshifter_jax.models import AEIOutput
 from faceshifter_jax.tasks.arcface import identity_network_from
 from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights, name_networks
+from faceshifter_jax.tasks.health import (
+    Health,
+    check_of_copying,
+    check_of_discriminator,
+    different_pairs,
+    swap_health,
+    swap_metrics,
+)
 from faceshifter_jax.tasks.networks import (
+    accumulate_steps,
     build_aei_net,
     build_discriminator,
     build_network,
     build_optimizer,
     check_fits,
+    check_loss_weights,
     compute_dtype,
+    remat_blocks,
 )
 from faceshifter_jax.tasks.state import TrainState
-from faceshifter_jax.tasks.step import average_weights, mean_over_devices, to_unit_range
+from faceshifter_jax.tasks.step import (
+    average_weights,
+    gradient_norms,
+    mean_over_devices,
+    mean_over_micro_batches,
+    to_unit_range,
+)
 from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
 _NO_WEIGHTS = (
@@ -33,8 +51,8 @@ _NO_WEIGHTS = (
 )
 
 
-def generator_from(weights: Weights) -> Generator:
-    """Turns a trained AEI-Net into a frozen function of pictures.
+def generator_from(weights: Weights, dtype: Any = jnp.float32) -> Generator:
+    """Turns a trained AEI-Net into a frozen function of pictures, computed in `dtype`.
 
     Raises:
       UserError: the weights hold none, or do not fit it.
@@ -48,7 +66,7 @@ def generator_from(weights: Weights) -> Generator:
         )
     if network.image_size is None:
         raise UserError(f"{weights.path} does not say for which size of pictures it was made")
-    module = build_network(network)
+    module = build_network(network, dtype=dtype)
     picture = jnp.zeros((1, network.image_size, network.image_size, 3))
     embedding = jnp.zeros((1, network.embedding_size))
     check_fits(module, network.variables, picture, embedding, path=weights.path)
@@ -67,8 +85,12 @@ class AEITask:
 
     def __init__(self, config: Mapping[str, Any]):
         self._config = config
+        check_loss_weights(config["loss"])
         self._weights = config["loss"]
         self._dtype = compute_dtype(config)
+        self._remat = remat_blocks(config)
+        self._accumulate_steps = accumulate_steps(config)
+        self._health = self._build_health()
         steps = config["num_steps"]
         self._optimizers = {
             "generator": build_optimizer(config["optimizer"]["generator"], steps),
@@ -77,7 +99,8 @@ class AEITask:
         self._discriminator = build_discriminator(config["discriminator"], dtype=self._dtype)
 
     def _aei_net(self, axis_name: str | None = None):
-        return build_aei_net(self._config["model"], dtype=self._dtype, axis_name=axis_name)
+        extra = {"dtype": self._dtype, "axis_name": axis_name, "remat": self._remat}
+        return build_aei_net(self._config["model"], **extra)
 
     def init(self, rng: jax.Array) -> TrainState:
         size = self._config["image_size"]
@@ -98,21 +121,24 @@ class AEITask:
     def make_step(self, axis_name: str | None) -> Step:
         aei_net = self._aei_net(axis_name)
 
-        def generator_objective(params, state, frozen, batch):
+        def generator_objective(params, state, frozen, rows):
             variables = {"params": params, "batch_stats": state.batch_stats["generator"]}
-            identity = frozen["identity"].embed(batch["source"])
             output, updated = aei_net.apply(
-                variables, batch["target"], identity, train=True, mutable=["batch_stats"]
+                variables, rows["target"], rows["identity"], train=True, mutable=["batch_stats"]
             )
             # The swap's own statistics normalise its attributes, but only the target's are
             # kept: at evaluation the encoder sees nothing but targets.
             swap_attributes, _ = aei_net.apply(
                 variables, output.image, train=True, mutable=["batch_stats"], method="encode"
             )
-            terms = self._generator_terms(state, frozen, batch, identity, output, swap_attributes)
+            embedding = frozen["identity"].embed(output.image)
+            terms = self._generator_terms(state, rows, output, embedding, swap_attributes)
             terms = {name: jnp.mean(term) for name, term in terms.items()}
             loss = sum(self._weights[name] * term for name, term in terms.items())
             metrics = {"generator_loss": loss} | {f"{name}_loss": terms[name] for name in terms}
+            metrics |= swap_metrics(
+                embedding, rows["identity"], rows["own_identity"], rows["swap_weights"]
+            )
             return loss, (output.image, updated["batch_stats"], metrics)
 
         def discriminator_objective(params, real, fake):
@@ -126,46 +152,52 @@ class AEITask:
             }
             return loss, metrics
 
-        def step(state: TrainState, frozen: Frozen, batch: Batch) -> tuple[TrainState, Metrics]:
-            batch = self._prepare(batch, axis_name)
+        def compute(state, frozen, rows):
+            rows = _prepare(frozen, rows)
             generator_grads, (swap, batch_stats, metrics) = jax.grad(
                 generator_objective, has_aux=True
-            )(state.params["generator"], state, frozen, batch)
+            )(state.params["generator"], state, frozen, rows)
             discriminator_grads, more = jax.grad(discriminator_objective, has_aux=True)(
-                state.params["discriminator"], batch["target"], swap
+                state.params["discriminator"], rows["target"], swap
             )
             grads = {"generator": generator_grads, "discriminator": discriminator_grads}
-            grads, metrics = mean_over_devices((grads, metrics | more), axis_name)
+            return grads, batch_stats, metrics | more
+
+        def step(state: TrainState, frozen: Frozen, batch: Batch) -> tuple[TrainState, Metrics]:
+            share = mean_over_devices(jnp.mean(batch["same"]), axis_name)
+            swap_weights, swap_share = different_pairs(batch["same"], share)
+            weights = {
+                "same_weights": losses.masked_mean_weights(batch["same"], share),
+                "swap_weights": swap_weights,
+            }
+            grads, batch_stats, metrics = mean_over_micro_batches(
+                functools.partial(compute, state, frozen),
+                {**batch, **weights},
+                self._accumulate_steps,
+            )
+            grads, metrics = mean_over_devices((grads, metrics), axis_name)
+            metrics |= {"swap_share": swap_share} | gradient_norms(grads)
             return self._update(state, grads, batch_stats), metrics
 
         return step
 
-    def _prepare(self, batch: Batch, axis_name: str | None) -> Batch:
-        share = mean_over_devices(jnp.mean(batch["same"]), axis_name)
-        return {
-            "source": to_unit_range(batch["source"]),
-            "target": to_unit_range(batch["target"]),
-            "same_weights": losses.masked_mean_weights(batch["same"], share),
-        }
-
     def _generator_terms(
         self,
         state: TrainState,
-        frozen: Frozen,
-        batch: Batch,
-        identity: jax.Array,
+        rows: Batch,
         output: AEIOutput,
+        embedding: jax.Array,
         swap_attributes: tuple[jax.Array, ...],
     ) -> dict[str, jax.Array]:
         """Equations 6 to 9, each (B,), keyed like the weights in `config.loss`."""
         judge = {"params": state.params["discriminator"]}
         scores = self._discriminator.apply(judge, output.image)
-        reconstruction = losses.reconstruction_loss(output.image, batch["target"])
+        reconstruction = losses.reconstruction_loss(output.image, rows["target"])
         return {
             "adversarial": losses.hinge_generator_loss(scores),
             "attribute": losses.attribute_loss(swap_attributes, output.attributes),
-            "identity": losses.identity_loss(frozen["identity"].embed(output.image), identity),
-            "reconstruction": reconstruction * batch["same_weights"],
+            "identity": losses.identity_loss(embedding, rows["identity"]),
+            "reconstruction": reconstruction * rows["same_weights"],
         }
 
     def _update(self, state: TrainState, grads: Mapping[str, Any], batch_stats: Any) -> TrainState:
@@ -201,6 +233,24 @@ class AEITask:
         for size, mask in level_masks(output.masks).items():
             columns[f"mask {size}"] = _mask_picture(mask, target.shape)
         return columns
+
+    def health(self) -> Health:
+        return self._health
+
+    def _build_health(self) -> Health:
+        loss, data = self._weights, self._config["data"]
+        checks = [
+            check_of_copying(
+                self._config,
+                f"raise config.loss.identity (now {loss['identity']:g})",
+                f"lower config.loss.attribute ({loss['attribute']:g}), "
+                f"config.loss.reconstruction ({loss['reconstruction']:g}) or "
+                f"config.data.same_picture_share ({data['same_picture_share']:g})",
+            )
+        ]
+        if loss["adversarial"] > 0:
+            checks.append(check_of_discriminator(self._config))
+        return swap_health(self._config, *checks)
 
     def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
         found, lines = find_networks(sources, ("generator", "discriminator"))
@@ -239,7 +289,7 @@ class AEITask:
         return {"identity": self._config["identity"]["weights"]}
 
     def load_frozen(self, sources: Mapping[str, Weights]) -> Frozen:
-        network = identity_network_from(sources["identity"])
+        network = identity_network_from(sources["identity"], self._dtype)
         size = network.module.embedding_size
         if size != self._config["identity"]["embedding_size"]:
             raise UserError(
@@ -247,6 +297,23 @@ class AEITask:
                 f"set --config.identity.embedding_size={size}"
             )
         return {"identity": network}
+
+
+def _prepare(frozen: Frozen, rows: Batch) -> dict[str, jax.Array]:
+    """Adds `identity` and `own_identity`, the embeddings (B, E) of the sources and the targets.
+
+    The targets' are for `swap_metrics` alone: at paper scale 3 % of the step's operations.
+    """
+    source, target = to_unit_range(rows["source"]), to_unit_range(rows["target"])
+    # One pass for both, interleaved so that every device keeps its rows.
+    both = jnp.stack([source, target], 1).reshape(-1, *source.shape[1:])
+    embeddings = frozen["identity"].embed(both).reshape(len(source), 2, -1)
+    return {
+        **rows,
+        "target": target,
+        "identity": embeddings[:, 0],
+        "own_identity": embeddings[:, 1],
+    }
 
 
 def _share(condition, scores: tuple[jax.Array, ...]) -> jax.Array:

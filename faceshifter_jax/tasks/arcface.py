@@ -12,7 +12,9 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.identity import IdentityNetwork, crop_for_identity, unit_length
 from faceshifter_jax.network import InputFormat
 from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights, name_networks
+from faceshifter_jax.tasks.health import Health
 from faceshifter_jax.tasks.networks import (
+    accumulate_steps,
     build_identity_network,
     build_network,
     build_optimizer,
@@ -20,12 +22,23 @@ from faceshifter_jax.tasks.networks import (
     compute_dtype,
 )
 from faceshifter_jax.tasks.state import TrainState
-from faceshifter_jax.tasks.step import average_weights, mean_over_devices, to_unit_range
+from faceshifter_jax.tasks.step import (
+    average_weights,
+    gradient_norms,
+    mean_over_devices,
+    mean_over_micro_batches,
+    to_unit_range,
+)
 from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
 
-def identity_network_from(weights: Weights) -> IdentityNetwork:
+def identity_network_from(weights: Weights, dtype: Any = jnp.float32) -> IdentityNetwork:
     """Turns what a training or `faceshifter convert` left into a network that embeds pictures.
+
+    Args:
+      weights: what a reader of checkpoints and network files returns.
+      dtype: of the computation between the normalisations, which are float32 always, as the
+        embeddings are.
 
     Raises:
       UserError: the weights are another network's, or do not fit it.
@@ -37,7 +50,7 @@ def identity_network_from(weights: Weights) -> IdentityNetwork:
             "the workdir of a training with configs/arcface.py, or a file that "
             "`faceshifter convert` made of one"
         )
-    module, size = build_network(network), network.input.size
+    module, size = build_network(network, dtype=dtype), network.input.size
     check_fits(module, network.variables, jnp.zeros((1, size, size, 3)), path=weights.path)
     return IdentityNetwork(network.variables, module, network.input)
 
@@ -57,6 +70,7 @@ class ArcFaceTask:
         self._loss = config["loss"]
         self._ema_decay = config["ema_decay"]
         self._dtype = compute_dtype(config)
+        self._accumulate_steps = accumulate_steps(config)
         self._optimizer = build_optimizer(config["optimizer"], config["num_steps"])
         if self._model["num_classes"] < 2:
             raise UserError("an identity network needs a dataset of at least two identities")
@@ -99,12 +113,19 @@ class ArcFaceTask:
 
         def step(state: TrainState, frozen: Frozen, batch: Batch) -> tuple[TrainState, Metrics]:
             del frozen
-            crops = crop_for_identity(to_unit_range(batch["image"]), self._model["input_size"])
-            params = state.params["classifier"]
-            grads, (batch_stats, metrics) = jax.grad(objective, has_aux=True)(
-                params, state.batch_stats["classifier"], crops, batch["label"]
-            )
+            gradient = jax.grad(objective, has_aux=True)
+
+            def compute(rows):
+                crops = crop_for_identity(to_unit_range(rows["image"]), self._model["input_size"])
+                params, batch_stats = (
+                    tree["classifier"] for tree in (state.params, state.batch_stats)
+                )
+                return gradient(params, batch_stats, crops, rows["label"])
+
+            computed = mean_over_micro_batches(compute, batch, self._accumulate_steps)
+            grads, (batch_stats, metrics) = computed
             grads, metrics = mean_over_devices((grads, metrics), axis_name)
+            metrics |= gradient_norms({"classifier": grads})
             return self._update(state, grads, batch_stats), metrics
 
         return step
@@ -133,6 +154,9 @@ class ArcFaceTask:
         embedding = unit_length(self._network().apply(variables, crops))
         others = embedding @ embedding.T - 2 * jnp.eye(len(pictures))
         return {"picture": pictures, "nearest": pictures[jnp.argmax(others, 1)]}
+
+    def health(self) -> Health:
+        return Health(shown={"accuracy": "accuracy"})
 
     def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
         found, lines = find_networks(sources, ("identity",))

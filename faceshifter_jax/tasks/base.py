@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import jax
 
 from faceshifter_jax.network import Network
+from faceshifter_jax.tasks.health import Health
 from faceshifter_jax.tasks.state import TrainState
 
 Batch = Mapping[str, jax.Array]
@@ -20,10 +21,15 @@ class Weights(Protocol):
     Attributes:
       networks: role (`identity`, `generator`, `discriminator` or `hear`) -> network.
       path: where they were asked for.
+      sha256: hash of the weights.
+      frozen: the frozen networks that they were trained with, name -> {"path", "sha256"}; empty
+        where that is not known.
     """
 
     networks: Mapping[str, Network]
     path: str
+    sha256: str
+    frozen: Mapping[str, Mapping[str, str]]
 
 
 def name_networks(weights: Weights) -> str:
@@ -57,6 +63,10 @@ class Task(Protocol):
 
     def predict(self, state: TrainState, frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
         """Returns the columns of a sample grid, name -> (B, S, S, 3) float32 in [-1, 1]."""
+        ...
+
+    def health(self) -> Health:
+        """Returns how the step's metrics are averaged, shown and judged."""
         ...
 
     def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:

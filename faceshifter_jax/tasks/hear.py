@@ -1,5 +1,6 @@
 """Training HEAR-Net on the heuristic errors of a frozen AEI-Net (arXiv 1912.13457, 3.2)."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,15 +14,30 @@ from faceshifter_jax.generator import SecondStage
 from faceshifter_jax.tasks.aei import generator_from
 from faceshifter_jax.tasks.arcface import identity_network_from
 from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights, name_networks
+from faceshifter_jax.tasks.health import (
+    Health,
+    check_of_copying,
+    different_pairs,
+    swap_health,
+    swap_metrics,
+)
 from faceshifter_jax.tasks.networks import (
+    accumulate_steps,
     build_hear_net,
     build_network,
     build_optimizer,
     check_fits,
+    check_loss_weights,
     compute_dtype,
 )
 from faceshifter_jax.tasks.state import TrainState
-from faceshifter_jax.tasks.step import average_weights, mean_over_devices, to_unit_range
+from faceshifter_jax.tasks.step import (
+    average_weights,
+    gradient_norms,
+    mean_over_devices,
+    mean_over_micro_batches,
+    to_unit_range,
+)
 from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
 _NO_AEI = (
@@ -72,11 +88,14 @@ class HEARTask:
     batch_kind = "pairs"
 
     def __init__(self, config: Mapping[str, Any]):
+        check_loss_weights(config["loss"])
         if config["loss"]["occluder"] > 0 and not config["data"]["occlusion_share"]:
             raise UserError(_NOTHING_OCCLUDED)
         self._config = config
         self._weights = config["loss"]
         self._dtype = compute_dtype(config)
+        self._accumulate_steps = accumulate_steps(config)
+        self._health = self._build_health()
         self._optimizer = build_optimizer(config["optimizer"], config["num_steps"])
 
     def _hear_net(self, axis_name: str | None = None):
@@ -106,31 +125,46 @@ class HEARTask:
                 train=True,
                 mutable=["batch_stats"],
             )
-            terms = self._terms(frozen, result, inputs)
+            embedding = frozen["identity"].embed(result)
+            terms = self._terms(result, embedding, inputs)
             terms = {name: jnp.mean(term) for name, term in terms.items()}
             loss = sum(self._weights[name] * term for name, term in terms.items())
             metrics = {"loss": loss} | {f"{name}_loss": terms[name] for name in terms}
+            metrics |= swap_metrics(
+                embedding, inputs["identity"], inputs["own_identity"], inputs["swap_weights"]
+            )
             return loss, (updated["batch_stats"], metrics)
+
+        def compute(state, frozen, rows):
+            inputs = {**rows, **_first_stage(frozen, rows)}
+            if self._weights["occluder"] > 0:
+                inputs["occluder"] = rows["occluder"].astype(jnp.float32) / 255
+            return jax.grad(objective, has_aux=True)(
+                state.params["hear"], state.batch_stats["hear"], frozen, inputs
+            )
 
         def step(state: TrainState, frozen: Frozen, batch: Batch) -> tuple[TrainState, Metrics]:
             share = mean_over_devices(jnp.mean(batch["same"]), axis_name)
-            inputs = _first_stage(frozen, batch)
-            inputs["same_weights"] = losses.masked_mean_weights(batch["same"], share)
-            if self._weights["occluder"] > 0:
-                inputs["occluder"] = batch["occluder"].astype(jnp.float32) / 255
-            grads, (batch_stats, metrics) = jax.grad(objective, has_aux=True)(
-                state.params["hear"], state.batch_stats["hear"], frozen, inputs
+            swap_weights, swap_share = different_pairs(batch["same"], share)
+            weights = {
+                "same_weights": losses.masked_mean_weights(batch["same"], share),
+                "swap_weights": swap_weights,
+            }
+            grads, (batch_stats, metrics) = mean_over_micro_batches(
+                functools.partial(compute, state, frozen),
+                {**batch, **weights},
+                self._accumulate_steps,
             )
             grads, metrics = mean_over_devices((grads, metrics), axis_name)
+            metrics |= {"swap_share": swap_share} | gradient_norms({"hear": grads})
             return self._update(state, grads, batch_stats), metrics
 
         return step
 
     def _terms(
-        self, frozen: Frozen, result: jax.Array, inputs: Mapping[str, jax.Array]
+        self, result: jax.Array, embedding: jax.Array, inputs: Mapping[str, jax.Array]
     ) -> dict[str, jax.Array]:
         """Equations 11 to 13 and `occluder_loss`, each (B,), keyed like `config.loss`."""
-        embedding = frozen["identity"].embed(result)
         target = inputs["target"]
         reconstruction = losses.reconstruction_loss(result, target)
         terms = {
@@ -138,7 +172,7 @@ class HEARTask:
             "change": losses.change_loss(result, inputs["swap"]),
             "reconstruction": reconstruction * inputs["same_weights"],
         }
-        if "occluder" in inputs:
+        if self._weights["occluder"] > 0:
             terms["occluder"] = losses.occluder_loss(result, target, inputs["occluder"])
         return terms
 
@@ -171,6 +205,21 @@ class HEARTask:
             "HEAR-Net": result,
         }
 
+    def health(self) -> Health:
+        return self._health
+
+    def _build_health(self) -> Health:
+        loss, data = self._weights, self._config["data"]
+        copying = check_of_copying(
+            self._config,
+            f"raise config.loss.identity (now {loss['identity']:g}) or config.loss.change "
+            f"({loss['change']:g})",
+            f"lower config.loss.reconstruction ({loss['reconstruction']:g}), "
+            f"config.loss.occluder ({loss['occluder']:g}) or "
+            f"config.data.same_picture_share ({data['same_picture_share']:g})",
+        )
+        return swap_health(self._config, copying)
+
     def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
         found, lines = find_networks(sources, ("hear",))
         network, path = found["hear"]
@@ -193,9 +242,9 @@ class HEARTask:
         }
 
     def load_frozen(self, sources: Mapping[str, Weights]) -> Frozen:
-        identity = identity_network_from(sources["identity"])
+        identity = identity_network_from(sources["identity"], self._dtype)
         embedding_size = sources["identity"].networks["identity"].embedding_size
-        generator = generator_from(sources["aei"])
+        generator = generator_from(sources["aei"], self._dtype)
         network = sources["aei"].networks["generator"]
         if network.image_size != self._config["image_size"]:
             raise UserError(
@@ -208,6 +257,13 @@ class HEARTask:
                 f"{sources['identity'].path} gives {embedding_size}: name the identity network "
                 "that the AEI-Net was trained with"
             )
+        trained_with = sources["aei"].frozen.get("identity")
+        if trained_with is not None and trained_with["sha256"] != sources["identity"].sha256:
+            raise UserError(
+                f"{sources['identity'].path} does not hold the identity network that "
+                f"{sources['aei'].path} was trained with: name that one, which was at "
+                f"{trained_with['path']}"
+            )
         return {"aei": generator, "identity": identity}
 
 
@@ -219,6 +275,7 @@ def _first_stage(frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
     return {
         "target": target,
         "identity": identity,
+        "own_identity": own_identity,
         "swap": frozen["aei"].swap(target, identity),
         "error": frozen["aei"].heuristic_error(target, own_identity),
     }

@@ -32,6 +32,23 @@ def compute_dtype(config: Mapping[str, Any]) -> Any:
     return _DTYPES[name]
 
 
+def accumulate_steps(config: Mapping[str, Any]) -> int:
+    """The micro-batches of a step; UserError if there is none or the batch does not divide."""
+    number, batch_size = config["accumulate_steps"], config["batch_size"]
+    if number < 1 or batch_size % number:
+        raise UserError(
+            f"config.accumulate_steps is {number}: it must divide config.batch_size={batch_size}"
+        )
+    return number
+
+
+def remat_blocks(config: Mapping[str, Any]) -> bool:
+    """Whether `config.remat` asks for the AAD blocks; UserError if it is none of ours."""
+    if config["remat"] not in ("none", "aad"):
+        raise UserError(f"config.remat must be 'none' or 'aad', not {config['remat']!r}")
+    return config["remat"] == "aad"
+
+
 def _module_settings(
     module: type, section: str, settings: Mapping[str, Any], ignore: tuple[str, ...] = ()
 ) -> dict[str, Any]:
@@ -69,7 +86,7 @@ def build_identity_network(model: Mapping[str, Any], **extra: Any) -> IResNet:
 
 
 def build_aei_net(model: Mapping[str, Any], **extra: Any) -> AEINet:
-    """The network of an `aei` config's `model` section; `extra` sets dtype and axis name."""
+    """The network of an `aei` config's `model` section; `extra` sets dtype, axis name, remat."""
     settings = _module_settings(AEINet, "model", model, ignore=("aad",))
     aad = AADSettings(**_module_settings(AADSettings, "model.aad", model["aad"]))
     return AEINet(**settings, aad=aad, **extra)
@@ -79,6 +96,17 @@ def build_discriminator(discriminator: Mapping[str, Any], **extra: Any) -> Multi
     """The network of an `aei` config's `discriminator` section; `extra` sets the dtype."""
     settings = _module_settings(MultiscaleDiscriminator, "discriminator", discriminator)
     return MultiscaleDiscriminator(**settings, **extra)
+
+
+def check_loss_weights(weights: Mapping[str, float]) -> None:
+    """Checks the config's `loss` part.
+
+    Raises:
+      UserError: a negative weight, which would reward what the loss is to prevent.
+    """
+    for name, weight in weights.items():
+        if weight < 0:
+            raise UserError(f"config.loss.{name} is {weight}: it must be at least 0, 0 is off")
 
 
 def build_hear_net(model: Mapping[str, Any], **extra: Any) -> HEARNet:

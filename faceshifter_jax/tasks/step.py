@@ -1,9 +1,13 @@
 """What the steps of all tasks share."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
+
+from faceshifter_jax.errors import UserError
 
 
 def to_unit_range(pictures: jax.Array) -> jax.Array:
@@ -16,11 +20,55 @@ def mean_over_devices(tree: Any, axis_name: str | None) -> Any:
     return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
+def mean_over_micro_batches(
+    compute: Callable[[Any], Any], batch: Mapping[str, jax.Array], number: int
+) -> Any:
+    """The mean of `compute` over a batch's micro-batches, in the memory of one (accumulation).
+
+    Row r belongs to micro-batch r modulo `number`, so that every device has a part of each.
+    What is a mean over rows comes out as without splitting, but for rounding. Batch
+    normalisation does not: it normalises by the statistics of a micro-batch on all devices, as a
+    training with that batch size would; the running statistics that it gives are averaged here
+    and so move once a step.
+
+    Args:
+      compute: batch -> a tree of float arrays that do not depend on the number of rows.
+      batch: arrays whose first axis are the rows; this device's under pmap, all under jit.
+      number: of micro-batches.
+
+    Raises:
+      UserError: the rows do not divide.
+    """
+    if number == 1:
+        return compute(batch)
+    rows = jax.tree.leaves(batch)[0].shape[0]
+    if rows % number:
+        raise UserError(
+            f"{rows} rows cannot be divided into config.accumulate_steps={number} micro-batches: "
+            "make config.batch_size a multiple of that times the number of devices"
+        )
+    # Not reshape(number, ...): that would put whole micro-batches on single devices.
+    parts = jax.tree.map(lambda x: x.reshape(-1, number, *x.shape[1:]).swapaxes(0, 1), batch)
+
+    def add(total, part):
+        return jax.tree.map(jnp.add, total, compute(part)), None
+
+    shapes = jax.eval_shape(compute, jax.tree.map(lambda x: x[0], parts))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    total, _ = jax.lax.scan(add, zeros, parts)
+    return jax.tree.map(lambda x: x / number, total)
+
+
+def gradient_norms(grads: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """`PLAYER_gradient_norm`, the Euclidean norm of all of a player's gradients together."""
+    return {f"{player}_gradient_norm": optax.tree.norm(tree) for player, tree in grads.items()}
+
+
 def average_weights(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
     """One update of the exponential moving average of the parameters.
 
     While few steps are made the average forgets faster, (1 + step) / (10 + step), so that the
-    random start leaves it soon.
+    random start leaves it soon. With `decay` 0 it is the parameters.
     """
     step = step.astype(jnp.float32)
     decay = jnp.minimum(decay, (1 + step) / (10 + step))

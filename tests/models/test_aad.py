@@ -1,11 +1,15 @@
 """The AAD layer and its residual block against their formulas, written out in numpy."""
 
+from functools import partial
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from filling import fill
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.models import AADLayer, AADResBlock, AADSettings
+from faceshifter_jax.models import AADLayer, AADResBlock, AADSettings, AEINet
 
 ROWS, COLUMNS, CHANNELS, ATTRIBUTES, IDENTITY = 4, 5, 6, 3, 7
 
@@ -135,3 +139,32 @@ def test_block(features, num_units, identity_skip, conv_bias):
 def test_unknown_norm_is_refused():
     with pytest.raises(UserError, match="'instance' or 'batch', not 'layer'"):
         build(AADLayer(AADSettings(norm="layer")))
+
+
+def test_recomputed_blocks_have_the_same_parameters_results_and_gradients():
+    plain = AEINet((4, 6), (8, 6, 4), AADSettings(norm="batch"))
+    inputs = random(2, 8, 8, 3, seed=4), random(2, 5, seed=5)
+    variables = fill(plain, *inputs)
+
+    @partial(jax.jit, static_argnums=0)
+    def run(network, variables):
+        def total(params):
+            output, updated = network.apply(
+                {**variables, "params": params}, *inputs, train=True, mutable=["batch_stats"]
+            )
+            return jnp.sum(output.image**3), (output, updated)
+
+        return jax.value_and_grad(total, has_aux=True)(variables["params"])
+
+    again = plain.clone(remat=True)
+    assert "remat" in str(jax.make_jaxpr(run, static_argnums=0)(again, variables))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        run(again, variables),
+        run(plain, variables),
+    )
+    shapes = [
+        jax.tree.map(jnp.shape, jax.eval_shape(network.init, jax.random.key(0), *inputs))
+        for network in (plain, again)
+    ]
+    assert shapes[0] == shapes[1]

@@ -67,6 +67,12 @@ def test_a_gate_gives_the_error_back_and_its_own_correction():
     assert float(jnp.max(bright)) == 1, "what lies beyond white is clipped"
 
 
+def test_no_channels_are_refused():
+    picture = np.zeros((1, 8, 8, 3), np.float32)
+    with pytest.raises(UserError, match=r"model.channels is empty"):
+        HEARNet(channels=()).init(jax.random.key(0), picture, picture)
+
+
 def test_an_unknown_output_is_refused():
     picture = np.zeros((1, 8, 8, 3), np.float32)
     with pytest.raises(UserError, match=r"model.output must be 'tanh' or 'gated', not 'gate'"):

@@ -1,4 +1,7 @@
-"""Makes three steps of a tiny task on all devices and writes what came out: TASK MODE FILE."""
+"""Makes ten steps of a tiny task on all devices and writes what came out.
+
+TASK MODE FILE, and for one process of two COORDINATOR PROCESS.
+"""
 
 import sys
 
@@ -16,17 +19,21 @@ from tiny_tasks import (
 )
 
 from faceshifter_jax.tasks import AEITask, ArcFaceTask, HEARTask
+from faceshifter_jax.training.distributed import initialize
 from faceshifter_jax.training.parallel import build_parallel
 
-STEPS, BATCH = 3, 8
+STEPS, BATCH = 10, 8
 
 
 def make_task(name: str):
     """The task, its frozen networks and its batches."""
     # Of the same pairs, one device has two, one has one and two have none.
     pairs = [share_unevenly(pair_batch(BATCH, i)) for i in range(STEPS)]
-    if name == "aei":
-        task = AEITask(aei_config())
+    if name.startswith("aei"):
+        config = aei_config()
+        if name == "aei in micro-batches":
+            config.batch_size, config.accumulate_steps, config.remat = BATCH, 2, "aad"
+        task = AEITask(config)
         return task, load_identity(task), pairs
     if name == "hear":
         task = HEARTask(hear_config())
@@ -40,15 +47,23 @@ def share_unevenly(batch):
     return batch
 
 
+def own_rows(batch):
+    """This process's rows of a global batch."""
+    own = np.split(np.arange(BATCH), jax.process_count())[jax.process_index()]
+    return {name: rows[own] for name, rows in batch.items()}
+
+
 def run(name: str, mode: str) -> dict[str, np.ndarray]:
     parallel = build_parallel(mode)
     task, frozen, batches = make_task(name)
+    batches = [parallel.put_batch(own_rows(batch)) for batch in batches]
     step = parallel.compile_step(task.make_step(parallel.axis_name))
     state = parallel.replicate(make_state(task))
     frozen = parallel.replicate(frozen)
+    step = step.lower(state, frozen, batches[0]).compile()
     results = {}
     for number, batch in enumerate(batches):
-        state, metrics = step(state, frozen, parallel.put_batch(batch))
+        state, metrics = step(state, frozen, batch)
         jax.block_until_ready(metrics)
         results |= {f"metric {number} {key}": value for key, value in metrics.items()}
     for part in ("params", "ema_params", "batch_stats", "opt_state"):
@@ -58,5 +73,15 @@ def run(name: str, mode: str) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    task_name, mode_name, path = sys.argv[1:]
+    task_name, mode_name, path, *several = sys.argv[1:]
+    if several:
+        initialize(
+            {
+                "mode": "coordinator",
+                "coordinator": several[0],
+                "num_processes": 2,
+                "process_id": int(several[1]),
+                "timeout_seconds": 120,
+            }
+        )
     np.savez(path, devices=jax.device_count(), **run(task_name, mode_name))

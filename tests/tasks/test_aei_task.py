@@ -151,6 +151,33 @@ def test_batch_without_same_pairs_has_no_reconstruction_loss(setup):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
 
 
+def test_health_metrics_are_of_the_swaps_alone(setup):
+    different = setup.batch["same"] == 0
+    assert 0 < different.sum() < 4
+    embed = jax.jit(setup.frozen["identity"].embed)
+    pictures = {name: to_unit_range(setup.batch[name]) for name in ("source", "target")}
+    swap = embed(setup.swap())
+    cosines = {
+        name: np.asarray(losses.cosine(swap, embed(picture)))[different]
+        for name, picture in pictures.items()
+    }
+    for name, values in cosines.items():
+        np.testing.assert_allclose(setup.metrics[f"{name}_cosine"], values.mean(), atol=1e-5)
+    nearer = (cosines["source"] > cosines["target"]).mean()
+    assert float(setup.metrics["nearer_source"]) == nearer
+    assert float(setup.metrics["swap_share"]) == different.mean()
+
+
+def test_gradient_norms(setup):
+    for player in ("generator", "discriminator"):
+        squares = [
+            np.square(g, dtype=np.float64).sum() for g in jax.tree.leaves(setup.gradient(player))
+        ]
+        np.testing.assert_allclose(
+            setup.metrics[f"{player}_gradient_norm"], np.sqrt(sum(squares)), rtol=1e-4
+        )
+
+
 def test_generator_loss_is_the_weighted_sum_of_its_terms(setup):
     terms = ("adversarial", "attribute", "identity", "reconstruction")
     expected = sum(setup.config.loss[t] * float(setup.metrics[f"{t}_loss"]) for t in terms)

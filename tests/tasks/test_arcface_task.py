@@ -35,7 +35,7 @@ def test_step_changes_network_and_centres_and_nothing_is_lost(setup):
         assert old.shape == new.shape
         assert np.isfinite(new).all()
     assert int(setup.after.step) == 1
-    assert set(setup.metrics) == {"loss", "accuracy"}
+    assert set(setup.metrics) == {"loss", "accuracy", "classifier_gradient_norm"}
 
 
 def test_loss_is_that_of_the_formula(setup):

@@ -179,6 +179,23 @@ def refuse(task, sources, message):
     assert "\n" not in str(error.value)
 
 
+def test_another_identity_network_than_the_first_stages_is_refused():
+    sources = {"aei": generator_weights(), "identity": identity_weights()}
+    task = HEARTask(hear_config())
+    task.load_frozen(sources)
+    sources["identity"].sha256 = "07e4"
+    refuse(task, sources, "runs/aei was trained with: name that one, which was at runs/identity")
+    sources["aei"].frozen = {}
+    task.load_frozen(sources)
+
+
+def test_a_negative_weight_of_a_loss_is_refused():
+    config = hear_config()
+    config.loss.change = -1.0
+    with pytest.raises(UserError, match=r"config\.loss\.change is -1.0: it must be at least 0"):
+        HEARTask(config)
+
+
 def test_networks_that_do_not_belong_together_are_refused():
     config = hear_config()
     aei, identity = generator_weights(), identity_weights()

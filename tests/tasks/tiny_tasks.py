@@ -92,7 +92,7 @@ def identity_weights(config: ConfigDict | None = None) -> SimpleNamespace:
     config = arcface_config() if config is None else config
     state = make_state(ArcFaceTask(config), seed=5)
     networks = trained_networks(config.to_dict(), state.ema_params, state.batch_stats)
-    return SimpleNamespace(networks=networks, path="runs/identity")
+    return SimpleNamespace(networks=networks, path="runs/identity", sha256="1d", frozen={})
 
 
 def generator_weights() -> SimpleNamespace:
@@ -100,7 +100,12 @@ def generator_weights() -> SimpleNamespace:
     config = aei_config()
     state = make_state(AEITask(config), seed=6)
     networks = trained_networks(config.to_dict(), state.params, state.batch_stats)
-    return SimpleNamespace(networks={"generator": networks["generator"]}, path="runs/aei")
+    return SimpleNamespace(
+        networks={"generator": networks["generator"]},
+        path="runs/aei",
+        sha256="ae1",
+        frozen={"identity": {"path": "runs/identity", "sha256": "1d"}},
+    )
 
 
 def load_two_stages(task: HEARTask) -> Frozen:
