@@ -26,7 +26,7 @@ def publish_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
       UserError: `path` exists and `overwrite` is false, or its folder cannot be written to.
     """
     path = Path(path)
-    _check_replaceable(path, overwrite)
+    check_replaceable(path, overwrite)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.touch()
@@ -34,13 +34,14 @@ def publish_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
         raise UserError(f"cannot write to the folder {path.parent}: {error.strerror}") from error
     try:
         yield beside
-        _check_replaceable(path, overwrite)
+        check_replaceable(path, overwrite)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 
 
-def _check_replaceable(path: Path, overwrite: bool) -> None:
+def check_replaceable(path: Path, overwrite: bool) -> None:
+    """Raises UserError where `path` is a folder, or exists and `overwrite` is false."""
     if path.is_dir():
         raise UserError(f"{path} is a folder: name the file to write")
     if os.path.lexists(path) and not overwrite:

@@ -1,12 +1,13 @@
 """Checkpoints of a training: written in the background, checked before they are used.
 
 A checkpoint is an Orbax composite: `state`, the training state as nested dicts of arrays, and
-`meta`, JSON with the format version, task, config, step, the dataset's fingerprint, and path and
-hash of every frozen network.
+`meta`, JSON with the format version, task, config, step, the dataset's fingerprint, path and hash
+of every frozen network, and checksums of the arrays and of itself.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +23,35 @@ from faceshifter_jax.network import Network
 from faceshifter_jax.network_file import read_network_file
 from faceshifter_jax.tasks.trained import trained_networks
 from faceshifter_jax.training.compatibility import check_format, check_same_arrays
+from faceshifter_jax.training.faults import explain_write_error
+from faceshifter_jax.training.integrity import (
+    ARRAY_CHECKSUMS,
+    array_checksums,
+    find_damage,
+    seal_meta,
+)
 
 DIRECTORY = "checkpoints"
+DAMAGED_DIRECTORY = "damaged_checkpoints"
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint that is not what was saved; `reason` says how that shows."""
+
+    def __init__(self, directory: Path, reason: str):
+        super().__init__(
+            f"the checkpoint {directory} is damaged, {reason}: remove that directory to use the "
+            "one before it"
+        )
+        self.reason = reason
 
 
 class Checkpoints:
-    """The checkpoints of one workdir; a context manager that waits for the last one."""
+    """The checkpoints of one workdir; a context manager that waits for the last one.
+
+    Where processes are several, all of them save and restore, and the first one writes; the
+    workdir is one that all of them see.
+    """
 
     def __init__(self, workdir: str | Path, *, keep_newest: int, keep_every_steps: int):
         """Looks at `workdir`/checkpoints; what is not there yet is made by `create` or `save`.
@@ -37,9 +61,15 @@ class Checkpoints:
           keep_newest: how many of the newest checkpoints stay.
           keep_every_steps: checkpoints at multiples of it stay for ever; 0 for none.
         """
-        self._directory = Path(workdir).absolute() / DIRECTORY
+        self.workdir = Path(workdir).absolute()
+        self._directory = self.workdir / DIRECTORY
+        self._set_aside = self._directory.with_name(DAMAGED_DIRECTORY)
+        self._damaged: dict[int, str] = {}
+        self._saving: int | None = None
         self._options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep_newest, keep_period=keep_every_steps or None
+            max_to_keep=keep_newest,
+            keep_period=keep_every_steps or None,
+            cleanup_tmp_directories=True,
         )
 
     @cached_property
@@ -58,49 +88,127 @@ class Checkpoints:
 
     def __exit__(self, *_exception: object) -> None:
         if "_manager" in self.__dict__:
-            self._manager.close()
+            with self._explain_failure():
+                self._manager.close()
 
-    def create(self) -> None:
-        """Makes the directory, and those above it, if need be.
+    def create(self) -> list[str]:
+        """Makes the directory, and moves what `newest_whole` found damaged out of it.
+
+        Returns:
+          A line for each checkpoint that was moved.
 
         Raises:
           UserError: it cannot be made.
         """
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
+            return [self._move_aside(step, reason) for step, reason in self._damaged.items()]
         except OSError as error:
             raise UserError(f"cannot make the directory {self._directory}: {error}") from error
 
+    def _move_aside(self, step: int, reason: str) -> str:
+        self._set_aside.mkdir(exist_ok=True)
+        place = self._set_aside / str(step)
+        while place.exists():
+            place = place.with_name(place.name + "_again")
+        (self._directory / str(step)).rename(place)
+        return (
+            f"the checkpoint of step {step} is damaged, {reason}: it is in {place} now, and the "
+            "training goes on from the one before it"
+        )
+
     def latest_step(self) -> int | None:
         """Returns the step of the newest complete checkpoint, None if there is none."""
-        return self._manager.latest_step() if self._directory.is_dir() else None
+        return max(self._steps(), default=None)
+
+    def _steps(self) -> list[int]:
+        return [int(entry.name) for entry in self._directory.glob("*") if entry.name.isdigit()]
+
+    def newest_whole(self) -> int | None:
+        """Reads the newest checkpoint to see that it is as it was saved, else the one before it.
+
+        Returns:
+          Its step, None if there is no checkpoint.
+
+        Raises:
+          UserError: none of them is whole, or a format that this version cannot read.
+        """
+        self._damaged = {}
+        for step in sorted(self._steps(), reverse=True):
+            directory = self._directory / str(step)
+            try:
+                meta = _read_meta(directory)
+                _check_arrays(directory, meta, _read_arrays(directory))
+            except DamagedCheckpoint as damage:
+                self._damaged[step] = damage.reason
+            else:
+                return step
+        if self._damaged:
+            step, reason = next(iter(self._damaged.items()))
+            raise UserError(
+                f"every checkpoint in {self._directory} is damaged, that of step {step} because "
+                f"{reason}: bring one back from a copy, or begin anew in another --workdir"
+            )
+        return None
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
         """Copies the state off the devices and writes it in the background.
 
         The state may be donated as soon as this returns. A failure to write is raised by the
-        next call of `save` or `wait`.
+        next call of `save`, `check` or `wait`.
+
+        Raises:
+          UserError: it, or the one before it, could not be written, as on a full disk.
         """
+        self.wait()
+        state, meta = serialization.to_state_dict(state), {**meta, "step": step}
+        if jax.process_index() == 0:
+            meta = seal_meta({**meta, ARRAY_CHECKSUMS: array_checksums(state)})
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(serialization.to_state_dict(state)),
-            meta=ocp.args.JsonSave({**meta, "step": step}),
+            state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
         )
-        if not self._manager.save(step, args=arguments):
-            raise RuntimeError(f"the checkpoint of step {step} was not written")
+        self._saving = step
+        with self._explain_failure():
+            if not self._manager.save(step, args=arguments):
+                raise RuntimeError(f"the checkpoint of step {step} was not written")
+
+    def check(self) -> None:
+        """Raises UserError if what was saved could not be written; never waits."""
+        if self._saving is not None and not self._manager.is_saving_in_progress():
+            self.wait()
 
     def wait(self) -> None:
-        """Returns when everything that was saved is complete on the disk."""
-        self._manager.wait_until_finished()
+        """Returns when everything that was saved is complete on the disk.
+
+        Raises:
+          UserError: it could not be written.
+        """
+        if self._saving is not None:
+            with self._explain_failure():
+                self._manager.wait_until_finished()
+            self._saving = None
+
+    @contextmanager
+    def _explain_failure(self) -> Iterator[None]:
+        """Turns what Orbax raises when it cannot write into a UserError."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            step, self._saving = self._saving, None
+            left = self.latest_step()
+            whole = "there is none before it" if left is None else f"that of step {left} is whole"
+            raise UserError(
+                f"cannot write the checkpoint of step {step} to {self._directory}, {whole}: "
+                f"{explain_write_error(error)}"
+            ) from error
 
     def read_meta(self, step: int) -> dict[str, Any]:
         """Returns the `meta` part of a checkpoint.
 
         Raises:
-          UserError: an incomplete checkpoint, or a format that this version cannot read.
+          UserError: a damaged checkpoint, or a format that this version cannot read.
         """
-        _check_complete(self._directory / str(step))
-        restored = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-        return check_format(restored["meta"], self._directory / str(step))
+        return _read_meta(self._directory / str(step))
 
     def restore(self, step: int, shapes: Any, sharding: jax.sharding.Sharding) -> Any:
         """Returns the state of a checkpoint, placed as `sharding` says.
@@ -113,16 +221,17 @@ class Checkpoints:
         Raises:
           UserError: the checkpoint's keys, shapes or dtypes are not the task's.
         """
+        directory = self._directory / str(step)
         target = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             serialization.to_state_dict(shapes),
         )
-        stored = self._manager.item_metadata(step)["state"].tree
-        check_same_arrays(stored, target, self._directory / str(step))
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        stored = ocp.PyTreeCheckpointHandler().metadata(directory / "state").tree
+        check_same_arrays(stored, target, directory)
+        restored = ocp.StandardCheckpointHandler().restore(
+            directory / "state", args=ocp.args.StandardRestore(target)
         )
-        return serialization.from_state_dict(shapes, restored["state"])
+        return serialization.from_state_dict(shapes, restored)
 
 
 @dataclass(frozen=True)
@@ -170,9 +279,8 @@ def read_weights(path: str | Path) -> LoadedWeights:
     if Path(path).is_file():
         return _read_network_file(Path(path))
     directory = _find_checkpoint(Path(path))
-    _check_complete(directory)
-    meta = check_format(ocp.JsonCheckpointHandler().restore(directory / "meta"), directory)
-    params, batch_stats = _read_weights_only(directory / "state")
+    meta = _read_meta(directory)
+    params, batch_stats = _read_weights_only(directory, meta)
     config = _with_tuples(meta["config"])
     return LoadedWeights(
         networks=trained_networks(config, params, batch_stats),
@@ -202,32 +310,71 @@ def _read_network_file(path: Path) -> LoadedWeights:
     )
 
 
-def _read_weights_only(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_weights_only(
+    directory: Path, meta: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns parameters (averaged where possible) and batch statistics, keyed by player.
 
     The optimisers' states, twice as large, are left on the disk.
     """
-    handler = ocp.PyTreeCheckpointHandler()
-    stored = handler.metadata(directory).tree
-    averaged = stored["ema_params"]
-    wanted = {
-        "ema_params": averaged,
-        "params": {name: tree for name, tree in stored["params"].items() if name not in averaged},
-        "batch_stats": stored["batch_stats"],
-    }
-    # Flattened and back: Orbax restores no part of a tree that is an empty dict.
-    flat = {
-        key: np.empty(leaf.shape, leaf.dtype)
-        for key, leaf in traverse_util.flatten_dict(wanted).items()
-    }
-    wanted = traverse_util.unflatten_dict(flat)
-    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-    restored = handler.restore(
-        directory,
-        args=ocp.args.PyTreeRestore(wanted, restore_args=as_numpy, partial_restore=True),
-    )
+
+    def choose(stored: Mapping[str, Any]) -> dict[str, Any]:
+        averaged = stored["ema_params"]
+        others = {name: tree for name, tree in stored["params"].items() if name not in averaged}
+        return {
+            "ema_params": averaged,
+            "params": others,
+            "batch_stats": stored["batch_stats"],
+        }
+
+    restored = _read_arrays(directory, choose)
+    _check_arrays(directory, meta, restored)
     params = {**restored.get("params", {}), **restored.get("ema_params", {})}
     return params, restored.get("batch_stats", {})
+
+
+def _read_meta(directory: Path) -> dict[str, Any]:
+    for part in ("state", "meta"):
+        if not (directory / part).is_dir():
+            raise DamagedCheckpoint(directory, f"it has no {part!r}")
+    with _damaged_if_unreadable(directory, "meta"):
+        meta = dict(ocp.JsonCheckpointHandler().restore(directory / "meta"))
+    if damage := find_damage(meta):
+        raise DamagedCheckpoint(directory, damage)
+    return check_format(meta, directory)
+
+
+def _check_arrays(directory: Path, meta: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    if damage := find_damage(meta, arrays):
+        raise DamagedCheckpoint(directory, damage)
+
+
+def _read_arrays(directory: Path, choose: Callable = dict) -> dict[str, Any]:
+    """Returns the arrays of a state that `choose` leaves of its metadata, as numpy arrays."""
+    handler = ocp.PyTreeCheckpointHandler()
+    with _damaged_if_unreadable(directory, "state"):
+        wanted = choose(handler.metadata(directory / "state").tree)
+        # Flattened and back: Orbax restores no part of a tree that is an empty dict.
+        flat = {
+            key: np.empty(leaf.shape, leaf.dtype)
+            for key, leaf in traverse_util.flatten_dict(wanted).items()
+        }
+        wanted = traverse_util.unflatten_dict(flat)
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+        return handler.restore(
+            directory / "state",
+            args=ocp.args.PyTreeRestore(wanted, restore_args=as_numpy, partial_restore=True),
+        )
+
+
+@contextmanager
+def _damaged_if_unreadable(directory: Path, part: str) -> Iterator[None]:
+    try:
+        yield
+    # Whatever a reader stumbles over in bytes that are not what was written.
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise DamagedCheckpoint(directory, f"its {part!r} cannot be read ({reason})") from error
 
 
 def _find_checkpoint(path: Path) -> Path:
@@ -243,15 +390,6 @@ def _find_checkpoint(path: Path) -> Path:
             f"no weights at {path}: it is not the workdir of a training that has saved a checkpoint"
         )
     return path / DIRECTORY / str(max(steps))
-
-
-def _check_complete(directory: Path) -> None:
-    for part in ("state", "meta"):
-        if not (directory / part).is_dir():
-            raise UserError(
-                f"the checkpoint {directory} is damaged, it has no {part!r}: remove that directory "
-                "to use the one before it"
-            )
 
 
 def _with_tuples(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """The command line of `train.py`: flags in, exit code out."""
 
 import difflib
+import logging
 import os
 import re
 import runpy
@@ -122,6 +123,7 @@ def _check_keys(arguments: Sequence[str], config: ConfigDict) -> None:
 
 def _train(config: ConfigDict, workdir: str, factories: Mapping[str, Callable]) -> int:
     # Imported late: a mistake on the command line is reported without waiting for jax.
+    from faceshifter_jax.training.distributed import NotConnected
     from faceshifter_jax.training.interrupt import Interrupted
     from faceshifter_jax.training.loop import train
 
@@ -130,6 +132,10 @@ def _train(config: ConfigDict, workdir: str, factories: Mapping[str, Callable]) 
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         return interruption.exit_code
+    except NotConnected as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        # At a usual exit jax would wait for the processes that never came.
+        os._exit(2)
     return 0
 
 
@@ -137,6 +143,8 @@ def _silence_libraries() -> None:
     """Turns off what TensorFlow prints when it is imported; its warnings and errors stay.
 
     TensorFlow computes nothing here, so its oneDNN kernels, which it announces, are off too.
+    Orbax logs the stack of every error that it also raises, and which ends in one line here.
     """
+    logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

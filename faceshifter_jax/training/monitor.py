@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from faceshifter_jax.data.progress import format_duration
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import write_text
+from faceshifter_jax.tasks.health import Health
 from faceshifter_jax.training.grid import write_grid
+from faceshifter_jax.training.health import HealthWatch, average_metrics
 
 METRICS_FILE = "metrics.jsonl"
 SAMPLES_DIRECTORY = "samples"
@@ -26,16 +27,19 @@ class Monitor:
     Only the first process writes files and lines; the others collect and check.
     """
 
-    def __init__(self, workdir: Path, *, first_step: int, num_steps: int):
+    def __init__(self, workdir: Path, *, first_step: int, num_steps: int, health: Health):
         """Opens the writers in `workdir`, where what lies beyond `first_step` is dropped.
 
         Args:
           workdir: an existing directory.
           first_step: steps already made when this session begins.
           num_steps: steps of the whole training.
+          health: how the task's metrics are averaged, shown and judged.
         """
         self._workdir = workdir
         self._num_steps = num_steps
+        self._health = health
+        self._watch = HealthWatch(health)
         self._pending: list[tuple[int, Mapping[str, jax.Array]]] = []
         self._fetched: list[Mapping[str, float]] = []
         self._writes = jax.process_index() == 0
@@ -92,7 +96,7 @@ class Monitor:
             self._fetched.append(metrics)
 
     def report(self, step: int, batch_size: int, wait_seconds: float) -> None:
-        """Writes the averages since the last report and prints the progress line.
+        """Writes the averages since the last report, prints the progress line and warnings.
 
         Args:
           step: steps made so far.
@@ -104,7 +108,7 @@ class Monitor:
         """
         self.check_finite()
         fetched, self._fetched = self._fetched, []
-        means = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
+        means = average_metrics(fetched, self._health.weights)
         now = time.monotonic()
         seconds = max(now - self._interval_time - self._paused, 1e-9)
         rates = {
@@ -116,6 +120,8 @@ class Monitor:
                 file.write(json.dumps({"step": step, **means, **rates}) + "\n")
             self._writer.write_scalars(step, {**means, **rates})
             self.say(self._progress_line(step, means, rates, now))
+        for warning in self._watch.add(step, fetched):
+            self.say(warning)
         self._interval_step, self._interval_time = step, now
         self._paused, self._waited = 0.0, wait_seconds
 
@@ -134,13 +140,14 @@ class Monitor:
 
     def _progress_line(self, step, means, rates, now) -> str:
         left = (now - self._start_time) / (step - self._start_step) * (self._num_steps - step)
-        # A long line wraps in a terminal: many metrics are thinned out to the losses.
-        shown = [name for name in sorted(means) if len(means) <= 3 or name.endswith("loss")]
-        losses = [f"{name.removesuffix('_loss')} {means[name]:.4g}" for name in shown]
+        # A long line wraps in a terminal: the losses, and what the task wants to be seen.
+        losses = [name for name in sorted(means) if name.endswith("loss")]
+        shown = {name: name.removesuffix("_loss") for name in losses} | dict(self._health.shown)
+        values = [f"{shown[name]} {means[name]:.4g}" for name in shown if name in means]
         return "  ".join(
             [
                 f"step {step}/{self._num_steps} ({100 * step / self._num_steps:.1f} %)",
-                *losses,
+                *values,
                 f"{rates['pictures_per_second']:.3g} pictures/s",
                 f"{format_duration(left)} left" if step < self._num_steps else "done",
                 f"data wait {100 * rates['data_wait_share']:.1f} %",

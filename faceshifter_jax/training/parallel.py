@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from faceshifter_jax.errors import UserError
 
@@ -24,6 +24,7 @@ class Parallel(abc.ABC):
     Attributes:
       axis_name: what `task.make_step` gets: None under jit, the mapped axis under pmap.
       num_devices: devices of all processes.
+      num_local_devices: those of this process.
       max_in_flight: steps that may be queued on the devices at once.
       replicated: the sharding of the state, of frozen networks and of predictions.
     """
@@ -31,27 +32,34 @@ class Parallel(abc.ABC):
     axis_name: str | None = None
 
     def __init__(self, devices: Sequence[jax.Device]):
+        # Process by process: a process's rows of the global batch lie on its own devices.
+        devices = sorted(devices, key=lambda device: (device.process_index, device.id))
         self.num_devices = len(devices)
-        self.mesh = jax.make_mesh(
-            (self.num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices
-        )
+        self.num_local_devices = sum(d.process_index == jax.process_index() for d in devices)
+        self.mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
         # Collectives of two queued steps can wait for each other for ever where several fake
         # devices share the threads of a CPU.
         shares_threads = devices[0].platform == "cpu" and self.num_devices > 1
         self.max_in_flight = 1 if shares_threads else 2
 
-    def check_batch_size(self, batch_size: int) -> None:
-        """Raises UserError if the global batch does not divide among the devices."""
-        if batch_size < 1 or batch_size % self.num_devices:
+    def check_batch_size(self, batch_size: int, accumulate_steps: int = 1) -> None:
+        """Raises UserError if the global batch's micro-batches do not divide among the devices."""
+        divisor = self.num_devices * max(1, accumulate_steps)
+        if batch_size < 1 or batch_size % divisor:
+            each = f", {accumulate_steps} micro-batches each" if accumulate_steps > 1 else ""
             raise UserError(
-                f"batch_size {batch_size} cannot be divided among {self.num_devices} devices: "
-                f"make it a multiple of {self.num_devices}"
+                f"batch_size {batch_size} cannot be divided among {self.num_devices} devices"
+                f"{each}: make it a multiple of {divisor}"
             )
 
     def replicate(self, tree: Any) -> Any:
         """Returns the arrays of `tree`, equal in every process, on all devices."""
-        return jax.device_put(tree, self.replicated)
+        # Unlike device_put, which sends everything round to compare it where processes are many.
+        return jax.tree.map(
+            lambda leaf: jax.make_array_from_process_local_data(self.replicated, np.asarray(leaf)),
+            tree,
+        )
 
     def compile_init(self, init: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
         """Returns `init` compiled to build its result on all devices at once."""
@@ -84,9 +92,10 @@ class Parallel(abc.ABC):
 
     @abc.abstractmethod
     def compile_step(self, step: Callable) -> Any:
-        """Returns `step(state, frozen, batch)` compiled on first use; `state` is donated.
+        """Returns `step(state, frozen, batch)`, of which `state` is donated, to be compiled.
 
-        The result also has `lower(state, frozen, batch).compile()` to compile ahead of time.
+        `lower(state, frozen, batch).compile()` of the result takes and returns global arrays.
+        Called itself, it compiles on first use, but works in a single process only.
         """
 
     @abc.abstractmethod
@@ -119,10 +128,6 @@ class PmapParallel(Parallel):
 
     axis_name = AXIS
 
-    def __init__(self, devices: Sequence[jax.Device]):
-        super().__init__(devices)
-        self._devices = list(devices)
-
     def compile_step(self, step: Callable) -> Any:
         return jax.pmap(
             step,
@@ -130,13 +135,16 @@ class PmapParallel(Parallel):
             in_axes=(None, None, 0),
             out_axes=(None, None),
             donate_argnums=0,
-            devices=self._devices,
+            devices=list(self.mesh.devices),
         )
 
     def put_batch(self, batch: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
-        local = sum(d.process_index == jax.process_index() for d in self._devices)
+        local = self.num_local_devices
+        sharded = NamedSharding(self.mesh, PartitionSpec(AXIS))
         return {
-            name: rows.reshape(local, rows.shape[0] // local, *rows.shape[1:])
+            name: jax.make_array_from_process_local_data(
+                sharded, rows.reshape(local, rows.shape[0] // local, *rows.shape[1:])
+            )
             for name, rows in batch.items()
         }
 
@@ -157,3 +165,23 @@ def build_parallel(mode: str, devices: Sequence[jax.Device] | None = None) -> Pa
     if mode not in _MODES:
         raise UserError(f"unknown parallel mode {mode!r}: choose one of {', '.join(_MODES)}")
     return _MODES[mode](jax.devices() if devices is None else devices)
+
+
+def describe_memory(compiled: Any) -> str:
+    """Returns what a compiled step needs of one device's memory, "" where XLA does not say.
+
+    Args:
+      compiled: what `lower(...).compile()` gave.
+    """
+    memory = compiled.memory_analysis()
+    if memory is None:
+        return ""
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return (
+        f": a device holds {_megabytes(held)} of state, frozen networks and batch, and "
+        f"{_megabytes(memory.temp_size_in_bytes)} more during a step"
+    )
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 2**20:,.0f} MiB"

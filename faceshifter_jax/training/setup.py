@@ -1,5 +1,6 @@
 """What a training needs before its first step."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,12 @@ SAMPLE_ROWS = 8
 # The sample grid shows rows of another seed, the same ones for the whole training.
 SAMPLE_SEED_OFFSET = 1_000_003
 
+_NEEDED = ("task", "parallel", "data", "init_from", "distributed", "compilation_cache")
+# Settings that the processes of one training may have each for itself.
+_OF_ONE_PROCESS = (
+    *("path", "subset", "occluders", "weights", "init_from", "compilation_cache", "process_id"),
+    *("num_threads", "prefetch_batches", "cache_megabytes"),
+)
 _AT_LEAST_ONE = ("num_steps", "batch_size", "log_every_steps", "keep_checkpoints", "image_size")
 _AT_LEAST_ZERO = ("seed", "save_every_steps", "sample_every_steps", "keep_every_steps")
 # Name of a setting, in whatever section -> whether its value can work, and what it must be.
@@ -34,7 +41,7 @@ def check_config(config: ConfigDict) -> None:
     Raises:
       UserError: one is missing or out of range.
     """
-    for key in ("task", "parallel", "data", "init_from", *_AT_LEAST_ONE, *_AT_LEAST_ZERO):
+    for key in (*_NEEDED, *_AT_LEAST_ONE, *_AT_LEAST_ZERO):
         if key not in config:
             raise UserError(f"the config lacks the key {key!r}")
     for key, value in traverse_util.flatten_dict(config.to_dict(), sep=".").items():
@@ -78,14 +85,53 @@ def build_loader_from(
     )
 
 
-def load_frozen(task: Any, parallel: Parallel) -> tuple[Any, dict[str, dict[str, str]]]:
-    """Returns the frozen networks on the devices, and where they came from.
+def load_frozen(task: Any) -> tuple[Any, dict[str, dict[str, str]]]:
+    """Returns the frozen networks, and where they came from.
 
     The second value is name -> {"path", "sha256"}, for the checkpoints.
     """
     weights = {name: read_weights(path) for name, path in task.frozen_sources().items()}
     sources = {name: {"path": w.directory, "sha256": w.sha256} for name, w in weights.items()}
-    return parallel.replicate(task.load_frozen(weights)), sources
+    return task.load_frozen(weights), sources
+
+
+def common_facts(meta: Mapping[str, Any], newest_step: int | None) -> dict[str, Any]:
+    """Returns what must be equal in all processes, by the name to be shown if it is not.
+
+    Paths may differ, as the hashes of what they hold tell more.
+    """
+    config = {
+        key: value
+        for key, value in traverse_util.flatten_dict(dict(meta["config"]), sep=".").items()
+        if key.rpartition(".")[2] not in _OF_ONE_PROCESS
+    }
+    return {
+        "the config": config,
+        "the data": meta["dataset"],
+        "the frozen networks": {name: source["sha256"] for name, source in meta["frozen"].items()},
+        "the workdir's newest checkpoint": newest_step,
+    }
+
+
+def use_compilation_cache(directory: str) -> None:
+    """Lets XLA look up in a directory, and leave there, what took more than a second to compile.
+
+    Args:
+      directory: made if need be; "" for none but what JAX_COMPILATION_CACHE_DIR names.
+
+    Raises:
+      UserError: it cannot be made or written to.
+    """
+    if not directory:
+        return
+    path = Path(directory).absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make config.compilation_cache {path}: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise UserError(f"cannot write to config.compilation_cache {path}")
+    jax.config.update("jax_compilation_cache_dir", str(path))
 
 
 def load_start(task: Any, init_from: str) -> tuple[dict[str, Any], list[str]]:
@@ -149,7 +195,8 @@ def describe(
     """Yields the lines that a training begins with; `changes` are settings that are new."""
     kind = jax.devices()[0].device_kind
     yield f"task {config.task}: {config.num_steps} steps of {config.batch_size} pictures"
-    yield f"devices: {parallel.num_devices} x {kind}, compiled by {config.parallel}"
+    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    yield f"devices: {parallel.num_devices} x {kind}{processes}, compiled by {config.parallel}"
     counts = {
         player: sum(leaf.size for leaf in jax.tree.leaves(params))
         for player, params in state.params.items()

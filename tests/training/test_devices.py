@@ -55,3 +55,9 @@ def test_batch_that_does_not_divide_is_refused(tmp_path):
     assert errors == (
         "error: batch_size 6 cannot be divided among 4 devices: make it a multiple of 4\n"
     )
+
+
+def test_training_of_300_steps_on_two_fake_devices_ends(tmp_path):
+    """Collectives of steps that are queued together would wait for each other for ever."""
+    output = run_toy(tmp_path, devices=2, num_steps=300, log_every_steps=100, save_every_steps=0)
+    assert "step 300/300" in output

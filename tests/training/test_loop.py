@@ -1,11 +1,12 @@
 import json
+import re
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
-from toy import FACTORIES, ToyLoader, toy_config
+from toy import FACTORIES, ToyLoader, start_toy, toy_config
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.training.checkpoint import read_weights
@@ -52,7 +53,7 @@ def test_workdir_holds_config_metrics_samples_and_tensorboard_files(tmp_path, ca
     assert names == ["step_00000002.png", "step_00000004.png", "step_00000005.png"]
     assert list(tmp_path.glob("events.out.tfevents.*"))
     printed = capsys.readouterr().out
-    assert "compiled the step in" in printed
+    assert re.search(r"compiled the step in .*: a device holds \d+ MiB of state, frozen", printed)
     assert "step 4/5 (80.0 %)  loss " in printed
     grid = np.asarray(Image.open(tmp_path / "samples" / "step_00000005.png"))
     assert grid.shape[1] == 3 * (4 + 2), "columns: source, result, black"
@@ -169,6 +170,7 @@ def test_frozen_weights_are_recorded_and_must_stay_the_same(tmp_path, capsys):
         ({"optimizer.warmup_steps": -1}, r"optimizer\.warmup_steps is -1: .* at least 0"),
         ({"ema_decay": 1.0}, r"config\.ema_decay is 1\.0: .* less than 1"),
         ({"ema_decay": -0.1}, r"config\.ema_decay is -0\.1"),
+        ({"compilation_cache": "/dev/null/x"}, r"cannot make config\.compilation_cache"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(changes, message, tmp_path):
@@ -180,3 +182,19 @@ def test_file_in_place_of_the_workdir_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot make the directory"):
         train(toy_config(), tmp_path / "file", **FACTORIES)
+
+
+@pytest.mark.slow
+def test_programs_are_compiled_once_for_all_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    cache = tmp_path / "deep" / "cache"
+    stored = []
+    for run in ("first", "second"):
+        process = start_toy(tmp_path / run, compilation_cache=cache)
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, output + errors
+        stored.append({path.name for path in cache.iterdir() if path.name.endswith("-cache")})
+    assert stored[0]
+    assert stored[0] == stored[1]
+    first, second = (read_weights(tmp_path / run) for run in ("first", "second"))
+    assert_equal_bits(first.params, second.params)

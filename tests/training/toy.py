@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
+from several_processes import free_port
 
+from faceshifter_jax.tasks.health import Health
 from faceshifter_jax.tasks.state import TrainState
 
 SIZE = 4
@@ -22,6 +24,29 @@ HERE = Path(__file__).parent
 def get_config(variant=""):
     """Makes this file a config file."""
     return toy_config()
+
+
+def start_two(workdir, *own, **settings) -> list[subprocess.Popen]:
+    """Starts one training of the toy task in two processes with two devices each.
+
+    `own` are settings of the one and of the other, `settings` those of both.
+    """
+    several = {
+        "distributed.mode": "coordinator",
+        "distributed.coordinator": f"127.0.0.1:{free_port()}",
+        "distributed.num_processes": 2,
+    }
+    return [
+        start_toy(
+            workdir,
+            devices=2,
+            **several,
+            **settings,
+            **extra,
+            **{"distributed.process_id": process},
+        )
+        for process, extra in enumerate(own or ({}, {}))
+    ]
 
 
 def start_toy(workdir, *, devices=1, **settings) -> subprocess.Popen:
@@ -35,7 +60,7 @@ def start_toy(workdir, *, devices=1, **settings) -> subprocess.Popen:
             **os.environ,
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
             "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": str(HERE.parents[1]),
+            "PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[1], HERE.parent))),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -58,10 +83,19 @@ def toy_config(**changes) -> ConfigDict:
             "keep_checkpoints": 2,
             "keep_every_steps": 0,
             "image_size": SIZE,
+            "compilation_cache": "",
+            "distributed": {
+                "mode": "off",
+                "coordinator": "",
+                "num_processes": 0,
+                "process_id": 0,
+                "timeout_seconds": 60,
+            },
             "data": {"step_seconds": 0.0},
             "model": {"width": 3, "levels": (1, 2)},
             "optimizer": {"learning_rate": 0.01},
             "break_at_step": -1,
+            "break_gradient_at_step": -1,
             "frozen": "",
         }
     )
@@ -106,6 +140,8 @@ class ToyTask:
             params = state.params["generator"]
             loss, gradients = jax.value_and_grad(loss_of)(params)
             loss, gradients = mean(loss), mean(gradients)
+            breaks = state.step + 1 == self.config.break_gradient_at_step
+            gradients["mix"] = jnp.where(breaks, jnp.inf, gradients["mix"])
             updates, opt_state = self.optimizer.update(gradients, state.opt_state["generator"])
             params = optax.apply_updates(params, updates)
             ema = optax.incremental_update(params, state.ema_params["generator"], 0.1)
@@ -128,6 +164,9 @@ class ToyTask:
         result = jnp.clip(jnp.tanh(source @ params["mix"]) @ params["back"], -1, 1)
         return {"source": source, "result": result, "black": jnp.full_like(source, -1.0)}
 
+    def health(self):
+        return Health()
+
     def frozen_sources(self):
         return {"teacher": self.config.frozen} if self.config.frozen else {}
 
@@ -143,7 +182,8 @@ class ToyLoader:
     def __init__(self, kind, settings, *, seed, batch_size, image_size, first_step=0,
                  process_index=0, process_count=1):  # fmt: skip
         self.seed, self.size, self.step = seed, image_size, first_step
-        self.rows = range(process_index, batch_size, process_count)
+        local = batch_size // process_count
+        self.rows = range(process_index * local, (process_index + 1) * local)
         self.step_seconds = settings.step_seconds
         self.wait_seconds = 0.0
 

@@ -1,0 +1,189 @@
+"""A training in several processes: how they find each other, and what they agree on.
+
+Every function here that says "all processes" must be called by all of them, in the same order.
+With one process each of them returns at once.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from faceshifter_jax.errors import UserError
+
+MODES = ("off", "automatic", "coordinator")
+# Beyond our own limit, because jax ends the process with a stack trace at its own.
+_GRACE_SECONDS = 3600
+
+
+class NotConnected(UserError):
+    """Other processes did not come in time; jax still waits for them on a thread of its own."""
+
+
+def initialize(settings: Mapping[str, Any]) -> None:
+    """Makes this process one of several, as `config.distributed` says.
+
+    Must come before anything that touches a device. A second call in a process does nothing.
+
+    Args:
+      settings: `mode` ("off", "automatic": asked of the TPU, Slurm, Open MPI or Kubernetes, or
+        "coordinator"), and for the last of them `coordinator` (host:port of process 0),
+        `num_processes` and `process_id`; `timeout_seconds` to wait for the others.
+
+    Raises:
+      UserError: settings that cannot work, no cluster to be found, or other processes that did
+        not come in time.
+    """
+    _check(settings)
+    if settings["mode"] == "off" or jax.distributed.is_initialized():
+        return
+    # The loop catches signals itself, SIGINT among them, and agrees on the step to stop at.
+    jax.config.update("jax_enable_preemption_service", False)
+    places = {}
+    if settings["mode"] == "coordinator":
+        places = {
+            "coordinator_address": settings["coordinator"],
+            "num_processes": settings["num_processes"],
+            "process_id": settings["process_id"],
+            "cluster_detection_method": "deactivate",
+        }
+    _connect(places, settings["timeout_seconds"])
+    counts = set(np.bincount([device.process_index for device in jax.devices()]).tolist())
+    if len(counts) > 1:
+        raise UserError(
+            f"the processes have different numbers of devices, {sorted(counts)}: give each as many"
+        )
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    mode = settings["mode"]
+    if mode not in MODES:
+        raise UserError(
+            f"config.distributed.mode is {mode!r}: choose one of {', '.join(map(repr, MODES))}"
+        )
+    if settings["timeout_seconds"] < 1:
+        raise UserError(
+            f"config.distributed.timeout_seconds is {settings['timeout_seconds']}: it must be at "
+            "least 1"
+        )
+    if mode != "coordinator":
+        if settings["coordinator"] or settings["num_processes"] or settings["process_id"]:
+            raise UserError(
+                f"config.distributed names a coordinator or processes, but its mode is {mode!r}: "
+                "set --config.distributed.mode=coordinator"
+            )
+        return
+    host, _, port = settings["coordinator"].rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(
+            f"config.distributed.coordinator is {settings['coordinator']!r}: name process 0 as "
+            "host:port, such as 10.0.0.1:1234"
+        )
+    if settings["num_processes"] < 1:
+        raise UserError(
+            f"config.distributed.num_processes is {settings['num_processes']}: it must be at "
+            "least 1"
+        )
+    if not 0 <= settings["process_id"] < settings["num_processes"]:
+        raise UserError(
+            f"config.distributed.process_id is {settings['process_id']}: of "
+            f"{settings['num_processes']} processes it must be 0 to "
+            f"{settings['num_processes'] - 1}"
+        )
+
+
+def _connect(places: Mapping[str, Any], timeout_seconds: int) -> None:
+    """Connects on another thread: jax would not raise when it gives up, but abort."""
+    failure: list[Exception] = []
+
+    def connect():
+        try:
+            jax.distributed.initialize(
+                **places, initialization_timeout=timeout_seconds + _GRACE_SECONDS
+            )
+        except Exception as error:  # raised again below, on the thread that asked
+            failure.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True, name="connect")
+    thread.start()
+    thread.join(timeout_seconds)
+    if thread.is_alive():
+        where = places.get("coordinator_address", "the coordinator")
+        count = places.get("num_processes", "all")
+        raise NotConnected(
+            f"{count} processes did not meet at {where} within {timeout_seconds} s: check "
+            "config.distributed (coordinator, num_processes, a process_id of its own for each) "
+            "and that every process runs"
+        )
+    if failure:
+        reason = " ".join(str(failure[0]).split())
+        if isinstance(failure[0], ValueError) and not places:
+            raise UserError(
+                f"config.distributed.mode is 'automatic', but no cluster was found ({reason}): set "
+                "mode=coordinator with coordinator, num_processes and process_id"
+            ) from failure[0]
+        raise UserError(f"the processes could not connect: {reason}") from failure[0]
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes and prints; there always is exactly one."""
+    return jax.process_index() == 0
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Lets a UserError in any process end all processes; all processes must enter it.
+
+    What is inside must not wait for other processes: one that fails would leave them waiting.
+
+    Raises:
+      UserError: what was raised inside, or, where nothing was, that another process failed.
+    """
+    failure = None
+    try:
+        yield
+    except UserError as error:
+        failure = error
+    failed = multihost_utils.process_allgather(np.int32(failure is not None)).reshape(-1)
+    if failure is not None:
+        raise failure
+    if failed.any():
+        raise UserError(f"process {int(failed.argmax())} could not go on: see what it printed")
+
+
+def from_first_process(value: int | None) -> int | None:
+    """Returns what the first process passed, a number that is not negative or None, in all."""
+    sent = multihost_utils.broadcast_one_to_all(np.int32(-1 if value is None else value))
+    return None if sent < 0 else int(sent)
+
+
+def check_same_everywhere(facts: Mapping[str, Any]) -> None:
+    """Compares what must be equal in all processes.
+
+    Args:
+      facts: name -> value that JSON knows.
+
+    Raises:
+      UserError: in all processes, naming what differs.
+    """
+    digests = [
+        np.frombuffer(hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest(), np.uint8)
+        for value in facts.values()
+    ]
+    if not digests:
+        return
+    gathered = multihost_utils.process_allgather(np.stack(digests))
+    gathered = gathered.reshape(-1, *np.stack(digests).shape)
+    different = (gathered != gathered[:1]).any(axis=(0, 2))
+    names = [name for name, differs in zip(facts, different, strict=True) if differs]
+    if names:
+        raise UserError(
+            f"the processes disagree on {', '.join(names)}: start all of them with the same "
+            "config and data"
+        )

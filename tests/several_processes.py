@@ -1,0 +1,10 @@
+"""What tests of a training in several processes need."""
+
+import socket
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

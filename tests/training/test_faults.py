@@ -1,0 +1,152 @@
+"""What goes wrong in a run of weeks: processes killed, files damaged, a full disk."""
+
+import subprocess
+
+import numpy as np
+import pytest
+from checkpoint_arrays import read_state
+from killing import train_through_kills
+from toy import FACTORIES, start_toy, toy_config
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.training.checkpoint import Checkpoints, read_weights
+from faceshifter_jax.training.loop import train
+
+
+def assert_equal_bits(first, second):
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+
+
+@pytest.mark.parametrize("num_kills", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_training_that_is_killed_ends_as_one_that_never_was(num_kills, tmp_path):
+    settings = {
+        "num_steps": 40 * num_kills + 20,
+        "save_every_steps": 1,
+        "log_every_steps": 1,
+        "sample_every_steps": 0,
+        "model.width": 1000,
+    }
+    killed = tmp_path / "killed"
+    train_through_kills(lambda: start_toy(killed, **settings), killed, num_kills)
+    train(toy_config(**settings | {"save_every_steps": 0}), tmp_path / "whole", **FACTORIES)
+    assert_equal_bits(read_state(killed), read_state(tmp_path / "whole"))
+    left = sorted(path.name for path in (killed / "checkpoints").iterdir())
+    assert left == sorted(map(str, (settings["num_steps"] - 1, settings["num_steps"])))
+    assert not (killed / "damaged_checkpoints").exists()
+
+
+def truncate(checkpoint):
+    for path in checkpoint.rglob("d/*"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def remove_a_file(checkpoint):
+    next(checkpoint.rglob("manifest.ocdbt")).unlink()
+
+
+def flip_bits(checkpoint):
+    """In the bytes of every array."""
+    largest = max(checkpoint.rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    for part in range(1, 16, 2):
+        content[len(content) * part // 16] ^= 4
+    largest.write_bytes(content)
+
+
+def change_the_meta(checkpoint):
+    path = checkpoint / "meta" / "metadata"
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+
+
+def cut_the_meta(checkpoint):
+    path = checkpoint / "meta" / "metadata"
+    path.write_text(path.read_text()[:50])
+
+
+DAMAGES = [truncate, remove_a_file, flip_bits, change_the_meta, cut_the_meta]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("whole")
+    train(toy_config(num_steps=6, **{"model.width": 500}), workdir, **FACTORIES)
+    return read_state(workdir)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(
+    damage, whole, tmp_path, capsys
+):
+    train(toy_config(num_steps=4, **{"model.width": 500}), tmp_path, **FACTORIES)
+    newest = tmp_path / "checkpoints" / "4"
+    damage(newest)
+    with pytest.raises(UserError, match=f"checkpoint {newest} is damaged, .*: remove") as error:
+        read_weights(tmp_path)
+    assert "\n" not in str(error.value)
+    capsys.readouterr()
+    train(toy_config(num_steps=6, **{"model.width": 500}), tmp_path, **FACTORIES)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "damaged" in line]
+    assert line.startswith("the checkpoint of step 4 is damaged, ")
+    assert line.endswith(
+        f"it is in {tmp_path / 'damaged_checkpoints' / '4'} now, and the training goes on from "
+        "the one before it"
+    )
+    assert_equal_bits(read_state(tmp_path), whole)
+    assert (tmp_path / "damaged_checkpoints" / "4").is_dir()
+
+
+def test_nothing_but_damaged_checkpoints_is_no_reason_to_begin_anew(tmp_path):
+    train(toy_config(), tmp_path, **FACTORIES)
+    for step in ("2", "4"):
+        remove_a_file(tmp_path / "checkpoints" / step)
+    with pytest.raises(UserError, match=r"every checkpoint in .* that of step 4") as error:
+        train(toy_config(num_steps=6), tmp_path, **FACTORIES)
+    assert "\n" not in str(error.value)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["2", "4"]
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_gradient_that_is_not_finite_stops_before_the_state_is_saved(mode, tmp_path):
+    config = toy_config(
+        num_steps=20, parallel=mode, save_every_steps=1, log_every_steps=20,
+        break_gradient_at_step=7
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"step 7 gave gradients that .*, with loss = \d") as error:
+        train(config, tmp_path, **FACTORIES)
+    assert "\n" not in str(error.value)
+    assert read_weights(tmp_path).step == 6
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", path]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+def test_full_disk_stops_the_training_in_one_line_with_its_last_checkpoint_whole(small_disk):
+    settings = {
+        "num_steps": 30, "save_every_steps": 1, "keep_checkpoints": 100, "model.width": 20_000
+    }  # fmt: skip
+    process = start_toy(small_disk / "run", **settings)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2, errors
+    assert errors.startswith("error: cannot write ")
+    assert "no space is left on the disk" in errors
+    assert errors.count("\n") == 1
+    with Checkpoints(small_disk / "run", keep_newest=100, keep_every_steps=0) as checkpoints:
+        newest = checkpoints.newest_whole()
+        assert newest == checkpoints.latest_step()
+        assert newest >= 1
+
+    subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
+    train(toy_config(**settings | {"num_steps": newest + 2}), small_disk / "run", **FACTORIES)
+    whole = settings | {"num_steps": newest + 2, "save_every_steps": 0}
+    train(toy_config(**whole), small_disk / "whole", **FACTORIES)
+    assert_equal_bits(read_state(small_disk / "run"), read_state(small_disk / "whole"))
