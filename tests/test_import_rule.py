@@ -9,7 +9,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "faceshifter_jax"
 NAME = PACKAGE.name
 FRAMEWORKS = {"clu", "orbax", "tfds", "tensorflow_datasets", "tensorflow", "absl", "grain", "PIL"}
-OUTER = {"cli", "convert", "data", "evaluation", "swapping", "synthetic", "training"}
+OUTER = {
+    *("cli", "convert", "data", "evaluation", "provenance", "swapping", "synthetic", "tpu"),
+    "training",
+}
 
 
 def imports_of(path: Path) -> set[str]:

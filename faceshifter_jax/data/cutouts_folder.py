@@ -44,7 +44,10 @@ class FolderCutouts:
         pixels, problem = _decode(path)
         if pixels is None:
             raise UserError(f"data.occluders: {path} has changed: {problem}")
-        return Cutout(*crop_to_content(_shrink(crop_to_content(pixels)[0], self._longest_side)))
+        pixels = crop_to_content(pixels)[0]
+        shrunk = _shrink(pixels, self._longest_side)
+        # What is so thin that shrinking rounds it away is taken as it is.
+        return Cutout(*crop_to_content(shrunk if shrunk[..., 3].any() else pixels))
 
 
 def list_cutout_files(folder: Path) -> list[str]:

@@ -89,6 +89,11 @@ def _check_ranges(settings: DataSettings) -> None:
         value = getattr(settings, name)
         if not 0 <= value <= 1:
             raise UserError(f"data.{name} must lie between 0 and 1, got {value}")
+    if settings.occluders and not settings.occlusion_share:
+        raise UserError(
+            "data.occluders names cut-outs, but data.occlusion_share is 0, so that none is laid "
+            "over a face: set the share above 0 or data.occluders to nothing"
+        )
     shares = settings.same_picture_share + settings.same_identity_share
     if shares > 1 + 1e-9:
         raise UserError(

@@ -75,7 +75,7 @@ def rows_without_occlusions(path, num_rows):
     return {"source": np.array(sources), "target": np.array(targets), "same": np.array(same)}
 
 
-@pytest.mark.parametrize("extra", [{}, {"occlusion_share": 0.0, "occluders": "nowhere"}])
+@pytest.mark.parametrize("extra", [{}, {"occlusion_share": 0.0}])
 def test_without_occlusions_batches_are_what_they_always_were(dataset_path, extra):
     expected = rows_without_occlusions(dataset_path, 96)
     assert_equal_rows(load(dataset_path, 12, **EVERYTHING, **extra), expected)
@@ -95,6 +95,13 @@ def test_only_targets_change_and_as_many_as_asked_for(dataset_path, folder, buil
     # More occlusions: those that were there stay.
     more = load(dataset_path, 60, **EVERYTHING, **shares | {"occlusion_share": 0.8})
     np.testing.assert_array_equal(more["target"][changed], occluded["target"][changed])
+
+
+def test_a_cut_out_too_thin_to_shrink_is_taken_as_it_is(dataset_path, tmp_path):
+    pixels = np.zeros((600, 600, 4), np.uint8)
+    pixels[[0, -1], [0, -1]] = 255
+    Image.fromarray(pixels).save(tmp_path / "thin.png")
+    load(dataset_path, 2, occlusion_share=1.0, occluders=str(tmp_path))
 
 
 @pytest.mark.parametrize("built_in", [True, False])
@@ -198,6 +205,7 @@ def test_cut_outs_are_checked_before_the_first_batch(dataset_path, tmp_path):
         ({"occlusion_share": 1.5}, "data.occlusion_share must lie between 0 and 1"),
         ({"occlusion_share": -0.1}, "data.occlusion_share must lie between 0 and 1"),
         ({"occluders": None}, "data.occluders must be of type str"),
+        ({"occluders": "cutouts"}, "data.occlusion_share is 0, so that none is laid"),
     ],
 )
 def test_bad_settings_are_named(settings, message):

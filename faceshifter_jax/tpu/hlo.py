@@ -1,0 +1,221 @@
+"""What the text of a compiled program (XLA's HLO) says of its collectives and its loops."""
+
+import dataclasses
+import functools
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+COLLECTIVES = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute")
+
+# These move nothing themselves.
+_FREE = {
+    *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "iota"),
+    *("while", "conditional", "call", "opt-barrier", "partition-id", "replica-id"),
+}
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) \(.*\{$")
+_INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.-]+) = (.*?) ([a-z][a-z0-9-]*)\((.*)$")
+_ARRAY = re.compile(
+    r"\b(pred|bf16|[a-z]+\d+)(?:e\d\w*)?\[([\d,]*)\](?:\{([\d,]*)(?::T\(([\d,]+)\))?)?"
+)
+_CALLED = re.compile(r"\b(?:calls|body|condition)=%?([\w.-]+)")
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Traffic:
+    """Collectives of one kind in one run of a program.
+
+    Attributes:
+      count: how many there are.
+      num_bytes: the bytes of their results together, without padding.
+    """
+
+    count: int
+    num_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopScale:
+    """What to multiply costs with that count the body of every loop once, as XLA's do."""
+
+    flops: float
+    bytes_accessed: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _Instruction:
+    name: str
+    shape: str
+    opcode: str
+    rest: str
+    is_root: bool
+
+    @property
+    def operands(self) -> list[str]:
+        return re.findall(r"%([\w.-]+)", self.rest.partition(")")[0])
+
+    @property
+    def called(self) -> list[str]:
+        branches = _BRANCHES.search(self.rest)
+        names = re.findall(r"[\w.-]+", branches[1]) if branches else []
+        return _CALLED.findall(self.rest) + names
+
+
+class Program:
+    """A compiled program of one device, read from its text (`Compiled.as_text()`)."""
+
+    def __init__(self, text: str):
+        self._computations: dict[str, list[_Instruction]] = {}
+        self._entry = name = ""
+        for line in text.splitlines():
+            head = _COMPUTATION.match(line)
+            match = _INSTRUCTION.match(line)
+            if head:
+                name = head[2]
+                self._computations[name] = []
+                self._entry = name if head[1] else self._entry
+            elif match:
+                is_root, *parts = match.groups()
+                self._computations[name].append(_Instruction(*parts, bool(is_root)))
+
+    def collectives(self) -> dict[str, Traffic]:
+        """Returns kind (of `COLLECTIVES`) -> traffic; one in a loop counts at every turn."""
+        found = defaultdict(lambda: Traffic(0, 0))
+        for name, turns in self._turns(count_loops=True).items():
+            for instruction in self._computations[name]:
+                kind = instruction.opcode.removesuffix("-start")
+                if kind in COLLECTIVES:
+                    num_bytes = turns * _num_bytes(instruction.shape)
+                    found[kind] = Traffic(
+                        found[kind].count + turns, found[kind].num_bytes + num_bytes
+                    )
+        return dict(found)
+
+    def loop_scale(self) -> LoopScale:
+        """Returns by how much the loops make the program's costs larger than XLA's counts.
+
+        It is the ratio of two counts made here, with and without turns, of the operations in
+        convolutions and matrix products and of the bytes around every operation. Both count too
+        much, products with padding and whole arrays where a slice is read, which a ratio forgives.
+        """
+        once, often = self._turns(count_loops=False), self._turns(count_loops=True)
+        if once == often:
+            return LoopScale(1.0, 1.0)
+
+        def ratio(cost: Callable[[str], int]) -> float:
+            total = sum(times * cost(name) for name, times in once.items())
+            return sum(times * cost(name) for name, times in often.items()) / max(1, total)
+
+        return LoopScale(ratio(self._flops), ratio(self._bytes))
+
+    def _turns(self, *, count_loops: bool) -> Mapping[str, int]:
+        """Returns how often each computation runs in one run of the program."""
+        turns: dict[str, int] = defaultdict(int)
+
+        def visit(name: str, times: int) -> None:
+            turns[name] += times
+            for instruction in self._computations.get(name, ()):
+                is_loop = instruction.opcode == "while" and count_loops
+                inner = times * (self._trip_count(instruction) if is_loop else 1)
+                for called in instruction.called:
+                    if called in self._computations:
+                        visit(called, inner)
+
+        visit(self._entry, 1)
+        return dict(turns)
+
+    def _trip_count(self, loop: _Instruction) -> int:
+        """How often a loop turns that counts from 0 up to a constant, as `lax.scan` does."""
+        condition = re.search(r"condition=%?([\w.-]+)", loop.rest)
+        instructions = self._computations.get(condition[1], []) if condition else []
+        bounds = {
+            instruction.name: int(number[1])
+            for instruction in instructions
+            if instruction.opcode == "constant"
+            and (number := re.match(r"(\d+)\)", instruction.rest))
+        }
+        root = next((i for i in instructions if i.is_root), None)
+        if root is None or "direction=LT" not in root.rest:
+            return 1
+        return next((bounds[name] for name in root.operands if name in bounds), 1)
+
+    @functools.cached_property
+    def _fused(self) -> set[str]:
+        """The computations inside fusions, whose values never reach the memory."""
+        fusions = (
+            instruction
+            for instructions in self._computations.values()
+            for instruction in instructions
+            if instruction.opcode == "fusion"
+        )
+        return {called for fusion in fusions for called in fusion.called}
+
+    def _shapes(self, name: str) -> dict[str, str]:
+        return {instruction.name: instruction.shape for instruction in self._computations[name]}
+
+    def _flops(self, name: str) -> int:
+        """Operations in the convolutions and matrix products of a computation."""
+        shapes = self._shapes(name)
+        return sum(
+            _product_flops(instruction, shapes)
+            for instruction in self._computations[name]
+            if instruction.opcode in ("convolution", "dot")
+        )
+
+    def _bytes(self, name: str) -> int:
+        """Bytes, padding included, that a computation's operations read and write."""
+        if name in self._fused:
+            return 0
+        shapes = self._shapes(name)
+        return sum(
+            _padded_bytes(shape)
+            for instruction in self._computations[name]
+            if instruction.opcode not in _FREE and not instruction.opcode.endswith("-done")
+            for shape in (instruction.shape, *(shapes.get(n, "") for n in instruction.operands))
+        )
+
+
+def _product_flops(instruction: _Instruction, shapes: Mapping[str, str]) -> int:
+    """Two operations for each output and each product that is summed for it."""
+    result = math.prod(_dimensions(instruction.shape))
+    right = _dimensions(shapes.get(instruction.operands[1], ""))
+    labels = re.search(r"dim_labels=\w+_(\w+)->", instruction.rest)
+    if labels:
+        # All of a kernel's dimensions but that of its outputs.
+        summed = [size for size, label in zip(right, labels[1], strict=False) if label != "o"]
+    else:
+        contracted = re.search(r"rhs_contracting_dims=\{([\d,]*)\}", instruction.rest)
+        summed = [right[int(d)] for d in contracted[1].split(",") if d] if contracted else []
+    return 2 * result * math.prod(summed)
+
+
+def _dimensions(shape: str) -> list[int]:
+    match = _ARRAY.search(shape)
+    return [int(d) for d in match[2].split(",") if d] if match else []
+
+
+def _num_bytes(shape: str) -> int:
+    """The bytes of the arrays of a shape such as `(f32[8,128]{1,0}, bf16[])`, without padding."""
+    return sum(
+        math.prod(int(d) for d in dimensions.split(",") if d) * _item_bits(kind) // 8
+        for kind, dimensions, _, _ in _ARRAY.findall(shape)
+    )
+
+
+def _padded_bytes(shape: str) -> int:
+    """The bytes that the arrays of a shape take, their two last axes filled up to whole tiles."""
+    total = 0
+    for kind, dimensions, order, tile in _ARRAY.findall(shape):
+        sizes = [int(d) for d in dimensions.split(",") if d]
+        tiles = [int(t) for t in tile.split(",") if t]
+        minor_first = [int(axis) for axis in order.split(",") if axis]
+        for axis, multiple in zip(minor_first, reversed(tiles), strict=False):
+            sizes[axis] = -(-sizes[axis] // multiple) * multiple
+        total += math.prod(sizes) * _item_bits(kind) // 8
+    return total
+
+
+def _item_bits(kind: str) -> int:
+    return 8 if kind == "pred" else int(re.sub(r"\D", "", kind))

@@ -1,0 +1,89 @@
+"""`faceshifter tpu-check`: compile a training step for TPUs and say what it costs them."""
+
+import argparse
+import contextlib
+import json
+from importlib import metadata
+from typing import Any
+
+from faceshifter_jax.files import publish_file
+from faceshifter_jax.tpu.topology import (
+    Topology,
+    check_libtpu,
+    known_chips,
+    parse_topology,
+    prepare_environment,
+)
+from faceshifter_jax.training.main import parse_arguments
+
+DOES_NOT_FIT = 3
+"""Exit code for a step that needs more memory than a chip has."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments; those that it does not know change the config."""
+    parser.usage = (
+        "faceshifter tpu-check --config CONFIG --topology TOPOLOGY [--json FILE] [--overwrite] "
+        "[--config.KEY=VALUE ...]"
+    )
+    parser.epilog = (
+        "--config.KEY=VALUE changes a setting, as for train.py, whose --workdir is taken and "
+        "ignored. Exit code: 0 the step fits, 2 bad input, 3 it does not fit."
+    )
+    parser.add_argument("--config", required=True, help="as for train.py, such as configs/aei.py")
+    parser.add_argument(
+        "--topology",
+        required=True,
+        help=f"chips and how they are wired, such as v5e:4x4 or v4:2x2x1; known: {known_chips()}",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing FILE")
+    parser.set_defaults(config_flags=[])
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compiles the step and prints what it costs each chip; returns the exit code.
+
+    Raises:
+      UserError: see `compile_step`; also libtpu is not installed, or FILE cannot be written.
+    """
+    topology = parse_topology(arguments.topology)
+    # train.py's own reader: it wants a workdir, and a later one counts.
+    flags = ["train.py", f"--config={arguments.config}", "--workdir=unused"]
+    config, _ = parse_arguments([*flags, *arguments.config_flags])
+    check_libtpu()
+    prepare_environment()
+    with contextlib.ExitStack() as stack:
+        file = None
+        if arguments.json:
+            file = stack.enter_context(publish_file(arguments.json, overwrite=arguments.overwrite))
+        # Not before: jax reads the environment when it is imported.
+        from faceshifter_jax.tpu.compile import compile_step
+        from faceshifter_jax.tpu.report import as_record, describe
+
+        print(_headline(arguments, config, topology), flush=True)
+        step = compile_step(config, topology)
+        print("\n".join(describe(step, topology, config.batch_size)))
+        if file is not None:
+            record = {
+                "config": arguments.config,
+                "flags": arguments.config_flags,
+                "task": config.task,
+                "compute_dtype": config.compute_dtype,
+                "image_size": config.image_size,
+                **as_record(step, topology, config.batch_size),
+                "versions": {name: metadata.version(name) for name in ("jax", "libtpu")},
+            }
+            file.write_text(json.dumps(record, indent=2) + "\n")
+    if arguments.json:
+        print(f"wrote {arguments.json}")
+    return 0 if step.fits else DOES_NOT_FIT
+
+
+def _headline(arguments: argparse.Namespace, config: Any, topology: Topology) -> str:
+    size = config.image_size
+    return (
+        f"compiling the step of {arguments.config} for {topology}: {topology.num_chips} chips, "
+        f"{config.batch_size} pictures of {size}x{size} a step, {config.compute_dtype}; "
+        "this takes minutes, at paper scale a quarter of an hour or more on two cores"
+    )
