@@ -1,8 +1,8 @@
 """Preparing pictures as a TFDS dataset, and feeding a training from it.
 
-`prepare_folder` and `prepare_embedded` write a dataset, `build_loader` reads it batch by batch,
-`PreparedDataset` picture by picture. They are imported on first use: the command line and the
-worker processes of a preparation start without TFDS, grain and jax that way.
+`prepare_photos`, `prepare_folder` and `prepare_embedded` write a dataset, `build_loader` reads it
+batch by batch, `PreparedDataset` picture by picture. They are imported on first use: the command
+line and the worker processes of a preparation start without TFDS, grain and jax that way.
 """
 
 import importlib
@@ -15,6 +15,7 @@ _HOMES = {
     "build_loader": "loader",
     "prepare_embedded": "prepare",
     "prepare_folder": "prepare",
+    "prepare_photos": "prepare",
 }
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "build_loader",
     "prepare_embedded",
     "prepare_folder",
+    "prepare_photos",
 ]
 
 

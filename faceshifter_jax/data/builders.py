@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 
 from faceshifter_jax.data.embedded import EmbeddedPicture, render_embedded
 from faceshifter_jax.data.folder import PictureFile
-from faceshifter_jax.data.pictures import read_photo
+from faceshifter_jax.data.pictures import ReadPicture, read_photo
 from faceshifter_jax.data.progress import Progress
 from faceshifter_jax.data.workers import map_in_order
 from faceshifter_jax.errors import UserError
@@ -89,26 +89,34 @@ class FaceFolder(_FaceBuilder):
         files: Sequence[PictureFile],
         size: int,
         num_workers: int,
+        pictures: Iterator[ReadPicture] | None = None,
+        num_ready: int = 0,
         **tfds_arguments: Any,
     ):
-        """`files` as `list_picture_files(photos)` gives them."""
+        """`files` as `list_picture_files(photos)` gives them.
+
+        `pictures` are what became of each of them, the first `num_ready` in an earlier run; None
+        to read them with `read_photo`.
+        """
         self._photos = photos
         self._files = files
+        self._pictures = pictures
+        self._num_ready = num_ready
         self.left_out: list[tuple[str, str]] = []
         """(name, reason) of every file that could not be used, once prepared."""
         super().__init__(size=size, num_workers=num_workers, **tfds_arguments)
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         progress = Progress("preparing", len(self._files))
-        read = functools.partial(read_photo, size=self._size)
-        paths = [self._photos / file.name for file in self._files]
-        pictures = map_in_order(read, paths, num_workers=self._num_workers)
+        pictures = self._pictures or self._read()
         identity_names: dict[str, int] = {}
         identities = []
         names, num_named = hashlib.sha256(), 0
         keys = record_keys(len(self._files))
-        for key, file, picture in zip(keys, self._files, pictures, strict=True):
-            progress.advance()
+        progress.skip(self._num_ready)
+        for index, (key, file, picture) in enumerate(zip(keys, self._files, pictures, strict=True)):
+            if index >= self._num_ready:
+                progress.advance()
             if picture.encoded is None:
                 self.left_out.append((file.name, picture.problem))
             else:
@@ -131,6 +139,11 @@ class FaceFolder(_FaceBuilder):
             identity_names=list(identity_names),
             identities=identities,
         )
+
+    def _read(self) -> Iterator[ReadPicture]:
+        read = functools.partial(read_photo, size=self._size)
+        paths = [self._photos / file.name for file in self._files]
+        return map_in_order(read, paths, num_workers=self._num_workers)
 
     def _name_left_out(self, progress: Progress, num_named: int) -> int:
         """Names those not named yet; returns how many are named now."""

@@ -12,7 +12,7 @@ PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".t
 BEHIND_TRANSPARENT = (128, 128, 128)
 """The colour that shows through transparent pictures: mid-grey, 0 in the models' range."""
 
-_JPEG_QUALITY = 95
+_JPEG = {"format": "JPEG", "quality": 95, "subsampling": "4:4:4"}
 _LARGEST_ENLARGEMENT = 4
 
 
@@ -33,6 +33,11 @@ def decode_picture(encoded: bytes) -> np.ndarray:
 def encode_png(picture: np.ndarray) -> bytes:
     """Encodes uint8 (height, width, 3) without loss."""
     return _encode(Image.fromarray(picture), format="PNG")
+
+
+def encode_jpeg(picture: np.ndarray) -> bytes:
+    """Encodes uint8 (height, width, 3) as a JPEG of quality 95 with all colours (4:4:4)."""
+    return _encode(Image.fromarray(picture), **_JPEG)
 
 
 def read_photo(path: str | Path, size: int) -> ReadPicture:
@@ -81,10 +86,7 @@ def _read_square(content: bytes, size: int) -> bytes:
             return content
         upright = ImageOps.exif_transpose(image)
         return _encode(
-            ImageOps.fit(to_rgb(upright), (size, size), Image.Resampling.LANCZOS),
-            format="JPEG",
-            quality=_JPEG_QUALITY,
-            subsampling="4:4:4",
+            ImageOps.fit(to_rgb(upright), (size, size), Image.Resampling.LANCZOS), **_JPEG
         )
 
 

@@ -1,19 +1,29 @@
-"""Preparing datasets: `prepare_folder` for photographs, `prepare_embedded` for rendered faces."""
+"""Preparing datasets: `prepare_photos` for photographs, `prepare_folder` for pictures that are
+aligned already, `prepare_embedded` for rendered faces."""
 
 import contextlib
 import io
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from faceshifter_jax.data.embedded import plan_embedded
 from faceshifter_jax.data.folder import list_picture_files
-from faceshifter_jax.data.publish import publish_when_complete
+from faceshifter_jax.data.pictures import ReadPicture
+from faceshifter_jax.data.publish import (
+    check_dataset_replaceable,
+    make_parent,
+    publish_when_complete,
+)
 from faceshifter_jax.data.workers import usable_cores
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.unfinished import UnfinishedWork, unfinished_work
 
 LEFT_OUT_FILE = "left_out.txt"
+TABLE_FILE = "photos.tsv"
 
+_SCRATCH_NAME = "scratch"
 _SMALLEST_SIZE = 8
 _LARGEST_SIZE = 4096
 
@@ -56,6 +66,93 @@ def prepare_folder(
         _download_and_prepare(builder)
         result = builder.data_path.rename(scratch / "result")
         _write_left_out(Path(result) / LEFT_OUT_FILE, builder.left_out)
+    return out
+
+
+def prepare_photos(
+    photos: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    size: int = 256,
+    single: bool = False,
+    min_pixels: int | None = None,
+    min_sharpness: float | None = None,
+    detector: str = "mtcnn",
+    overwrite: bool = False,
+    num_workers: int | None = None,
+) -> Path:
+    """Prepares raw photographs: finds the face of each, aligns it, and leaves bad ones out.
+
+    Folders are identities as for `prepare_folder`, and so is the dataset. Of several faces the
+    largest is taken. `out`/photos.tsv says of every file why it was left out, or how large and
+    sharp its face is and where its landmarks are. A run that is interrupted goes on when it is
+    called again; until then what it did is in a hidden folder beside `out`.
+
+    Args:
+        photos: the folder.
+        out: the dataset to write.
+        size: side of the aligned faces in pixels.
+        single: reject photographs with several large faces, where one cannot know who is meant.
+        min_pixels: reject faces whose aligned square has fewer pixels across in the photograph;
+            None for half of `size`.
+        min_sharpness: reject faces that are less sharp, see `raw_photos.sharpness`; None for
+            `raw_photos.DEFAULT_SHARPNESS`.
+        detector: a name of `swapping.faces.DETECTORS`, or module:class.
+        overwrite: replace a dataset that is there.
+        num_workers: processes; None for one a core, or as many as the free memory allows. The
+            result does not depend on it.
+
+    Raises:
+        UserError: a number is out of range, there is no such detector, the folder is missing, no
+            photograph in it is taken, or `out` exists.
+    """
+    from faceshifter_jax.data import raw_photos as raw
+    from faceshifter_jax.swapping.faces import build_detector
+
+    _check_counts(size, num_workers)
+    rules = raw.FaceRules(
+        single=single,
+        min_pixels=-(-size // 2) if min_pixels is None else min_pixels,
+        min_sharpness=raw.DEFAULT_SHARPNESS if min_sharpness is None else min_sharpness,
+        detector=detector,
+    )
+    if rules.min_pixels < 0 or rules.min_sharpness < 0:
+        raise UserError("the least number of pixels and the least sharpness must not be negative")
+    photos, out = Path(photos), Path(out).absolute()
+    check_dataset_replaceable(out, overwrite)
+    files = list_picture_files(photos)
+    if detector != "mtcnn":
+        build_detector(detector)
+    make_parent(out)
+    with unfinished_work(out, raw.plan_of(photos, files, size=size, rules=rules)) as work:
+        _remove_left_scratch(work, out)
+        with publish_when_complete(out, overwrite=overwrite) as scratch:
+            (work.folder / _SCRATCH_NAME).write_text(scratch.name)
+            from faceshifter_jax.data.builders import FaceFolder
+
+            findings, num_ready = raw.find_in_photos(
+                photos, files, work, size=size, rules=rules, num_workers=num_workers
+            )
+            rows: list[tuple[str, dict]] = []
+
+            def pictures() -> Iterator[ReadPicture]:
+                for file, finding in zip(files, findings, strict=True):
+                    rows.append((file.name, finding.facts))
+                    yield finding.as_picture()
+
+            builder = FaceFolder(
+                photos=photos,
+                files=files,
+                size=size,
+                num_workers=1,
+                pictures=pictures(),
+                num_ready=num_ready,
+                data_dir=scratch,
+            )
+            _download_and_prepare(builder)
+            result = builder.data_path.rename(scratch / "result")
+            _write_left_out(Path(result) / LEFT_OUT_FILE, builder.left_out)
+            raw.write_table(Path(result) / TABLE_FILE, rows)
     return out
 
 
@@ -107,6 +204,15 @@ def prepare_embedded(
         _download_and_prepare(builder)
         builder.data_path.rename(scratch / "result")
     return out
+
+
+def _remove_left_scratch(work: UnfinishedWork, out: Path) -> None:
+    """Removes the half-written dataset that a killed run left."""
+    note = work.folder / _SCRATCH_NAME
+    if note.exists():
+        left = out.parent / Path(note.read_text()).name
+        if left.name.startswith(f".{out.name}.partial-") and left.is_dir():
+            shutil.rmtree(left)
 
 
 def _check_counts(size: int, num_workers: int | None) -> None:

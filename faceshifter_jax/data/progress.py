@@ -8,10 +8,14 @@ from typing import TextIO
 class Progress:
     """Counts pictures and reports now and then: in place on a terminal, else a line at times."""
 
-    def __init__(self, doing: str, total: int, stream: TextIO | None = None):
+    def __init__(
+        self, doing: str, total: int, stream: TextIO | None = None, *, unit: str = "pictures"
+    ):
         """`doing` names the work, such as "rendering"; `total` is the number of pictures."""
         self._doing = doing
         self._total = total
+        self._unit = unit
+        self._known = 0
         self._stream = stream or sys.stderr
         self._in_place = self._stream.isatty()
         self._interval_seconds = 0.2 if self._in_place else 10.0
@@ -26,10 +30,15 @@ class Progress:
             self._last_report = now
             self._write(self._line(now - self._begin))
 
+    def skip(self, count: int) -> None:
+        """Counts pictures that an earlier run did: they say nothing of the time that is left."""
+        self._done += count
+        self._known += count
+
     def finish(self) -> None:
         """Writes the last line: how many pictures in how much time."""
         seconds = time.monotonic() - self._begin
-        self._write(f"{self._doing}: {self._done} pictures in {format_duration(seconds)}")
+        self._write(f"{self._doing}: {self._done} {self._unit} in {format_duration(seconds)}")
         if self._in_place:
             self._stream.write("\n")
 
@@ -39,10 +48,11 @@ class Progress:
         self._stream.flush()
 
     def _line(self, seconds: float) -> str:
-        rate = self._done / seconds
-        left = format_duration((self._total - self._done) / rate)
+        rate = (self._done - self._known) / seconds
+        left = format_duration(max(self._total - self._done, 0) / rate)
+        a_second = f"{rate:.0f}" if rate >= 2 else f"{rate:.2g}"
         return (
-            f"{self._doing}: {self._done} of {self._total} pictures, {rate:.0f} a second, "
+            f"{self._doing}: {self._done} of {self._total} {self._unit}, {a_second} a second, "
             f"{left} left"
         )
 

@@ -25,21 +25,30 @@ def publish_when_complete(out: Path, *, overwrite: bool) -> Iterator[Path]:
             overwritten, or its parent directory cannot be written to.
     """
     out = out.absolute()
-    _check_replaceable(out, overwrite)
+    check_dataset_replaceable(out, overwrite)
+    make_parent(out)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
     except OSError as error:
         raise UserError(f"cannot write to {out.parent}: {error.strerror}") from error
     try:
         yield scratch
-        _check_replaceable(out, overwrite)
+        check_dataset_replaceable(out, overwrite)
         _replace(out, scratch / "result", scratch / "replaced")
     finally:
         shutil.rmtree(scratch)
 
 
-def _check_replaceable(out: Path, overwrite: bool) -> None:
+def make_parent(out: Path) -> None:
+    """Makes the directory that `out` is to be in; raises UserError if it cannot be made."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {out.parent}: {error.strerror}") from error
+
+
+def check_dataset_replaceable(out: Path, overwrite: bool) -> None:
+    """Raises UserError as `publish_when_complete`, of what is at `out` now."""
     if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / DATASET_MARK).is_file():

@@ -28,24 +28,33 @@ def usable_cores() -> int:
 
 
 def map_in_order(
-    function: Callable[[Item], Result], items: Sequence[Item], *, num_workers: int
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    num_workers: int,
+    always_elsewhere: bool = False,
 ) -> Iterator[Result]:
     """Yields `function(item)` for every item, in the order of the items.
 
     With `num_workers` of 1, or few items, all happens in this process; otherwise in freshly
     started ones (never forked: jax and numba run threads), so `function` must be importable. Only
-    a bounded number of results waits in memory.
+    a bounded number of results waits in memory. `always_elsewhere` starts a process even for one
+    worker, for functions whose result depends on how a process was set up.
 
     Raises:
         UserError: a worker process was killed.
         Exception: whatever `function` raised.
     """
     num_workers = min(num_workers, -(-len(items) // _ITEMS_A_TASK))
-    if num_workers <= 1:
+    if not items:
+        return
+    if num_workers <= 1 and not always_elsewhere:
         yield from map(function, items)
         return
     pool = ProcessPoolExecutor(
-        num_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+        max(num_workers, 1),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
     )
     try:
         yield from _run_tasks(pool, function, items, num_workers * _TASKS_AHEAD_PER_WORKER)
