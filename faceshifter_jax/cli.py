@@ -21,19 +21,31 @@ COMMANDS = {
         "list the pictures that an AEI-Net loses most of",
     ),
     "swap": ("faceshifter_jax.swapping.swap_command", "put the face of one photo into another"),
+    "inspect": (
+        "faceshifter_jax.provenance.inspect_command",
+        "read what a picture says about where it comes from",
+    ),
     "compare": (
-        "faceshifter_jax.swapping.compare_command",
-        "say how alike faces are to an identity network",
+        "faceshifter_jax.evaluation.compare_command",
+        "lay evaluations side by side, or say how alike faces in photos are to an identity network",
+    ),
+    "tpu-check": (
+        "faceshifter_jax.tpu.tpu_check_command",
+        "compile a training step for TPUs and say what it costs them, without a TPU",
     ),
 }
-"""Name -> (module with `add_arguments(parser)` and `run(arguments)`, what it is for)."""
+"""Name -> (module with `add_arguments(parser)` and `run(arguments)`, what it is for).
+
+`run` may return an exit code. Where `add_arguments` declares a default for `config_flags`, that
+receives the arguments that the parser does not know.
+"""
 
 _BAD_INPUT = 2
 _INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a sub-command; returns the exit code: 0, 2 for bad input, 130 after Ctrl-C.
+    """Runs a sub-command; returns its exit code, 2 for bad input, 130 after Ctrl-C.
 
     Args:
         argv: the arguments without the program's name; None takes those of the process.
@@ -43,14 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parse(list(sys.argv[1:] if argv is None else argv))
     try:
-        importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
+        code = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return _BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
-    return 0
+    return code or 0
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -62,7 +74,12 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         # Only the command that is called is loaded: `faceshifter --help` must not wait for all.
         if name in argv[:1]:
             importlib.import_module(module).add_arguments(subparser)
-    return parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown and "config_flags" not in arguments:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if unknown:
+        arguments.config_flags = unknown
+    return arguments
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +12,13 @@ from faceshifter_jax.data.folder import list_picture_files
 from faceshifter_jax.data.progress import Progress
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import publish_file
-from faceshifter_jax.swapping.alignment import align
-from faceshifter_jax.swapping.detection import Detector, largest_face
-from faceshifter_jax.swapping.mtcnn_detector import MTCNNDetector
+from faceshifter_jax.swapping.faces import AlignedFace, FaceFinder
 from faceshifter_jax.swapping.photos import load_photo
 
 _ALIGNED_SIZE = 256
 _EMBEDDED_TOGETHER = 64
 _LARGEST_MATRIX = 12
 _SHOWN_PAIRS = 20
-
-Embed = Callable[[np.ndarray], np.ndarray]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
         from faceshifter_jax.swapping.networks import build_embed, load_identity
 
         embed = build_embed(load_identity(arguments.identity)[0])
-        names, embeddings = embed_faces(paths, MTCNNDetector(), embed)
+        names, embeddings = embed_faces(paths, FaceFinder(_ALIGNED_SIZE, embed=embed))
         if len(names) < 2:
             raise UserError(
                 f"a face was found in {len(names)} of {len(paths)} pictures: two are the least "
@@ -63,39 +59,35 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"wrote {arguments.output}")
 
 
-def embed_faces(
-    paths: Sequence[Path], detector: Detector, embed: Embed
-) -> tuple[list[str], np.ndarray]:
+def embed_faces(paths: Sequence[Path], finder: FaceFinder) -> tuple[list[str], np.ndarray]:
     """Embeds the largest face of each picture; names those that have none or cannot be read.
 
     Args:
       paths: the pictures' files.
-      detector: finds the faces.
-      embed: aligned pictures, uint8 (B, S, S, 3), to embeddings (B, E) of unit length.
+      finder: finds the faces and tells them apart.
 
     Returns:
       names of the N pictures with a face, and their embeddings (N, E) float32.
     """
     names: list[str] = []
-    waiting: list[np.ndarray] = []
+    waiting: list[AlignedFace] = []
     embeddings: list[np.ndarray] = []
     progress = Progress("looking for faces", len(paths))
     for path in paths:
         progress.advance()
         try:
             photo = load_photo(path)
-            face = largest_face(detector, photo.pixels, photo.name)
+            waiting.append(finder.require(photo.pixels, photo.name)[0])
         except UserError as error:
             progress.note(f"left out: {error}")
             continue
         names.append(str(path))
-        waiting.append(align(photo.pixels, face.landmarks, _ALIGNED_SIZE))
         if len(waiting) == _EMBEDDED_TOGETHER:
-            embeddings.append(embed(np.stack(waiting)))
+            embeddings.append(finder.embed(waiting))
             waiting.clear()
     progress.finish()
     if waiting:
-        embeddings.append(embed(np.stack(waiting)))
+        embeddings.append(finder.embed(waiting))
     return names, np.concatenate(embeddings) if embeddings else np.zeros((0, 1), np.float32)
 
 

@@ -5,8 +5,6 @@ from typing import Protocol
 
 import numpy as np
 
-from faceshifter_jax.errors import UserError
-
 
 @dataclass(frozen=True, eq=False)
 class Face:
@@ -36,23 +34,3 @@ class Detector(Protocol):
     def detect(self, picture: np.ndarray) -> list[Face]:
         """Finds the faces of a picture, uint8 (H, W, 3), RGB; none is an empty list."""
         ...
-
-
-def largest_face(detector: Detector, picture: np.ndarray, name: str) -> Face:
-    """Returns the face with the largest box.
-
-    Args:
-      detector: finds the faces.
-      picture: uint8 (H, W, 3), RGB.
-      name: what to call the picture in the error.
-
-    Raises:
-      UserError: the picture has no face.
-    """
-    faces = detector.detect(picture)
-    if not faces:
-        raise UserError(
-            f"no face was found in {name}: use a picture where a face is large, sharp and "
-            "turned to the camera"
-        )
-    return max(faces, key=lambda face: face.area)

@@ -22,13 +22,19 @@ from faceshifter_jax.training.grid import to_uint8
 _BATCH_PIXELS = 32 * 64 * 64
 
 
-def in_batches(compiled: Callable[..., jax.Array], *arrays: np.ndarray) -> np.ndarray:
+def in_batches(
+    compiled: Callable[..., jax.Array], *arrays: np.ndarray, batch_size: int | None = None
+) -> np.ndarray:
     """Applies a compiled function to rows of pictures, a batch at a time.
 
-    A batch is as large as pictures of this size allow; the last one is padded, so that the
-    function is compiled once.
+    The last batch is padded, so that the function is compiled once.
+
+    Args:
+      compiled: takes the arrays' rows.
+      arrays: uint8 (B, S, S, 3) each.
+      batch_size: rows at a time; None for as many as pictures of this size allow.
     """
-    size = max(1, _BATCH_PIXELS // (arrays[0].shape[1] * arrays[0].shape[2]))
+    size = batch_size or max(1, _BATCH_PIXELS // (arrays[0].shape[1] * arrays[0].shape[2]))
     results = []
     for begin in range(0, len(arrays[0]), size):
         rows = [array[begin : begin + size] for array in arrays]
@@ -38,10 +44,12 @@ def in_batches(compiled: Callable[..., jax.Array], *arrays: np.ndarray) -> np.nd
     return np.concatenate(results)
 
 
-def build_embed(network: IdentityNetwork) -> Callable[[np.ndarray], np.ndarray]:
+def build_embed(
+    network: IdentityNetwork, batch_size: int | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
     """Returns `embed(pictures)`: uint8 (B, S, S, 3) to unit-length float32 (B, E)."""
     compiled = jax.jit(lambda network, pictures: network.embed(to_unit_range(pictures)))
-    return lambda pictures: in_batches(partial(compiled, network), pictures)
+    return partial(in_batches, partial(compiled, network), batch_size=batch_size)
 
 
 def load_identity(path: str) -> tuple[IdentityNetwork, LoadedWeights]:
@@ -69,6 +77,10 @@ class Stages:
       masks: `masks(source, target)`: the same two to AEI-Net's masks, float32 (B, L, S, S) in
         [0, 1], a mean for each of the L levels, coarse to fine, enlarged to S; 1 where the
         identity rules.
+      errors: `errors(target)`: uint8 (B, S, S, 3) to the heuristic errors, float32 (B, S, S, 3) in
+        [-2, 2]; for where there is no second stage that `run` gives them for.
+      embed: `embed(pictures)`: uint8 (B, S, S, 3) to the identity network's embeddings, float32
+        (B, E) of unit length.
     """
 
     generator: LoadedWeights
@@ -76,6 +88,8 @@ class Stages:
     image_size: int
     run: Callable[[np.ndarray, np.ndarray], np.ndarray]
     masks: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    errors: Callable[[np.ndarray], np.ndarray]
+    embed: Callable[[np.ndarray], np.ndarray]
 
     def swap(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Swaps by all stages: two uint8 (B, S, S, 3) to the swaps, the same."""
@@ -83,7 +97,11 @@ class Stages:
 
 
 def load_stages(
-    path: str, identity_path: str | None = None, hear_path: str | None = None
+    path: str,
+    identity_path: str | None = None,
+    hear_path: str | None = None,
+    *,
+    batch_size: int | None = None,
 ) -> Stages:
     """Reads what swaps faces: an AEI-Net, its identity network and, if there is one, HEAR-Net.
 
@@ -92,6 +110,8 @@ def load_stages(
         or workdir of a `hear` training, which knows its AEI-Net.
       identity_path: the identity network; None for the one of the training, where it was then.
       hear_path: workdir or network file of a second stage; None for none but that of `path`.
+      batch_size: pictures that go through the networks together; None for as many as pictures of
+        this size allow. Each function is compiled when it is first called, and only then.
 
     Raises:
       UserError: not such networks, no identity network, or another one than in training.
@@ -102,9 +122,19 @@ def load_stages(
         hear, weights = hear or weights, _read_first_stage(weights)
     generator, identity, weights = first_stage_from(weights, identity_path)
     image_size = weights.networks["generator"].image_size
+    if hear is not None:
+        _warn_of_other_first_stage(hear, weights)
     second = None if hear is None else second_stage_from(hear, image_size)
-    run = _compile_stages(generator, identity, second)
-    return Stages(weights, hear, image_size, run, _compile_masks(generator, identity))
+    networks = jax.tree.map(jnp.asarray, (generator, identity, second))
+    return Stages(
+        weights,
+        hear,
+        image_size,
+        run=_batched(_run_stages, networks, batch_size),
+        masks=_batched(_draw_masks, networks, batch_size),
+        errors=_batched(_find_errors, networks, batch_size),
+        embed=build_embed(identity, batch_size),
+    )
 
 
 def load_swap(
@@ -145,6 +175,15 @@ def first_stage_from(
             f"{source['path']} gives {source['embedding_size']}: name another --identity"
         )
     return generator, identity, dataclasses.replace(weights, frozen={"identity": source})
+
+
+def _warn_of_other_first_stage(hear: LoadedWeights, weights: LoadedWeights) -> None:
+    trained_on = hear.frozen.get("aei")
+    if trained_on is not None and trained_on["sha256"] != weights.sha256:
+        print(
+            f"warning: {hear.path} was trained on another AEI-Net than {weights.path}, whose "
+            "errors it does not know"
+        )
 
 
 def _read_first_stage(hear: LoadedWeights) -> LoadedWeights:
@@ -198,36 +237,35 @@ def _load_identity_of(
     }
 
 
-def _compile_stages(
-    generator: Generator, identity: IdentityNetwork, second: SecondStage | None
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    networks = jax.tree.map(jnp.asarray, (generator, identity, second))
-
-    @jax.jit
-    def compiled(networks, source, target):
-        generator, identity, second = networks
-        source, target = to_unit_range(source), to_unit_range(target)
-        swap = generator.swap(target, identity.embed(source))
-        if second is None:
-            return swap[:, None]
-        error = generator.heuristic_error(target, identity.embed(target))
-        return jnp.stack([swap, error, second.refine(swap, error)], 1)
-
-    return partial(in_batches, partial(compiled, networks))
+Networks = tuple[Generator, IdentityNetwork, SecondStage | None]
 
 
-def _compile_masks(
-    generator: Generator, identity: IdentityNetwork
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    networks = jax.tree.map(jnp.asarray, (generator, identity))
+def _batched(
+    function: Callable[..., jax.Array], networks: Networks, batch_size: int | None
+) -> Callable[..., np.ndarray]:
+    return partial(in_batches, partial(jax.jit(function), networks), batch_size=batch_size)
 
-    @jax.jit
-    def compiled(networks, source, target):
-        generator, identity = networks
-        target = to_unit_range(target)
-        masks = generator.masks(target, identity.embed(to_unit_range(source)))
-        shape = target.shape[:3]
-        levels = [jax.image.resize(mask[..., 0], shape, "nearest") for mask in masks.values()]
-        return jnp.stack(levels, 1)
 
-    return partial(in_batches, partial(compiled, networks))
+def _run_stages(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
+    generator, identity, second = networks
+    source, target = to_unit_range(source), to_unit_range(target)
+    swap = generator.swap(target, identity.embed(source))
+    if second is None:
+        return swap[:, None]
+    error = generator.heuristic_error(target, identity.embed(target))
+    return jnp.stack([swap, error, second.refine(swap, error)], 1)
+
+
+def _find_errors(networks: Networks, target: jax.Array) -> jax.Array:
+    generator, identity, _ = networks
+    target = to_unit_range(target)
+    return generator.heuristic_error(target, identity.embed(target))
+
+
+def _draw_masks(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
+    generator, identity, _ = networks
+    target = to_unit_range(target)
+    masks = generator.masks(target, identity.embed(to_unit_range(source)))
+    shape = target.shape[:3]
+    levels = [jax.image.resize(mask[..., 0], shape, "nearest") for mask in masks.values()]
+    return jnp.stack(levels, 1)

@@ -1,15 +1,24 @@
 """Putting a swapped face back into its picture, so that no edge shows."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from scipy import ndimage
 
 from faceshifter_jax.swapping.alignment import Alignment, template_landmarks
+from faceshifter_jax.swapping.faces import AlignedFace
 from faceshifter_jax.swapping.resampling import LINEAR, to_uint8, warp
 
 # Shares of the aligned square's side.
 _FEATHER = 0.10
 _EDGE = 0.04
 _SEAM_REACH = 0.10
+# Outside of the face, the swap is taken where the network changed this many grey levels or more,
+# as for another chin or cheek; and as far as an ellipse so much larger.
+_OTHER_SHAPE = 28.0
+_LARGEST_REACH = 1.22
+# Rows of a large picture are pasted in blocks of this many pixels: memory stays small.
+_BLOCK_PIXELS = 2**21
 # Half axes of the face's ellipse, along and across it, in distances from the eyes to the mouth.
 _HALF_HEIGHT, _HALF_WIDTH = 1.36, 1.17
 # Of a turned face, less is seen on the side where the nose points: so much less a distance of the
@@ -23,12 +32,13 @@ _CHANGED = 16.0
 _LARGEST_SHIFT = 24.0
 
 
-def face_mask(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """Draws the part of an aligned picture that a swap replaces: brows to chin, soft at its rim.
+def face_mask(landmarks: np.ndarray, size: int, reach: float = 1.0) -> np.ndarray:
+    """Draws the part of an aligned picture that a face covers: brows to chin, soft at its rim.
 
     Args:
       landmarks: (5, 2) points in the aligned picture, in the order of `Face.landmarks`.
       size: side of the aligned picture in pixels.
+      reach: by what the ellipse is larger than the face.
 
     Returns:
       (size, size) float32 in [0, 1], 1 inside, falling to 0 at the rim of an ellipse.
@@ -45,8 +55,34 @@ def face_mask(landmarks: np.ndarray, size: int) -> np.ndarray:
     narrowed = max(_HALF_WIDTH - _TURNED * abs(nose_aside), _LEAST_HALF_WIDTH)
     half_width = np.where(across * nose_aside > 0, narrowed, _HALF_WIDTH)
     radius = np.hypot(along / _HALF_HEIGHT, across / half_width)
-    inside = (1 - radius) * _HALF_WIDTH * length
+    inside = (reach - radius) * _HALF_WIDTH * length
     return _smooth_step(inside / (_FEATHER * size)).astype(np.float32)
+
+
+def swap_mask(landmarks: np.ndarray, aligned: np.ndarray, swapped: np.ndarray) -> np.ndarray:
+    """Draws the part of an aligned picture that a swap replaces.
+
+    That is the face, and beyond its outline what the network changed much and in one piece with
+    the face, such as a wider chin; never more than a somewhat larger ellipse. Inside, `paste`
+    keeps what did not change.
+
+    Args:
+      landmarks: (5, 2) points in the aligned picture, in the order of `Face.landmarks`.
+      aligned: uint8 (S, S, 3), the target.
+      swapped: uint8 (S, S, 3), what the network made of it.
+
+    Returns:
+      (S, S) float32 in [0, 1].
+    """
+    size = len(aligned)
+    face = face_mask(landmarks, size)
+    reach = face_mask(landmarks, size, _LARGEST_REACH)
+    amount = _change_amount(swapped.astype(np.float32) - aligned)
+    other = (amount > _OTHER_SHAPE) & (reach > 0)
+    attached = ndimage.binary_propagation(face > 0, mask=other | (face > 0))
+    shape = (attached & other & (face < 1)).astype(np.float32)
+    grown = _smooth_step(2 * _blur(shape[..., None], _FEATHER * size / 3)[..., 0])
+    return np.maximum(face, grown * reach).astype(np.float32)
 
 
 def paste(
@@ -81,17 +117,40 @@ def paste(
     if match_colours:
         change -= _seam_shift(change, mask)
     kept = _kept_detail(change)[..., None]
-    result = picture.copy()
-    rows, columns, matrix = _part_of(picture, alignment)
-    shape = rows.stop - rows.start, columns.stop - columns.start
     # target + mask * (face - target), with the face = swapped + kept * (target - aligned).
-    face = warp(change + (1 - kept) * aligned, matrix, shape)
-    weights = warp(np.dstack([mask, kept]), matrix, shape, order=LINEAR)
-    cover, kept = weights[..., :1], weights[..., 1:]
-    target = picture[rows, columns].astype(np.float32)
-    blended = to_uint8(target + cover * (face + (kept - 1) * target))
-    result[rows, columns] = np.where(cover > 0, blended, picture[rows, columns])
+    face = change + (1 - kept) * aligned
+    weights = np.dstack([mask, kept]).astype(np.float32)
+    result = picture.copy()
+    for rows, columns, matrix in _blocks(*_part_of(picture, alignment)):
+        shape = rows.stop - rows.start, columns.stop - columns.start
+        cover, kept_there = np.split(warp(weights, matrix, shape, order=LINEAR), 2, -1)
+        if not cover.any():
+            continue
+        target = picture[rows, columns].astype(np.float32)
+        there = warp(face, matrix, shape)
+        blended = to_uint8(target + cover * (there + (kept_there - 1) * target))
+        result[rows, columns] = np.where(cover > 0, blended, picture[rows, columns])
     return result
+
+
+def put_back(
+    picture: np.ndarray, faces: Sequence[AlignedFace], swapped: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Pastes what the network made of faces back into their picture.
+
+    Args:
+      picture: uint8 (H, W, 3).
+      faces: where they belong, the largest first.
+      swapped: uint8 (S, S, 3) for each.
+
+    Returns:
+      uint8 (H, W, 3); what is outside of the faces is as it was.
+    """
+    # A large face hides part of one behind it, so it is pasted later.
+    for face, square in reversed(list(zip(faces, swapped, strict=True))):
+        mask = swap_mask(face.landmarks, face.square, square)
+        picture = paste(picture, face.square, square, face.alignment, mask)
+    return picture
 
 
 def _part_of(picture: np.ndarray, alignment: Alignment) -> tuple[slice, slice, np.ndarray]:
@@ -106,6 +165,15 @@ def _part_of(picture: np.ndarray, alignment: Alignment) -> tuple[slice, slice, n
     return slice(top, bottom), slice(left, right), matrix
 
 
+def _blocks(
+    rows: slice, columns: slice, matrix: np.ndarray
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    height = max(1, _BLOCK_PIXELS // max(1, columns.stop - columns.start))
+    for top in range(rows.start, rows.stop, height):
+        shifted = np.column_stack([matrix[:, :2], matrix[:, 2] - (0, top - rows.start)])
+        yield slice(top, min(top + height, rows.stop)), columns, shifted
+
+
 def _seam_shift(change: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Spreads the change of colour along the mask's rim over the whole face."""
     rim = (mask * (1 - mask))[..., None]
@@ -117,8 +185,12 @@ def _seam_shift(change: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _kept_detail(change: np.ndarray) -> np.ndarray:
     """(S, S): 1 where nothing changed, 0 where much did."""
-    amount = _blur(np.abs(change).max(-1, keepdims=True), len(change) / 128)[..., 0]
-    return np.clip(1 - amount / _CHANGED, 0, 1)
+    return np.clip(1 - _change_amount(change) / _CHANGED, 0, 1)
+
+
+def _change_amount(change: np.ndarray) -> np.ndarray:
+    """(S, S): grey levels of the channel that changed most, without noise."""
+    return _blur(np.abs(change).max(-1, keepdims=True), len(change) / 128)[..., 0]
 
 
 def _blur(values: np.ndarray, sigma: float) -> np.ndarray:

@@ -1,10 +1,13 @@
 """Similarity transforms of points and pictures, without aliasing."""
 
+import numba
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
 LINEAR, CUBIC = 1, 3
+# Beyond the edge, this many continued pixels make the spline as good as flat there.
+_EDGE = 12
 # A cubic spline's value depends on this many pixels on each side, to a thousandth of a grey level.
 _REACH = 10
 
@@ -47,19 +50,79 @@ def warp(
         picture, matrix = _shrink(picture, matrix)
     inverse = invert(matrix)
     # From pixel indices (row, column) to points, through the matrix, and back to indices.
-    turned = inverse[::-1, 1::-1]
+    turned = np.ascontiguousarray(inverse[::-1, 1::-1])
     offset = turned @ (0.5, 0.5) + inverse[::-1, 2] - 0.5
     result = np.empty((*shape, picture.shape[2]), np.float32)
-    for channel in range(picture.shape[2]):
-        ndimage.affine_transform(
-            picture[..., channel],
-            turned,
-            offset,
-            output=result[..., channel],
-            order=order,
-            mode="nearest",
-        )
+    if order == CUBIC:
+        _sample_spline(_spline_coefficients(picture), turned, offset, result)
+    else:
+        _sample_linearly(picture.astype(np.float32), turned, offset, result)
     return result
+
+
+def _spline_coefficients(picture: np.ndarray) -> np.ndarray:
+    """Of the cubic B-spline through the pixels: (H + 24, W + 24, C) float32."""
+    padded = np.pad(
+        picture.astype(np.float32), ((_EDGE, _EDGE), (_EDGE, _EDGE), (0, 0)), mode="edge"
+    )
+    for axis in (0, 1):
+        padded = ndimage.spline_filter1d(padded, 3, axis, np.float32, mode="mirror")
+    return padded
+
+
+@numba.njit(cache=True, nogil=True)
+def _sample_spline(coefficients, turned, offset, result):
+    height, width = coefficients.shape[0] - 2 * _EDGE, coefficients.shape[1] - 2 * _EDGE
+    rows, columns, channels = result.shape
+    down, across = np.empty(4, np.float32), np.empty(4, np.float32)
+    for row in range(rows):
+        for column in range(columns):
+            y = turned[0, 0] * row + turned[0, 1] * column + offset[0]
+            x = turned[1, 0] * row + turned[1, 1] * column + offset[1]
+            y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
+            top, left = int(y), int(x)
+            _spline_weights(y - top, down)
+            _spline_weights(x - left, across)
+            for channel in range(channels):
+                value = np.float32(0)
+                for i in range(4):
+                    line = np.float32(0)
+                    for j in range(4):
+                        line += (
+                            across[j]
+                            * coefficients[top + _EDGE - 1 + i, left + _EDGE - 1 + j, channel]
+                        )
+                    value += down[i] * line
+                result[row, column, channel] = value
+
+
+@numba.njit(cache=True, nogil=True)
+def _spline_weights(f, weights):
+    g = 1 - f
+    weights[0] = g * g * g / 6
+    weights[1] = (4 - 6 * f * f + 3 * f * f * f) / 6
+    weights[2] = (4 - 6 * g * g + 3 * g * g * g) / 6
+    weights[3] = f * f * f / 6
+
+
+@numba.njit(cache=True, nogil=True)
+def _sample_linearly(picture, turned, offset, result):
+    height, width, channels = picture.shape
+    rows, columns, _ = result.shape
+    for row in range(rows):
+        for column in range(columns):
+            y = turned[0, 0] * row + turned[0, 1] * column + offset[0]
+            x = turned[1, 0] * row + turned[1, 1] * column + offset[1]
+            y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+            f, g = y - top, x - left
+            for channel in range(channels):
+                above = (1 - g) * picture[top, left, channel] + g * picture[top, right, channel]
+                below = (1 - g) * picture[bottom, left, channel] + g * picture[
+                    bottom, right, channel
+                ]
+                result[row, column, channel] = (1 - f) * above + f * below
 
 
 def _cut_to(

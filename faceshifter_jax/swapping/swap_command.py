@@ -1,45 +1,335 @@
-"""`faceshifter swap`: the face of one photograph into another."""
+"""`faceshifter swap`: faces of photographs into others, and into videos."""
 
 import argparse
+import contextlib
 import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
-from faceshifter_jax.swapping.photos import load_photo, publish_photo
+import numpy as np
+
+from faceshifter_jax.data.folder import list_picture_files
+from faceshifter_jax.data.progress import Progress
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.provenance.statement import Provenance
+from faceshifter_jax.swapping import video_command
+from faceshifter_jax.swapping.casting import DEFAULT_THRESHOLD, Casting
+from faceshifter_jax.swapping.faces import DETECTORS, build_detector
+from faceshifter_jax.swapping.photo_files import (
+    MARKED_SUFFIXES,
+    Write,
+    publish_photo,
+)
+from faceshifter_jax.swapping.photos import Photo, load_photo
+from faceshifter_jax.swapping.results import Swap
 from faceshifter_jax.swapping.swapper import Swapper
+from faceshifter_jax.swapping.video_file import is_video
+
+_EXPLANATIONS = ("error", "masks")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("--source", required=True, help="photo of the person to be seen")
-    parser.add_argument("--target", required=True, help="photo that is to show that person")
-    parser.add_argument(
+    who = parser.add_argument_group("who")
+    who.add_argument("--source", help="photo of the person to be seen")
+    who.add_argument(
+        "--target",
+        required=True,
+        help="photo or video that is to show that person, or a folder of such photos",
+    )
+    who.add_argument(
+        "--faces",
+        choices=("largest", "all"),
+        default="largest",
+        help="which of a target's faces SOURCE replaces (largest)",
+    )
+    who.add_argument(
+        "--map",
+        metavar="PERSON=SOURCE",
+        nargs="+",
+        help="in place of --source: photos of people in the target, each with that of the person "
+        "to be seen instead; everyone else stays",
+    )
+    who.add_argument(
+        "--threshold",
+        type=float,
+        default=DEFAULT_THRESHOLD,
+        help="of --map: cosine from which two faces are one person's (%(default)s)",
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument(
         "--checkpoint",
         required=True,
         help="workdir of an aei or hear training, or a converted generator",
     )
-    parser.add_argument(
+    how.add_argument(
         "--identity",
         help="identity network, a workdir or a converted one: for a converted generator, or if "
         "the training's was moved",
     )
-    parser.add_argument("--hear", help="HEAR-Net, a workdir or a converted one, as second stage")
-    parser.add_argument("--output", required=True, help="picture to write, such as swap.png")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
-    parser.add_argument(
+    how.add_argument("--hear", help="HEAR-Net, a workdir or a converted one, as second stage")
+    how.add_argument(
+        "--detector",
+        default="mtcnn",
+        help=f"what finds faces: {', '.join(DETECTORS)}, or module:class of your own (mtcnn)",
+    )
+    how.add_argument(
+        "--small-faces",
+        action="store_true",
+        help="look for faces below 3%% of a picture's longer side, too; several times slower",
+    )
+    how.add_argument(
         "--aligned",
         action="store_true",
         help="the photos are aligned squares; write what the network makes of them",
     )
+    what = parser.add_argument_group("what is written")
+    what.add_argument(
+        "--output",
+        required=True,
+        help="picture or video to write, such as swap.png; a folder where TARGET is one",
+    )
+    what.add_argument("--overwrite", action="store_true", help="replace existing files")
+    what.add_argument(
+        "--save-error",
+        metavar="FILE",
+        help="picture of the heuristic errors, what the network loses of each face; a folder where "
+        "TARGET is one",
+    )
+    what.add_argument(
+        "--save-masks",
+        metavar="FILE",
+        help="picture of the network's masks, level by level, white where the identity rules; a "
+        "folder where TARGET is one",
+    )
+    what.add_argument(
+        "--no-provenance",
+        action="store_true",
+        help="do not write into the outputs that they were swapped, and by what",
+    )
+    video_command.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Swaps and writes the result."""
-    with publish_photo(arguments.output, overwrite=arguments.overwrite) as write:
-        source, target = load_photo(arguments.source), load_photo(arguments.target)
-        source = dataclasses.replace(source, name=f"the source {source.name}")
-        target = dataclasses.replace(target, name=f"the target {target.name}")
-        swapper = Swapper.load(
-            arguments.checkpoint, identity=arguments.identity, hear=arguments.hear
+    """Swaps and writes the results."""
+    _check(arguments)
+    if is_video(arguments.target):
+        video_command.run(arguments, _read_casting, _load_swapper)
+        return
+    video_command.check_for_photo(arguments)
+    if Path(arguments.target).is_dir():
+        _swap_folder(arguments)
+    else:
+        _swap_one(arguments)
+
+
+def _swap_one(arguments: argparse.Namespace) -> None:
+    places = {"output": arguments.output} | _explanation_places(arguments)
+    with contextlib.ExitStack() as stack:
+        writes = {
+            name: stack.enter_context(_publish(place, arguments)) for name, place in places.items()
+        }
+        target = _load_as("the target", arguments.target)
+        if arguments.aligned:
+            source = _load_as("the source", arguments.source)
+            swapper = _load_swapper(arguments)
+            swap = swapper.swap_squares(source, target, explain=len(places) > 1)
+        else:
+            cast = _read_casting(arguments)
+            swapper = _load_swapper(arguments)
+            swap = swapper.swap_photo(cast(swapper), target, explain=len(places) > 1)
+        _tell(_write_all(swap, writes, _provenance(swapper, arguments)))
+    for place in places.values():
+        print(f"wrote {place}")
+
+
+def _swap_folder(arguments: argparse.Namespace) -> None:
+    target = Path(arguments.target)
+    folders = {"output": Path(arguments.output)} | {
+        name: Path(place) for name, place in _explanation_places(arguments).items()
+    }
+    for folder in folders.values():
+        if folder.suffix.lower() in MARKED_SUFFIXES and not folder.is_dir():
+            raise UserError(f"{target} is a folder: name one to write into, not {folder}")
+    pictures = _list_targets(target, list(folders.values()))
+    for folder in folders.values():
+        _make_folder(folder)
+    cast = _read_casting(arguments)
+    swapper = _load_swapper(arguments)
+    casting, provenance = cast(swapper), _provenance(swapper, arguments)
+    names = [
+        name for name in pictures if _is_free(folders["output"] / _output_name(name), arguments)
+    ]
+    failed = [f"{folders['output'] / _output_name(n)} exists" for n in pictures if n not in names]
+    progress = Progress("swapping", len(names))
+    for problem in failed:
+        progress.note(f"left out: {problem}: pass --overwrite to replace it")
+    swaps = swapper.swap_photos(
+        casting, (target / name for name in names), explain=len(folders) > 1
+    )
+    for name, swap in zip(names, swaps, strict=True):
+        try:
+            if isinstance(swap, UserError):
+                raise swap
+            with contextlib.ExitStack() as stack:
+                writes = {}
+                for kind, folder in folders.items():
+                    place = folder / (_output_name(name) if kind == "output" else f"{name}.png")
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    writes[kind] = stack.enter_context(_publish(place, arguments))
+                notes = _write_all(swap, writes, provenance)
+            for note in notes:
+                progress.note(note)
+        except UserError as error:
+            failed.append(str(error))
+            progress.note(f"left out: {error}")
+        progress.advance()
+    progress.finish()
+    print(f"wrote {len(pictures) - len(failed)} pictures into {folders['output']}")
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(pictures)} pictures were left out, each with its reason above"
         )
-        swap = swapper.swap_aligned if arguments.aligned else swapper.swap
-        write(swap(source, target), target.icc_profile)
-    print(f"wrote {arguments.output}")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if bool(arguments.source) == bool(arguments.map):
+        raise UserError("say who is to be seen: either --source PHOTO or --map PERSON=SOURCE ...")
+    if arguments.map and arguments.faces != "largest":
+        raise UserError("--map says itself which faces are replaced: leave --faces out")
+    if not -1 <= arguments.threshold <= 1:
+        raise UserError(f"--threshold is a cosine, from -1 to 1, not {arguments.threshold:g}")
+    if arguments.aligned and (arguments.map or Path(arguments.target).is_dir()):
+        raise UserError("--aligned takes one --source and one --target picture")
+    if arguments.small_faces and arguments.detector != "mtcnn":
+        raise UserError("--small-faces is a setting of the detector mtcnn")
+
+
+def _read_casting(arguments: argparse.Namespace) -> Callable[[Swapper], Casting]:
+    """Reads the photos of people; returns what finds their faces, for when there is a swapper."""
+    if arguments.map:
+        people = [tuple(_load_as("", path) for path in _split_pair(text)) for text in arguments.map]
+
+        def cast(swapper: Swapper) -> Casting:
+            return swapper.cast_people(people, threshold=arguments.threshold)
+    else:
+        source = _load_as("the source", arguments.source)
+
+        def cast(swapper: Swapper) -> Casting:
+            return swapper.cast_one(source, arguments.faces)
+
+    def cast_and_tell(swapper: Swapper) -> Casting:
+        casting, notes = cast(swapper)
+        _tell(notes)
+        return casting
+
+    return cast_and_tell
+
+
+def _split_pair(text: str) -> tuple[str, str]:
+    """Splits PERSON=SOURCE; where names hold "=", at the one with files on both sides."""
+    places = [i for i, letter in enumerate(text) if letter == "="]
+    pairs = [(text[:i], text[i + 1 :]) for i in places if 0 < i < len(text) - 1]
+    if not pairs:
+        raise UserError(f"--map takes PERSON=SOURCE, two photos, not {text!r}")
+    return next((pair for pair in pairs if all(Path(name).is_file() for name in pair)), pairs[0])
+
+
+def _load_swapper(arguments: argparse.Namespace) -> Swapper:
+    detector = arguments.detector
+    if arguments.small_faces:
+        from faceshifter_jax.swapping.mtcnn_detector import MTCNNDetector
+
+        detector = MTCNNDetector(small_faces=True)
+    elif detector not in DETECTORS:
+        detector = build_detector(detector)
+    return Swapper.load(
+        arguments.checkpoint,
+        identity=arguments.identity,
+        hear=arguments.hear,
+        detector=detector,
+    )
+
+
+def _load_as(role: str, path: str) -> Photo:
+    photo = load_photo(path)
+    return dataclasses.replace(photo, name=f"{role} {photo.name}".strip())
+
+
+def _provenance(swapper: Swapper, arguments: argparse.Namespace) -> Provenance | None:
+    return None if arguments.no_provenance else swapper.provenance
+
+
+def _explanation_places(arguments: argparse.Namespace) -> dict[str, str]:
+    places = {name: getattr(arguments, f"save_{name}") for name in _EXPLANATIONS}
+    return {name: place for name, place in places.items() if place}
+
+
+def _publish(
+    place: str | Path, arguments: argparse.Namespace
+) -> contextlib.AbstractContextManager[Write]:
+    return publish_photo(place, overwrite=arguments.overwrite, marked=not arguments.no_provenance)
+
+
+def _write_all(swap: Swap, writes: dict[str, Write], provenance: Provenance | None) -> list[str]:
+    """Writes the picture and its explanations; returns notes for the user."""
+    pictures = {"output": swap.photo} | {
+        name: Photo(_draw_explanation(swap, name), name) for name in writes if name != "output"
+    }
+    lost = [note for name, write in writes.items() for note in write(pictures[name], provenance)]
+    return [f"{swap.photo.name}: {note}" for note in (*swap.notes, *lost)]
+
+
+def _draw_explanation(swap: Swap, name: str) -> np.ndarray:
+    """Draws a row for each face: the target, the swap, and what explains it."""
+    # Not at the top: jax takes seconds, and mistakes in file names are found without it.
+    from faceshifter_jax.training.grid import draw_grid
+
+    columns = {
+        "target": np.stack([face.target for face in swap.faces]),
+        "swap": np.stack([face.swapped for face in swap.faces]),
+    }
+    explanations = [face.explanation for face in swap.faces]
+    if name == "error":
+        columns["error"] = np.concatenate([explanation.errors for explanation in explanations])
+    else:
+        masks = np.concatenate([explanation.masks for explanation in explanations])
+        columns |= {f"mask {i}": masks[:, i, ..., None] for i in range(masks.shape[1])}
+    return draw_grid(columns)
+
+
+def _list_targets(folder: Path, written: list[Path]) -> list[str]:
+    """Names below the folder; what earlier runs wrote into folders inside of it is passed over."""
+    names = [file.name for file in list_picture_files(folder)]
+    inside = [place.resolve() for place in written if place.resolve() != folder.resolve()]
+    return [
+        name
+        for name in names
+        if not any((folder / name).resolve().is_relative_to(place) for place in inside)
+    ]
+
+
+def _output_name(name: str) -> str:
+    """The target's own name; with .png where its format is not one that is written."""
+    return name if Path(name).suffix.lower() in MARKED_SUFFIXES else f"{name}.png"
+
+
+def _is_free(place: Path, arguments: argparse.Namespace) -> bool:
+    return arguments.overwrite or not place.exists()
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes a folder for outputs, and finds out before the work whether it can be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".faceshifter"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to the folder {folder}: {error.strerror}") from error
+
+
+def _tell(notes: list[str]) -> None:
+    for note in notes:
+        print(note, file=sys.stderr)

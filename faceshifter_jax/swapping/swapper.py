@@ -1,45 +1,78 @@
 """A trained network as something that swaps faces in whole pictures."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.swapping.alignment import Alignment, find_alignment
-from faceshifter_jax.swapping.detection import Detector, largest_face
-from faceshifter_jax.swapping.mtcnn_detector import MTCNNDetector
-from faceshifter_jax.swapping.pasting import face_mask, paste
-from faceshifter_jax.swapping.photos import Photo, load_photo
+from faceshifter_jax.provenance.statement import Provenance
+from faceshifter_jax.swapping.casting import (
+    DEFAULT_THRESHOLD,
+    ByPerson,
+    Casting,
+    OneSource,
+    Role,
+    Which,
+)
+from faceshifter_jax.swapping.detection import Detector
+from faceshifter_jax.swapping.faces import AlignedFace, Embed, FaceFinder
+from faceshifter_jax.swapping.pasting import put_back
+from faceshifter_jax.swapping.photo_files import publish_photo
+from faceshifter_jax.swapping.photos import Photo, load_photo, repaint
+from faceshifter_jax.swapping.results import Explanation, Swap, SwappedFace
 
 Picture = Photo | np.ndarray | str | Path
 """A photograph, uint8 (H, W, 3) in RGB, or a file."""
 
+SwapSquares = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Aligned sources and targets, uint8 (B, S, S, 3), to swaps, the same."""
+
+_BATCH_ON_ACCELERATORS = 8
+# Pictures wait for others to fill a batch with; so many pixels of them at most.
+_WAITING_PIXELS = 50 * 2**20
+
 
 class Swapper:
-    """Puts the face of one picture into another; its network is loaded and compiled once.
+    """Puts faces of pictures into others; its network is loaded and compiled once.
 
     Attributes:
       image_size: side in pixels of the aligned squares that the network swaps between.
+      finder: finds, aligns and embeds faces.
+      provenance: what outputs say of where they come from; None for a network without a file.
+      batch_size: how many squares the network takes at once; any other number is cut and filled up.
     """
 
     def __init__(
         self,
-        network: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        network: SwapSquares,
         image_size: int,
-        detector: Detector | None = None,
+        detector: Detector | str | None = None,
+        *,
+        embed: Embed | None = None,
+        explain: Callable[[np.ndarray, np.ndarray], Explanation] | None = None,
+        provenance: Provenance | None = None,
+        batch_size: int = 1,
     ):
         """Takes a network as it is; `load` reads a trained one.
 
         Args:
-          network: aligned sources and targets, uint8 (B, S, S, 3), to swaps, the same.
-          image_size: S in pixels.
-          detector: finds the faces; None for MTCNN, which is started when it is first needed.
+          network: swaps aligned squares.
+          image_size: their side in pixels.
+          detector: finds the faces; a name or None (MTCNN) is started when it is first needed.
+          embed: tells people apart, for `cast_people`.
+          explain: like `network`, to what explains its swaps.
+          provenance: what outputs say of where they come from.
+          batch_size: squares that are collected for one call of `network`.
         """
         self._network = network
+        self._explain = explain
+        self.batch_size = batch_size
         self.image_size = image_size
-        self._detector = detector
+        self.provenance = provenance
+        self.finder = FaceFinder(image_size, detector or "mtcnn", embed)
 
     @classmethod
     def load(
@@ -48,31 +81,58 @@ class Swapper:
         *,
         identity: str | None = None,
         hear: str | None = None,
-        detector: Detector | None = None,
+        detector: Detector | str | None = None,
+        batch_size: int | None = None,
     ) -> "Swapper":
-        """Reads a trained network.
+        """Reads a trained network. Of a `hear` training both stages are used.
 
         Args:
           checkpoint: workdir of an `aei` or `hear` training, or a converted generator.
           identity: its identity network; None for the one it was trained with.
           hear: a HEAR-Net as second stage; None for none but that of a `hear` training.
           detector: as in the constructor.
+          batch_size: faces that go through the network together; None for 1 on a CPU and 8 on an
+            accelerator. The network is compiled for it when it is first called, and never again.
 
         Raises:
           UserError: not such a network, or its identity network is not known or another one.
         """
         # Not at the top: jax takes seconds, and mistakes in file names are found without it.
-        from faceshifter_jax.swapping.networks import load_swap
+        import jax
 
-        network, weights = load_swap(checkpoint, identity, hear)
-        return cls(network, weights.networks["generator"].image_size, detector)
+        from faceshifter_jax.swapping.networks import load_stages
+        from faceshifter_jax.training.grid import to_uint8
 
-    def swap(self, source: Picture, target: Picture) -> np.ndarray:
-        """Puts the source's face into the target; of several faces, the largest of each.
+        if batch_size is None:
+            batch_size = 1 if jax.default_backend() == "cpu" else _BATCH_ON_ACCELERATORS
+        stages = load_stages(checkpoint, identity, hear, batch_size=batch_size)
+
+        def explain(source: np.ndarray, target: np.ndarray) -> Explanation:
+            masks = np.round(255 * stages.masks(source, target)).astype(np.uint8)
+            return Explanation(to_uint8(stages.errors(target)), masks)
+
+        provenance = Provenance(
+            checkpoint_sha256=stages.generator.sha256,
+            hear_sha256=stages.hear.sha256 if stages.hear else None,
+            identity_sha256=stages.generator.frozen["identity"]["sha256"],
+        )
+        return cls(
+            stages.swap,
+            stages.image_size,
+            detector,
+            embed=stages.embed,
+            explain=explain,
+            provenance=provenance,
+            batch_size=batch_size,
+        )
+
+    def swap(self, source: Picture, target: Picture, *, faces: Which = "largest") -> np.ndarray:
+        """Puts the source's face into the target; of several in the source, the largest.
 
         Args:
           source: who is to be seen.
           target: the picture that is to show that person.
+          faces: the target's faces that are replaced, its "largest" or "all".
 
         Returns:
           uint8 (H, W, 3), the target with another face; its other pixels are as they were.
@@ -80,12 +140,99 @@ class Swapper:
         Raises:
           UserError: a file that is no picture, or a picture without a face.
         """
-        source, target = _as_photo(source, "the source"), _as_photo(target, "the target")
-        source_square = self._align(source)[0]
-        square, alignment, landmarks = self._align(target)
-        swapped = self._network(source_square[None], square[None])[0]
-        mask = face_mask(alignment.to_aligned(landmarks), self.image_size)
-        return paste(target.pixels, square, swapped, alignment, mask)
+        return self.swap_photo(self.cast_one(source, faces)[0], target).photo.pixels
+
+    def swap_many(
+        self, source: Picture, targets: Iterable[Picture], *, faces: Which = "largest"
+    ) -> Iterator[np.ndarray | UserError]:
+        """Like `swap`, of one source into many targets, whose faces share the network's batches.
+
+        Yields:
+          for each target in turn the picture, or the error that says why there is none.
+        """
+        for result in self.swap_photos(self.cast_one(source, faces)[0], targets):
+            yield result if isinstance(result, UserError) else result.photo.pixels
+
+    def cast_one(self, source: Picture, faces: Which = "largest") -> tuple[OneSource, list[str]]:
+        """Prepares one person for `swap_photo`.
+
+        Returns:
+          the casting, and notes on the source.
+
+        Raises:
+          UserError: a file that is no picture, or a picture without a face.
+        """
+        if faces not in ("largest", "all"):
+            raise ValueError(f'faces must be "largest" or "all", not {faces!r}')
+        face, notes = self._largest(_as_photo(source, "the source"))
+        return OneSource(face.square, faces), notes
+
+    def cast_people(
+        self, people: Sequence[tuple[Picture, Picture]], *, threshold: float = DEFAULT_THRESHOLD
+    ) -> tuple[ByPerson, list[str]]:
+        """Prepares several people for `swap_photo`, each of whom takes the place of another.
+
+        Args:
+          people: for each a picture of who is in the targets and one of who is to be seen.
+          threshold: the cosine of their embeddings from which two faces are one person's.
+
+        Returns:
+          the casting, and notes on the pictures.
+
+        Raises:
+          UserError: a file that is no picture, or a picture without a face.
+        """
+        persons = [_as_photo(person, "the person to be replaced") for person, _ in people]
+        sources = [_as_photo(source, "the source") for _, source in people]
+        replaced, notes = zip(*map(self._largest, persons), strict=True)
+        seen, more_notes = zip(*map(self._largest, sources), strict=True)
+        casting = ByPerson(
+            tuple(_name_of(person, number) for number, (person, _) in enumerate(people, 1)),
+            self.finder.embed(replaced),
+            np.stack([face.square for face in seen]),
+            threshold,
+        )
+        return casting, [note for found in (*notes, *more_notes) for note in found]
+
+    def swap_photo(self, casting: Casting, target: Picture, *, explain: bool = False) -> Swap:
+        """Swaps what a casting says in one target.
+
+        Args:
+          casting: of `cast_one` or `cast_people`.
+          target: the picture.
+          explain: whether the faces get their `explanation`.
+
+        Raises:
+          UserError: a file that is no picture, or a picture without such a face.
+        """
+        result = next(self.swap_photos(casting, [target], explain=explain))
+        if isinstance(result, UserError):
+            raise result
+        return result
+
+    def swap_photos(
+        self, casting: Casting, targets: Iterable[Picture], *, explain: bool = False
+    ) -> Iterator[Swap | UserError]:
+        """Like `swap_photo` for many targets, whose faces share the network's batches.
+
+        Yields:
+          for each target in turn the swap, or the error that says why there is none.
+        """
+        waiting: list[tuple[Photo, list[Role], list[str]] | UserError] = []
+        for target in targets:
+            try:
+                photo = _as_photo(target, "the target")
+                faces = self.finder.require(photo.pixels, photo.name)
+                waiting.append((photo, *casting.cast(self.finder, faces, photo.name)))
+            except UserError as error:
+                waiting.append(error)
+            found = [entry for entry in waiting if not isinstance(entry, UserError)]
+            full = sum(len(roles) for _, roles, _ in found) >= self.batch_size
+            large = sum(photo.pixels[..., 0].size for photo, _, _ in found) >= _WAITING_PIXELS
+            if full or large or not found:
+                yield from self._finish(waiting, explain)
+                waiting = []
+        yield from self._finish(waiting, explain)
 
     def swap_aligned(self, source: Picture, target: Picture) -> np.ndarray:
         """Swaps between pictures that are aligned already, without looking for faces.
@@ -99,29 +246,99 @@ class Swapper:
         Raises:
           UserError: a file that is no picture, or a picture that is no square.
         """
-        squares = [
-            _to_square(_as_photo(picture, name), self.image_size)
-            for picture, name in ((source, "the source"), (target, "the target"))
-        ]
-        return self._network(squares[0][None], squares[1][None])[0]
+        return self.swap_squares(source, target).photo.pixels
 
-    def _align(self, photo: Photo) -> tuple[np.ndarray, Alignment, np.ndarray]:
-        """Returns the aligned square of the largest face, its alignment and its landmarks."""
-        if self._detector is None:
-            self._detector = MTCNNDetector()
-        landmarks = largest_face(self._detector, photo.pixels, photo.name).landmarks
-        alignment = find_alignment(landmarks, self.image_size)
-        return alignment.cut_out(photo.pixels), alignment, landmarks
+    def swap_squares(self, source: Picture, target: Picture, *, explain: bool = False) -> Swap:
+        """Like `swap_aligned`, as a `Swap`."""
+        source, target = _as_photo(source, "the source"), _as_photo(target, "the target")
+        squares = [_to_square(photo, self.image_size) for photo in (source, target)]
+        (face,) = self._run(*(square[None] for square in squares), explain)
+        # What the target's file says of its pixels is not true of the network's.
+        return Swap(Photo(face.swapped, target.name), (face,))
+
+    def save(
+        self,
+        swap: Swap,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        provenance: bool = True,
+    ) -> list[str]:
+        """Writes a swap with the target's metadata and the statement of where it comes from.
+
+        Returns:
+          notes on what the file's format could not hold.
+
+        Raises:
+          UserError: as `publish_photo`.
+        """
+        with publish_photo(path, overwrite=overwrite, marked=provenance) as write:
+            return write(swap.photo, self.provenance if provenance else None)
+
+    def swap_batch(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Swaps aligned squares, uint8 (B, S, S, 3) each, to the same; B is any number."""
+        return self._network(sources, targets)
+
+    def _largest(self, photo: Photo) -> tuple[AlignedFace, list[str]]:
+        faces = self.finder.require(photo.pixels, photo.name)
+        notes = []
+        if len(faces) > 1:
+            notes.append(
+                f"{photo.name}: of its {len(faces)} faces the largest is taken, {faces[0]}"
+            )
+        return faces[0], notes
+
+    def _finish(
+        self,
+        waiting: list[tuple[Photo, list[Role], list[str]] | UserError],
+        explain: bool,
+    ) -> Iterator[Swap | UserError]:
+        roles = [role for entry in waiting if not isinstance(entry, UserError) for role in entry[1]]
+        swapped = iter(())
+        if roles:
+            sources = np.stack([role.source for role in roles])
+            targets = np.stack([role.face.square for role in roles])
+            swapped = self._run(sources, targets, explain)
+        for entry in waiting:
+            if isinstance(entry, UserError):
+                yield entry
+                continue
+            photo, own, notes = entry
+            faces = [next(swapped) for _ in own]
+            squares = [face.swapped for face in faces]
+            pixels = put_back(photo.pixels, [role.face for role in own], squares)
+            yield Swap(repaint(photo, pixels), tuple(faces), (*photo.notes, *notes))
+
+    def _run(
+        self, sources: np.ndarray, targets: np.ndarray, explain: bool
+    ) -> Iterator[SwappedFace]:
+        swapped = self._network(sources, targets)
+        explained = None
+        if explain:
+            if self._explain is None:
+                raise ValueError("this swapper's network cannot be explained")
+            explained = self._explain(sources, targets)
+        for i, (target, square) in enumerate(zip(targets, swapped, strict=True)):
+            own = explained and Explanation(explained.errors[i : i + 1], explained.masks[i : i + 1])
+            yield SwappedFace(target, square, own)
+
+
+def _name_of(person: Picture, number: int) -> str:
+    if isinstance(person, np.ndarray):
+        return f"person {number}"
+    return person.name if isinstance(person, Photo) else str(person)
 
 
 def _as_photo(picture: Picture, name: str) -> Photo:
+    """Turns anything that is a picture into one; its name in messages begins with its role."""
     if isinstance(picture, Photo):
         return picture
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise ValueError(f"{name} must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
         return Photo(picture, name)
-    return load_photo(picture)
+    photo = load_photo(picture)
+    return dataclasses.replace(photo, name=f"{name} {photo.name}")
 
 
 def _to_square(photo: Photo, size: int) -> np.ndarray:

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.swapping.detection import Face, largest_face
+from faceshifter_jax.swapping.detection import Face
+from faceshifter_jax.swapping.faces import FaceFinder, build_detector
 from faceshifter_jax.swapping.mtcnn_detector import MTCNNDetector
 from faceshifter_jax.synthetic import render_layers, sample_attributes, sample_identity
 
@@ -30,6 +31,10 @@ def face_layers(seed, size=256):
     return render_layers(
         sample_identity(seed), sample_attributes(seed + 100, occluder="none"), size
     )
+
+
+def largest(detector, picture):
+    return FaceFinder(64, detector).require(picture, "the picture")[0].face
 
 
 def error_of(face, landmarks):
@@ -64,13 +69,13 @@ def test_faces_of_a_large_picture_are_found_where_they_are(detector):
         assert error_of(face, truth).mean() < 0.1 * EYE_DISTANCE * size
         left, top, right, bottom = face.box
         assert np.all((face.landmarks > (left, top)) & (face.landmarks < (right, bottom)))
-    assert largest_face(detector, scene, "the scene").area == faces[0].area
+    assert FaceFinder(64, detector).find(scene)[0].face.area == faces[0].area
 
 
 def test_a_face_that_fills_its_picture_is_found_too(detector):
     layers = face_layers(3)
     tight = layers.image[70:226, 50:206]
-    face = largest_face(detector, tight, "the crop")
+    face = largest(detector, tight)
     assert error_of(face, layers.landmarks - (50, 70)).mean() < 0.12 * EYE_DISTANCE * 256
 
 
@@ -78,7 +83,7 @@ def test_a_dark_face_is_found_too(detector):
     layers = face_layers(2)
     dark = (layers.image * 0.06).astype(np.uint8)
     # So few levels are left that the landmarks are rough.
-    face = largest_face(detector, dark, "the night")
+    face = largest(detector, dark)
     assert error_of(face, layers.landmarks).mean() < 0.25 * EYE_DISTANCE * 256
 
 
@@ -88,20 +93,47 @@ def test_pictures_without_a_face(detector, shape):
     picture = np.repeat(((x * 2 + y) % 256).astype(np.uint8)[..., None], 3, -1)
     assert detector.detect(picture) == []
     with pytest.raises(UserError, match=r"^no face was found in a\.jpg: ") as caught:
-        largest_face(detector, picture, "a.jpg")
+        FaceFinder(64, detector).require(picture, "a.jpg")
     assert "\n" not in str(caught.value)
 
 
-def test_the_largest_face_is_that_of_the_largest_box():
-    class Found:
-        """A detector that knows what it finds."""
+def test_small_faces_beside_a_large_one_are_found_when_asked_for():
+    scene = np.full((1000, 2700, 3), (90, 110, 130), np.uint8)
+    scene[100:800, 100:800] = face_layers(0, 700).image
+    scene[500:570, 1500:1570] = face_layers(1, 70).image
+    small, large = MTCNNDetector(small_faces=True).detect(scene), MTCNNDetector().detect(scene)
+    assert len(large) == 1
+    assert len(small) == 2
+    assert small[0].area == large[0].area
 
-        def detect(self, picture):
-            boxes = [(0, 0, 9, 9), (5, 5, 40, 30), (0, 0, 80, 3)]
-            return [Face(np.zeros((5, 2)), np.array(box, np.float32), 1.0) for box in boxes]
 
-    face = largest_face(Found(), np.zeros((50, 90, 3), np.uint8), "any")
-    np.testing.assert_array_equal(face.box, (5, 5, 40, 30))
+class Found:
+    """A detector that knows what it finds."""
+
+    boxes = ((0, 0, 9, 9), (5, 5, 40, 30), (0, 0, 80, 3))
+
+    def detect(self, picture):
+        marks = np.array([(1, 1), (3, 1), (2, 2), (1, 3), (3, 3)], np.float32)
+        return [Face(marks * i, np.array(box, np.float32), 1.0) for i, box in enumerate(self.boxes)]
+
+
+def test_faces_come_the_largest_first_and_those_without_extent_not_at_all():
+    faces = FaceFinder(64, Found()).find(np.zeros((50, 90, 3), np.uint8))
+    assert [tuple(found.face.box) for found in faces] == [(5, 5, 40, 30), (0, 0, 80, 3)]
+    assert faces[0].square.shape == (64, 64, 3)
+    assert str(faces[0]) == "the face of 35x25 pixels at (5, 5)"
+
+
+def test_a_detector_of_ones_own_is_named_by_its_place():
+    assert isinstance(build_detector(f"{__name__}:Found"), Found)
+    finder = FaceFinder(64, f"{__name__}:Found")
+    assert len(finder.find(np.zeros((50, 90, 3), np.uint8))) == 2
+
+
+@pytest.mark.parametrize("name", ["nothing", "no.such.module:Class", "faceshifter_jax:Nobody"])
+def test_detectors_that_do_not_exist_are_refused(name):
+    with pytest.raises(UserError, match=f"no face detector {name}: known are mtcnn"):
+        build_detector(name)
 
 
 def test_without_the_package_it_says_how_to_install_it(monkeypatch):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from faceshifter_jax.swapping import pasting
 from faceshifter_jax.swapping.alignment import find_alignment, template_landmarks
-from faceshifter_jax.swapping.pasting import face_mask, paste
+from faceshifter_jax.swapping.pasting import face_mask, paste, swap_mask
 from faceshifter_jax.swapping.resampling import map_points, to_uint8, warp
 from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
 
@@ -162,3 +163,33 @@ def test_squares_of_another_size_go_the_same_way():
     picture = render(sample_identity(1), sample_attributes(2, occluder="none"), 300)
     alignment = find_alignment(template_landmarks(300), 64)
     assert levels_between(put(picture, alignment, lambda square: square), picture).max() <= 2
+
+
+def test_the_swaps_mask_goes_with_a_chin_that_grew_and_with_nothing_apart_from_the_face():
+    landmarks = template_landmarks(256)
+    plain = np.full((256, 256, 3), 100, np.uint8)
+    face = face_mask(landmarks, 256)
+    np.testing.assert_array_equal(swap_mask(landmarks, plain, plain), face)
+    rim = np.argwhere(face[:, 128] > 0).max()
+    longer = plain.copy()
+    longer[150 : rim + 14, 90:166] = 180
+    grown = swap_mask(landmarks, plain, longer)
+    assert grown.min() >= 0
+    assert grown.max() <= 1
+    assert np.all(grown >= face)
+    assert grown[rim + 2, 128] > face[rim + 2, 128] + 0.1
+    assert max(np.abs(np.diff(grown, axis=axis)).max() for axis in (0, 1)) < 0.15
+    apart = plain.copy()
+    apart[:20] = 255
+    np.testing.assert_allclose(swap_mask(landmarks, plain, apart), face, atol=1e-6)
+
+
+def test_blocks_of_rows_make_no_difference(monkeypatch):
+    picture = render(sample_identity(1), sample_attributes(2, occluder="none"), 500)
+    turned = template_landmarks(500) @ np.array([(0.96, 0.28), (-0.28, 0.96)]) + (70, -50)
+    alignment = find_alignment(turned, 256)
+    whole = put(picture, alignment, lambda square: 255 - square)
+    monkeypatch.setattr(pasting, "_BLOCK_PIXELS", 5000)
+    blocks = put(picture, alignment, lambda square: 255 - square)
+    assert levels_between(whole, blocks).max() <= 1
+    assert (whole != picture).any()

@@ -10,13 +10,14 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from rendered_scenes import render_face, render_scene
 from trained_workdirs import save_networks
 
 from faceshifter_jax import cli
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.provenance.reading import read_provenance
 from faceshifter_jax.swapping.networks import load_swap
 from faceshifter_jax.swapping.swapper import Swapper
-from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +27,11 @@ def place(tmp_path_factory):
     save_networks(top)
     (top / "people").mkdir()
     for name, identity, attributes in (("a1", 1, 1), ("a2", 1, 2), ("b", 2, 3)):
-        face = render(
-            sample_identity(identity), sample_attributes(attributes, occluder="none"), 256
-        )
-        Image.fromarray(face).save(top / f"people/{name}.png")
+        Image.fromarray(render_face(identity, attributes)).save(top / f"people/{name}.png")
+    (top / "crowd").mkdir()
+    Image.fromarray(render_scene((1, 2))).save(top / "crowd/both.png")
+    for name, person in (("ann", 1), ("ben", 2)):
+        Image.fromarray(render_face(person, 31 + person)).save(top / f"{name}=1.png")
     Image.fromarray(np.full((120, 160, 3), 90, np.uint8)).save(top / "wall.png")
     Image.fromarray(np.full((1, 1, 3), 90, np.uint8)).save(top / "dot.png")
     (top / "text.jpg").write_text("hello")
@@ -50,7 +52,9 @@ def swapper(place):
 
 
 def swap(place, *options, source="people/a1.png", target="people/b.png", output="out.png"):
-    words = ["swap", "--source", place / source, "--target", place / target, *options]
+    words = ["swap", "--target", place / target, *options]
+    if source:
+        words += ["--source", place / source]
     if "--checkpoint" not in options:
         words += ["--checkpoint", place / "aei"]
     return cli.main([*map(str, words), "--output", str(place / output)])
@@ -90,7 +94,7 @@ def test_pictures_that_cannot_be_swapped(place, swapper):
     source, target = pixels_of(place / "people/a1.png"), pixels_of(place / "people/b.png")
     with pytest.raises(UserError, match=r"^no face was found in the source: "):
         swapper.swap(pixels_of(place / "wall.png"), target)
-    with pytest.raises(UserError, match=r"^no face was found in .*/dot\.png: "):
+    with pytest.raises(UserError, match=r"^no face was found in the target .*/dot\.png: "):
         swapper.swap(source, place / "dot.png")
     with pytest.raises(ValueError, match="the target must be uint8"):
         swapper.swap(source, target.astype(float))
@@ -101,12 +105,21 @@ def test_pictures_that_cannot_be_swapped(place, swapper):
     [
         ({"source": "missing.png"}, "missing.png does not exist"),
         ({"target": "text.jpg"}, "text.jpg: it is no picture in any known format"),
-        ({"target": "people"}, "people is no picture"),
+        ({"target": "people"}, "people is a folder: name one to write into, not .*never.png"),
         ({"options": ("--aligned",), "target": "wall.png"}, "the target .*160x120 pixels"),
         ({"options": ("--checkpoint", "nowhere")}, "no weights at nowhere"),
         ({"output": "no/such/folder.png"}, "cannot write to the folder"),
         ({"output": "out.gif"}, "out.gif does not say the picture's format"),
         ({"output": "wall.png"}, "wall.png exists: .*--overwrite"),
+        ({"output": "out.bmp"}, "out.bmp: BMP cannot say .* --no-provenance"),
+        ({"source": None}, "either --source PHOTO or --map"),
+        ({"options": ("--map", "a=b")}, "either --source PHOTO or --map"),
+        ({"options": ("--map", "nothing"), "source": None}, "PERSON=SOURCE, two photos, not 'no"),
+        ({"options": ("--map", "no=face"), "source": None}, "the picture no does not exist"),
+        ({"options": ("--threshold", "2")}, "--threshold is a cosine"),
+        ({"options": ("--detector", "eyes")}, "no face detector eyes: known are mtcnn"),
+        ({"options": ("--save-error", "e.xyz")}, "e.xyz does not say the picture's format"),
+        ({"target": "crowd", "options": ("--aligned",)}, "--aligned takes one --source and one"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(place, capfd, changes, reason):
@@ -118,6 +131,89 @@ def test_bad_input_is_one_line_and_leaves_nothing(place, capfd, changes, reason)
     assert errors.startswith("error: ")
     assert re.search(reason, errors), errors
     assert sorted(place.rglob("*")) == before
+
+
+def test_the_output_says_what_it_is_unless_told_not_to(place, swapper):
+    assert swap(place, "--no-provenance", output="silent.png") == 0
+    assert read_provenance(place / "silent.png") is None
+    assert swap(place, "--overwrite", output="silent.png") == 0
+    said = read_provenance(place / "silent.png")
+    assert said == swapper.provenance
+    assert said.checkpoint_sha256 == load_swap(str(place / "aei"))[1].sha256
+
+
+def test_all_faces_with_their_errors_and_masks(place, capfd):
+    assert swap(place, target="crowd/both.png", output="largest.png") == 0
+    assert "of its 2 faces the largest is swapped" in capfd.readouterr().err
+    extra = ["--save-error", place / "error.png", "--save-masks", place / "masks.png"]
+    code = swap(place, "--faces", "all", *extra, target="crowd/both.png", output="all.png")
+    assert code == 0
+    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == ["wrote"] * 3
+    before, one, both = (
+        pixels_of(place / name) for name in ("crowd/both.png", "largest.png", "all.png")
+    )
+    np.testing.assert_array_equal((one != before)[:, :640], (both != before)[:, :640])
+    assert not (one != before)[:, 640:].any()
+    assert (both != before)[:, 640:].any()
+    error, masks = pixels_of(place / "error.png"), pixels_of(place / "masks.png")
+    assert error.shape[0] == masks.shape[0] > 2 * 32  # two rows of 32 pixels
+    assert error.shape[1] < masks.shape[1]
+    assert read_provenance(place / "masks.png") is not None
+
+
+def test_people_by_name(place, capfd):
+    ann, ben = place / "ann=1.png", place / "ben=1.png"
+    pair = f"{ann}={place / 'people/b.png'}"
+    # An untrained identity network finds everyone alike.
+    options = ("--map", pair, f"{ben}={ann}", "--threshold", "-1")
+    assert swap(place, *options, source=None, target="crowd/both.png", output="mapped.png") == 0
+    assert capfd.readouterr().err == ""
+    before, after = pixels_of(place / "crowd/both.png"), pixels_of(place / "mapped.png")
+    changed = (before != after).any(-1)
+    assert changed[:, :640].any()
+    assert changed[:, 640:].any()
+    one = ("--map", pair, "--threshold", "-1", "--overwrite")
+    assert swap(place, *one, source=None, target="crowd/both.png", output="mapped.png") == 0
+    told = capfd.readouterr().err
+    assert "left as it is, the face of" in told
+    assert f"the nearest is {ann}, cosine" in told
+    strict = ("--map", pair, "--threshold", "1", "--overwrite")
+    assert swap(place, *strict, source=None, target="crowd/both.png", output="mapped.png") == 2
+    assert "none of the people to be replaced was found in" in capfd.readouterr().err
+
+
+def test_a_folder_of_targets_with_a_bad_one_among_them(place, capfd, swapper):
+    folder = place / "many"
+    (folder / "below").mkdir(parents=True)
+    for name in ("one.png", "below/two.jpg", "three.bmp"):
+        Image.fromarray(pixels_of(place / "people/b.png")).save(folder / name)
+    (folder / "broken.png").write_text("hello")
+    assert swap(place, target="many", output="many/out") == 2
+    captured = capfd.readouterr()
+    assert "broken.png: it is no picture in any known format" in captured.err
+    assert captured.err.splitlines()[-1].startswith("error: 1 of 4 pictures were left out")
+    assert "wrote 3 pictures into" in captured.out
+    written = sorted(
+        p.relative_to(folder / "out").as_posix() for p in (folder / "out").rglob("*.*")
+    )
+    assert written == ["below/two.jpg", "one.png", "three.bmp.png"]
+    expected = swapper.swap(place / "people/a1.png", folder / "one.png")
+    np.testing.assert_array_equal(pixels_of(folder / "out/one.png"), expected)
+    assert all(read_provenance(folder / "out" / name) for name in written)
+    (folder / "out/one.png").unlink()
+    assert swap(place, target="many", output="many/out") == 2
+    captured = capfd.readouterr()
+    assert captured.err.count("exists: pass --overwrite to replace it") == 2
+    assert "wrote 1 pictures into" in captured.out
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to(place, capfd):
+    (place / "locked").mkdir(mode=0o500)
+    assert swap(place, output="locked/a.png") == 2
+    assert "cannot write to the folder" in capfd.readouterr().err
+    assert swap(place, target="crowd", output="locked/many") == 2
+    assert "cannot write to the folder" in capfd.readouterr().err
 
 
 def test_compare_prints_every_pair_and_writes_a_table(place, capfd):
