@@ -92,7 +92,7 @@ Done in {seconds / 60:.1f} minutes. Of {metrics["pairs"]} swaps
 {metrics["psnr_copy_target"]:.1f} dB.
 Where something is in front of {metrics["pairs"]} other faces, AEI-Net errs there by \
 {metrics["occluder_error_aei"]:.1f} grey levels, HEAR-Net by {metrics["occluder_error_hear"]:.1f}.
-Look at {RUNS / "report.png"}, {AEI / "samples"}, {HEAR / "samples"}
+Look at {RUNS / "report.html"}, {AEI / "samples"}, {HEAR / "samples"}
 and: tensorboard --logdir {RUNS}""")
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from faceshifter_jax.training.grid import draw_grid
 
-ROWS = 12
+ROWS = 15
 _PIXELS = 128
 _GAP = 12
 
@@ -17,7 +17,7 @@ def write_report(parts: Sequence[Mapping[str, np.ndarray]], path: Path) -> None:
     """Draws grids below each other, each with rows drawn from its samples, always the same.
 
     Args:
-      parts: grids: title of a column -> uint8 pictures (B, S, S, 3). Together they get 12 rows.
+      parts: grids: title of a column -> uint8 pictures (B, S, S, 3). Together they get 15 rows.
       path: a PNG file; it appears under its name when it is complete.
     """
     grids = [draw_grid(_choose_rows(columns, ROWS // len(parts))) for columns in parts]

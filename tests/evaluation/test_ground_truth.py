@@ -11,8 +11,10 @@ from faceshifter_jax.evaluation.ground_truth import (
     HELD_OUT_SEED,
     render_ground_truth,
     score,
-    score_stages,
+    score_occluded,
 )
+from faceshifter_jax.evaluation.results import finite_mean
+from faceshifter_jax.evaluation.subject import Swaps
 from faceshifter_jax.synthetic import OCCLUDERS, render, sample_attributes, sample_identity
 
 SIZE, PAIRS, PEOPLE = 32, 12, 4
@@ -85,25 +87,43 @@ def embed(pictures):
     return flat / np.linalg.norm(flat, axis=1, keepdims=True)
 
 
+def means_of(truth, swaps):
+    return {name: finite_mean(values) for name, values in score(truth, swaps, embed).items()}
+
+
 def test_the_right_answer_is_perfect(truth):
-    metrics = score(truth, truth.answer, embed)
-    assert metrics["psnr_swap"] == np.inf
+    metrics = means_of(truth, truth.answer)
+    assert metrics["psnr_swap"] == metrics["face_psnr_swap"] == np.inf
+    assert metrics["ssim_swap"] == metrics["face_ssim_swap"] == pytest.approx(1)
+    assert metrics["ms_distance_swap"] == pytest.approx(0, abs=1e-9)
     assert metrics["swap_nearer_source"] == metrics["answer_nearer_source"]
     assert metrics["id_retrieval_top1"] == metrics["answer_retrieval_top1"]
 
 
 def test_copying_the_target_is_the_lazy_answer(truth):
-    metrics = score(truth, truth.target, embed)
-    assert metrics["psnr_swap"] == metrics["psnr_copy_target"] < np.inf
+    metrics = means_of(truth, truth.target)
+    for name in ("psnr", "ssim", "ms_distance", "face_psnr", "face_ssim", "face_ms_distance"):
+        assert metrics[f"{name}_swap"] == metrics[f"{name}_copy_target"]
+    assert metrics["psnr_swap"] < np.inf
     assert metrics["swap_nearer_source"] == 0
     assert metrics["id_cosine_target"] == pytest.approx(1)
+    assert metrics["id_retrieval_top1"] == metrics["copy_target_retrieval_top1"]
 
 
 def test_copying_the_source_is_recognised_but_far_from_the_answer(truth):
-    metrics = score(truth, truth.gallery[truth.source], embed)
+    metrics = means_of(truth, truth.sources())
     assert metrics["psnr_swap"] == metrics["psnr_copy_source"] < metrics["psnr_copy_target"]
+    assert metrics["ms_distance_swap"] > metrics["ms_distance_copy_target"]
     assert metrics["swap_nearer_source"] == 1
-    assert metrics["id_retrieval_top1"] == 1
+    assert metrics["id_retrieval_top1"] == metrics["copy_source_retrieval_top1"] == 1
+
+
+def test_what_is_wrong_outside_the_face_is_not_counted_inside(truth):
+    outside = np.where(truth.face[..., None] == 0, 255 - truth.answer, truth.answer)
+    metrics = means_of(truth, outside.astype(np.uint8))
+    assert metrics["psnr_swap"] < 20
+    assert metrics["face_psnr_swap"] == np.inf
+    assert 0.2 < truth.face.mean() < 0.8
 
 
 def test_occluded_pairs_have_the_exact_cover_and_every_kind():
@@ -124,11 +144,19 @@ def test_occluded_pairs_have_the_exact_cover_and_every_kind():
 
 def test_stages_are_scored_inside_the_occluder():
     truth = render_ground_truth(SIZE, num_pairs=8, num_identities=PEOPLE, occluders=True)
+
+    def means(first, second):
+        values = score_occluded(truth, Swaps(first, second), lambda x: np.ones((len(x), 1)))
+        return {name: finite_mean(column) for name, column in values.items()}
+
     broken = np.where(truth.occluder[..., None] > 0, 255 - truth.answer, truth.answer)
-    metrics = score_stages(truth, broken, truth.answer, lambda x: np.ones((len(x), 1)))
+    metrics = means(broken, truth.answer)
     assert metrics["occluder_error_hear"] == 0
+    assert metrics["occluder_psnr_hear"] == np.inf
     assert metrics["occluder_error_aei"] > 20
+    assert metrics["occluder_ssim_aei"] < 0.5 < metrics["occluder_ssim_hear"]
     assert metrics["id_cosine_aei"] == metrics["id_cosine_hear"] == 1
     outside = np.where(truth.occluder[..., None] == 0, 0, truth.answer).astype(np.uint8)
-    metrics = score_stages(truth, outside, truth.answer, lambda x: np.ones((len(x), 1)))
+    metrics = means(outside, outside)
     assert metrics["occluder_error_aei"] == 0
+    assert not [name for name in metrics if name.endswith("_hear")], "there is one stage"

@@ -1,8 +1,8 @@
 """Real checkpoints of tiny networks that were never trained."""
 
-from tiny_tasks import aei_config, arcface_config, make_state
+from tiny_tasks import aei_config, arcface_config, hear_config, make_state
 
-from faceshifter_jax.tasks import AEITask, ArcFaceTask
+from faceshifter_jax.tasks import AEITask, ArcFaceTask, HEARTask
 from faceshifter_jax.training.checkpoint import Checkpoints, LoadedWeights, read_weights
 from faceshifter_jax.training.compatibility import build_meta
 
@@ -18,8 +18,18 @@ def save_identity(workdir, seed, step=1) -> LoadedWeights:
     return read_weights(workdir)
 
 
-def save_aei(workdir, identity: LoadedWeights) -> None:
+def save_aei(workdir, identity: LoadedWeights, step=1, seed=0) -> None:
     """An AEI-Net that belongs to an identity network."""
     config = aei_config()
     source = {"path": identity.directory, "sha256": identity.sha256}
-    save(workdir, config, make_state(AEITask(config)), identity=source)
+    save(workdir, config, make_state(AEITask(config), seed=seed), step, identity=source)
+
+
+def save_hear(workdir, identity: LoadedWeights, aei: LoadedWeights) -> None:
+    """A HEAR-Net that belongs to both."""
+    config = hear_config()
+    sources = {
+        name: {"path": weights.directory, "sha256": weights.sha256}
+        for name, weights in {"identity": identity, "aei": aei}.items()
+    }
+    save(workdir, config, make_state(HEARTask(config)), **sources)

@@ -1,0 +1,60 @@
+"""`faceshifter compare`: evaluations side by side, or faces in photos, by what it is given."""
+
+import argparse
+from pathlib import Path
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.evaluation.comparing import compare_results, find_result
+from faceshifter_jax.training.checkpoint import DIRECTORY
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument(
+        "things",
+        metavar="THING",
+        nargs="+",
+        help="evaluations: workdirs, checkpoints or metrics.json files, the first one being what "
+        "the others are compared with; or photos, or folders of them",
+    )
+    parser.add_argument(
+        "--identity",
+        help="for photos: workdir of an arcface training, or a converted network",
+    )
+    parser.add_argument(
+        "--protocol", help="for evaluations: which one, where a workdir has several"
+    )
+    parser.add_argument("--output", help="table to write, as CSV")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compares."""
+    kinds = {_is_evaluation(Path(thing)) for thing in arguments.things}
+    if len(kinds) > 1:
+        raise UserError("evaluations and photos cannot be compared with each other")
+    if kinds == {True}:
+        if arguments.identity:
+            raise UserError("--identity has no effect on evaluations: leave it out")
+        results = [find_result(Path(thing), arguments.protocol) for thing in arguments.things]
+        print("\n".join(compare_results(results, arguments.output, arguments.overwrite)))
+        return
+    if arguments.protocol:
+        raise UserError("--protocol has no effect on photos: leave it out")
+    if not arguments.identity:
+        raise UserError("photos are compared by an identity network: name one with --identity")
+    from faceshifter_jax.swapping import compare_command
+
+    photos = argparse.Namespace(
+        pictures=arguments.things,
+        identity=arguments.identity,
+        output=arguments.output,
+        overwrite=arguments.overwrite,
+    )
+    compare_command.run(photos)
+
+
+def _is_evaluation(path: Path) -> bool:
+    if path.suffix in (".json", ".safetensors") or path.parent.name == DIRECTORY:
+        return True
+    return any((path / name).exists() for name in ("metrics.json", "evaluation", DIRECTORY))

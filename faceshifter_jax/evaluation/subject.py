@@ -1,0 +1,160 @@
+"""What is evaluated, and who judges it: networks as functions of pictures over all devices."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from faceshifter_jax.evaluation.devices import build_row_function
+from faceshifter_jax.identity import IdentityNetwork
+from faceshifter_jax.swapping.networks import Stages, load_identity, load_stages
+from faceshifter_jax.tasks import generator_from, second_stage_from
+from faceshifter_jax.tasks.step import to_unit_range
+from faceshifter_jax.training.checkpoint import DIRECTORY
+from faceshifter_jax.training.grid import to_uint8
+
+Embed = Callable[[np.ndarray], np.ndarray]
+"""uint8 pictures (B, S, S, 3) to embeddings (B, E) of unit length."""
+
+
+class Swaps(NamedTuple):
+    """Swaps of B pairs, uint8 (B, S, S, 3) each.
+
+    Attributes:
+      first: AEI-Net's.
+      last: those of the last stage: HEAR-Net's, or AEI-Net's where there is no second stage.
+    """
+
+    first: np.ndarray
+    last: np.ndarray
+
+
+class Insides(NamedTuple):
+    """What the networks know of B pairs.
+
+    Attributes:
+      masks: uint8 (B, L, S, S), AEI-Net's masks, coarse to fine; 255 where the identity rules.
+      error: uint8 (B, S, S, 3), the heuristic errors; 128 is none.
+    """
+
+    masks: np.ndarray
+    error: np.ndarray
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The identity network that judges.
+
+    Attributes:
+      embed: see `Embed`.
+      sha256: hash of its weights.
+      path: where they were read.
+    """
+
+    embed: Embed
+    sha256: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A checkpoint that is evaluated.
+
+    Attributes:
+      swap: `swap(source, target)`: two uint8 (B, S, S, 3) to `Swaps`.
+      inspect: `inspect(source, target)`: the same to `Insides`.
+      has_second_stage: whether there is a HEAR-Net.
+      image_size: S in pixels.
+      step: updates behind the stage that was trained last, 0 for converted weights.
+      checkpoint_sha256, hear_sha256, identity_sha256: hashes of the weights.
+      identity_path: where the training's identity network was read.
+      directory: the checkpoint or file that was read.
+    """
+
+    swap: Callable[[np.ndarray, np.ndarray], Swaps]
+    inspect: Callable[[np.ndarray, np.ndarray], Insides]
+    has_second_stage: bool
+    image_size: int
+    step: int
+    checkpoint_sha256: str
+    hear_sha256: str | None
+    identity_sha256: str
+    identity_path: str
+    directory: str
+
+    @property
+    def workdir(self) -> Path | None:
+        """The training's directory, None for a network file."""
+        checkpoint = Path(self.directory)
+        return checkpoint.parents[1] if checkpoint.parent.name == DIRECTORY else None
+
+
+def load_subject(path: str, identity_path: str | None, hear_path: str | None) -> Subject:
+    """Reads what swaps faces; arguments as in `load_stages`.
+
+    Raises:
+      UserError: not such networks, no identity network, or another one than in training.
+    """
+    stages = load_stages(path, identity_path, hear_path)
+    networks = _networks_of(stages)
+    last = stages.hear or stages.generator
+    return Subject(
+        swap=build_row_function(_swap, networks, lambda s: Swaps(*map(to_uint8, s))),
+        inspect=build_row_function(_inspect, networks[:2], _to_insides),
+        has_second_stage=stages.hear is not None,
+        image_size=stages.image_size,
+        step=last.step,
+        checkpoint_sha256=stages.generator.sha256,
+        hear_sha256=stages.hear.sha256 if stages.hear else None,
+        identity_sha256=stages.generator.frozen["identity"]["sha256"],
+        identity_path=stages.generator.frozen["identity"]["path"],
+        directory=last.directory,
+    )
+
+
+def load_judge(path: str) -> Judge:
+    """Reads the identity network that judges: a training's workdir or a network file.
+
+    Raises:
+      UserError: there is none.
+    """
+    network, weights = load_identity(path)
+    return Judge(build_row_function(_embed, network), weights.sha256, weights.directory)
+
+
+def _networks_of(stages: Stages) -> tuple[Any, ...]:
+    identity, _ = load_identity(stages.generator.frozen["identity"]["path"])
+    hear = stages.hear and second_stage_from(stages.hear, stages.image_size)
+    return generator_from(stages.generator), identity, hear
+
+
+def _embed(network: IdentityNetwork, pictures: jax.Array) -> jax.Array:
+    return network.embed(to_unit_range(pictures))
+
+
+def _swap(networks: tuple[Any, ...], source: jax.Array, target: jax.Array) -> Swaps:
+    generator, identity, second = networks
+    source, target = to_unit_range(source), to_unit_range(target)
+    first = generator.swap(target, identity.embed(source))
+    if second is None:
+        return Swaps(first, first)
+    error = generator.heuristic_error(target, identity.embed(target))
+    return Swaps(first, second.refine(first, error))
+
+
+def _inspect(networks: tuple[Any, ...], source: jax.Array, target: jax.Array) -> Insides:
+    generator, identity = networks
+    source, target = to_unit_range(source), to_unit_range(target)
+    masks = generator.masks(target, identity.embed(source))
+    shape = target.shape[:3]
+    levels = [jax.image.resize(mask[..., 0], shape, "nearest") for mask in masks.values()]
+    error = generator.heuristic_error(target, identity.embed(target))
+    return Insides(jnp.stack(levels, 1), error)
+
+
+def _to_insides(insides: Insides) -> Insides:
+    return Insides(np.round(255 * insides.masks).astype(np.uint8), to_uint8(insides.error))
