@@ -33,6 +33,8 @@ def make_task(name: str):
         config = aei_config()
         if name == "aei in micro-batches":
             config.batch_size, config.accumulate_steps, config.remat = BATCH, 2, "aad"
+            # Statistics of four rows let rounding grow twentyfold a step, from 1e-7 on.
+            pairs = pairs[:4]
         task = AEITask(config)
         return task, load_identity(task), pairs
     if name == "hear":
