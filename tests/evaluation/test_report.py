@@ -17,12 +17,12 @@ def test_rows_are_samples_and_each_is_shown_once(tmp_path):
     write_report([columns("ab", 200), columns("abc", 9)], path)
     picture = np.asarray(Image.open(path))
     assert picture.shape == (2 * (18 + ROWS // 2 * 130) + 12, 3 * 130, 3)
-    first = picture[18 + 64 : 18 + 6 * 130 : 130, 64, 0]
-    second = picture[18 + 6 * 130 + 12 + 18 + 64 :: 130, 64, 0]
+    first = picture[18 + 64 : 18 + 7 * 130 : 130, 64, 0]
+    second = picture[18 + 7 * 130 + 12 + 18 + 64 :: 130, 64, 0]
     for shown, count in ((first, 200), (second, 9)):
         assert len(set(shown.tolist())) == ROWS // 2
         assert (shown < count).all()
-    assert (picture[18 : 18 + 6 * 130, 2 * 130 :] == 255).all(), "a narrower grid ends earlier"
+    assert (picture[18 : 18 + 7 * 130, 2 * 130 :] == 255).all(), "a narrower grid ends earlier"
     write_report([columns("ab", 200), columns("abc", 9)], tmp_path / "again.png")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "again.png")), picture)
 

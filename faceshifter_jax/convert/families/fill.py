@@ -26,8 +26,8 @@ _SHOWN_PROBLEMS = 3
 
 
 def module_settings(module: nn.Module) -> dict[str, Any]:
-    """The keyword arguments that make `module`, but for dtype and axis name, as plain values."""
-    left_out = ("parent", "name", "dtype", "axis_name")
+    """The keyword arguments that make `module`, but for what a run decides, as plain values."""
+    left_out = ("parent", "name", "dtype", "axis_name", "remat")
     return {
         field.name: _plain(getattr(module, field.name))
         for field in dataclasses.fields(module)
