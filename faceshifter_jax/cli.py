@@ -1,9 +1,12 @@
 """The console command `faceshifter`: a table of sub-commands, each loaded when it is called."""
 
 import argparse
+import contextlib
 import importlib
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 from faceshifter_jax import __version__
 from faceshifter_jax.errors import UserError
@@ -42,6 +45,7 @@ receives the arguments that the parser does not know.
 
 _BAD_INPUT = 2
 _INTERRUPTED = 130
+_TERMINATED = 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,11 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments without the program's name; None takes those of the process.
 
     Raises:
-        SystemExit: by argparse, after --help or for arguments it cannot make sense of.
+        SystemExit: by argparse, after --help or for arguments it cannot make sense of; with 143
+            after SIGTERM.
     """
     arguments = _parse(list(sys.argv[1:] if argv is None else argv))
     try:
-        code = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
+        with _tidy_termination():
+            code = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return _BAD_INPUT
@@ -63,6 +69,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
     return code or 0
+
+
+@contextlib.contextmanager
+def _tidy_termination() -> Iterator[None]:
+    """Turns SIGTERM into SystemExit, so that half-written files go; leaves a caller's handler."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def leave(*_: object) -> None:
+        # `timeout` sends two: the second must not end what the first began.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise SystemExit(_TERMINATED)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

@@ -1,16 +1,19 @@
 """Files that are either complete or absent: written beside their place, then renamed."""
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from faceshifter_jax.errors import UserError
 
+_numbers = itertools.count()
+
 
 def write_text(path: Path, text: str) -> None:
     """Writes `text` beside `path`, then renames it: a reader never sees half of it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = _beside(path)
     beside.write_text(text)
     beside.replace(path)
 
@@ -27,7 +30,7 @@ def publish_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
     """
     path = Path(path)
     check_replaceable(path, overwrite)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = _beside(path)
     try:
         beside.touch()
     except OSError as error:
@@ -38,6 +41,11 @@ def publish_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """A name that nobody else has, not even who writes the same file at the same time."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{next(_numbers)}")
 
 
 def check_replaceable(path: Path, overwrite: bool) -> None:

@@ -23,7 +23,6 @@ from faceshifter_jax.unfinished import UnfinishedWork, unfinished_work
 LEFT_OUT_FILE = "left_out.txt"
 TABLE_FILE = "photos.tsv"
 
-_SCRATCH_NAME = "scratch"
 _SMALLEST_SIZE = 8
 _LARGEST_SIZE = 4096
 
@@ -125,9 +124,8 @@ def prepare_photos(
         build_detector(detector)
     make_parent(out)
     with unfinished_work(out, raw.plan_of(photos, files, size=size, rules=rules)) as work:
-        _remove_left_scratch(work, out)
-        with publish_when_complete(out, overwrite=overwrite) as scratch:
-            (work.folder / _SCRATCH_NAME).write_text(scratch.name)
+        _remove_left_scratch(work)
+        with publish_when_complete(out, overwrite=overwrite, scratch_in=work.folder) as scratch:
             from faceshifter_jax.data.builders import FaceFolder
 
             findings, num_ready = raw.find_in_photos(
@@ -206,13 +204,10 @@ def prepare_embedded(
     return out
 
 
-def _remove_left_scratch(work: UnfinishedWork, out: Path) -> None:
+def _remove_left_scratch(work: UnfinishedWork) -> None:
     """Removes the half-written dataset that a killed run left."""
-    note = work.folder / _SCRATCH_NAME
-    if note.exists():
-        left = out.parent / Path(note.read_text()).name
-        if left.name.startswith(f".{out.name}.partial-") and left.is_dir():
-            shutil.rmtree(left)
+    for left in work.folder.glob(".*.partial-*"):
+        shutil.rmtree(left)
 
 
 def _check_counts(size: int, num_workers: int | None) -> None:

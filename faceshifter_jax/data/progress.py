@@ -38,7 +38,8 @@ class Progress:
     def finish(self) -> None:
         """Writes the last line: how many pictures in how much time."""
         seconds = time.monotonic() - self._begin
-        self._write(f"{self._doing}: {self._done} {self._unit} in {format_duration(seconds)}")
+        done = count_of(self._done, self._unit)
+        self._write(f"{self._doing}: {done} in {format_duration(seconds)}")
         if self._in_place:
             self._stream.write("\n")
 
@@ -52,13 +53,18 @@ class Progress:
         left = format_duration(max(self._total - self._done, 0) / rate)
         a_second = f"{rate:.0f}" if rate >= 2 else f"{rate:.2g}"
         return (
-            f"{self._doing}: {self._done} of {self._total} {self._unit}, {a_second} a second, "
-            f"{left} left"
+            f"{self._doing}: {self._done} of {count_of(self._total, self._unit)}, "
+            f"{a_second} a second, {left} left"
         )
 
     def _write(self, line: str) -> None:
         self._stream.write(f"\r\x1b[K{line}" if self._in_place else f"{line}\n")
         self._stream.flush()
+
+
+def count_of(count: int, unit: str) -> str:
+    """Writes a number of things, whose plural is `unit`: "1 picture", "2 pictures"."""
+    return f"{count} {unit.removesuffix('s') if count == 1 else unit}"
 
 
 def format_duration(seconds: float) -> str:

@@ -14,11 +14,14 @@ DATASET_MARK = "dataset_info.json"
 
 
 @contextlib.contextmanager
-def publish_when_complete(out: Path, *, overwrite: bool) -> Iterator[Path]:
+def publish_when_complete(
+    out: Path, *, overwrite: bool, scratch_in: Path | None = None
+) -> Iterator[Path]:
     """Gives a scratch directory beside `out`; its child "result" becomes `out` at the end.
 
     An exception leaves `out` as it was and removes the scratch directory; a killed process
-    leaves `out` as it was and a hidden directory `.NAME.partial-*` beside it.
+    leaves `out` as it was and a hidden directory `.NAME.partial-*` beside it, or in `scratch_in`,
+    a directory on the same file system.
 
     Raises:
         UserError: `out` exists and `overwrite` is false, or is no prepared dataset and would be
@@ -28,7 +31,9 @@ def publish_when_complete(out: Path, *, overwrite: bool) -> Iterator[Path]:
     check_dataset_replaceable(out, overwrite)
     make_parent(out)
     try:
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+        scratch = Path(
+            tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=scratch_in or out.parent)
+        )
     except OSError as error:
         raise UserError(f"cannot write to {out.parent}: {error.strerror}") from error
     try:

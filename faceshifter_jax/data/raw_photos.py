@@ -130,8 +130,7 @@ def plan_of(
     """All that the findings depend on, for `unfinished_work`."""
     seen = hashlib.sha256()
     for file in files:
-        facts = (photos / file.name).stat()
-        entry = f"{file.name}\0{facts.st_size}\0{facts.st_mtime_ns}\0"
+        entry = f"{file.name}\0{_version_of(photos / file.name)}\0"
         seen.update(entry.encode("utf-8", "surrogateescape"))
     return {
         "photos": os.fsencode(photos.resolve()).hex(),
@@ -140,6 +139,15 @@ def plan_of(
         "rules": dataclasses.asdict(rules),
         "version": faceshifter_jax.__version__,
     }
+
+
+def _version_of(path: Path) -> str:
+    try:
+        facts = path.stat()
+    except OSError:
+        # A link to nowhere, or deleted since it was listed: one of those that cannot be read.
+        return "gone"
+    return f"{facts.st_size}\0{facts.st_mtime_ns}"
 
 
 def sharpness(pixels: np.ndarray, landmarks: np.ndarray) -> float:
@@ -215,8 +223,14 @@ def _judge_file(path: Path, *, size: int, rules: FaceRules) -> Finding:
     try:
         photo = load_photo(path)
     except UserError as error:
-        return _rejected("unreadable", str(error).split(str(path))[-1].lstrip(" :"))
+        return _rejected("unreadable", _reason_of(error, path))
     return judge_photo(photo.pixels, _finder(size, rules.detector), rules)
+
+
+def _reason_of(error: UserError, path: Path) -> str:
+    """What an error says of a file, without its name: a sentence of its own."""
+    said = str(error).partition(str(path))[2]
+    return said.removeprefix(": ") if said.startswith(": ") else f"it{said}"
 
 
 @functools.cache

@@ -1,7 +1,9 @@
 """`faceshifter inspect`: what files say about where their pictures come from."""
 
 import argparse
+import sys
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.provenance.reading import read_provenance
 from faceshifter_jax.provenance.statement import COMPOSITE_WITH_SYNTHETIC, SOFTWARE, Provenance
 
@@ -24,10 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="pictures and videos to look into")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Prints what each file says."""
+def run(arguments: argparse.Namespace) -> int:
+    """Prints what each file says; returns 2 if one cannot be read, after all others."""
+    code = 0
     for path in arguments.files:
-        print("\n".join(describe(path, read_provenance(path))))
+        try:
+            print("\n".join(describe(path, read_provenance(path))), flush=True)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            code = 2
+    return code
 
 
 def describe(name: str, provenance: Provenance | None) -> list[str]:

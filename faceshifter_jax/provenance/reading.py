@@ -63,8 +63,10 @@ def read_provenance(path: str | Path) -> Provenance | None:
       UserError: there is no such file, or it is of no kind that can be read.
     """
     path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist")
     if not path.is_file():
-        raise UserError(f"{path} is a folder" if path.is_dir() else f"{path} does not exist")
+        raise UserError(f"{path} is {'a folder' if path.is_dir() else 'a pipe or a device'}")
     for read in READERS:
         try:
             return read(path)

@@ -58,6 +58,8 @@ class FaceFinder:
             needed.
           embed: tells people apart; None where nobody asks for it.
         """
+        if not isinstance(detector, str):
+            _check_detector(detector, repr(detector))
         self.size = size
         self._detector = detector
         self._embed = embed
@@ -112,7 +114,7 @@ def build_detector(name: str) -> Detector:
       name: a key of `DETECTORS`, or "module:class" for one of your own.
 
     Raises:
-      UserError: there is no such detector, or its package is not installed.
+      UserError: there is no such detector, its package is not installed, or it cannot be made.
     """
     place = DETECTORS.get(name, name)
     module, _, attribute = place.partition(":")
@@ -121,7 +123,20 @@ def build_detector(name: str) -> Detector:
     if not attribute:
         raise UserError(unknown)
     try:
-        detector = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        make = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UserError(f"{unknown} ({error})") from error
-    return detector()
+    try:
+        detector = make()
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"the face detector {name} cannot be made: {reason}") from error
+    _check_detector(detector, name)
+    return detector
+
+
+def _check_detector(detector: object, name: str) -> None:
+    if not callable(getattr(detector, "detect", None)):
+        raise UserError(f"{name} is no face detector: it has no method detect(picture)")

@@ -71,7 +71,8 @@ def check_suffix(path: str | Path, *, marked: bool = True) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITE_OPTIONS:
         known = " ".join(_WRITE_OPTIONS)
-        raise UserError(f"{path} does not say the picture's format: end its name in one of {known}")
+        problem = f": the format {suffix} is not written" if suffix else " says no picture's format"
+        raise UserError(f"{path}{problem}: end its name in one of {known}")
     if marked and suffix not in MARKED_SUFFIXES:
         raise UserError(
             f"{path}: BMP cannot say that a picture was swapped; write a .png, or pass "

@@ -91,7 +91,7 @@ def load_photo(path: str | Path) -> Photo:
     if not path.exists():
         raise UserError(f"the picture {path} does not exist")
     if not path.is_file():
-        raise UserError(f"{path} is no picture but a folder or the like: name a file")
+        raise UserError(f"{path} is a folder or the like, not a picture")
     try:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata; what matters is whether the pixels can be read.

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from faceshifter_jax.data.folder import list_picture_files
-from faceshifter_jax.data.progress import Progress
+from faceshifter_jax.data.progress import Progress, count_of
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.provenance.statement import Provenance
 from faceshifter_jax.swapping import video_command
@@ -27,6 +28,7 @@ from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.swapping.video_file import is_video
 
 _EXPLANATIONS = ("error", "masks")
+_WRITTEN = ("output", *(f"save_{name}" for name in _EXPLANATIONS))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument(
         "--threshold",
         type=float,
-        default=DEFAULT_THRESHOLD,
-        help="of --map: cosine from which two faces are one person's (%(default)s)",
+        help=f"of --map: cosine from which two faces are one person's ({DEFAULT_THRESHOLD})",
     )
     how = parser.add_argument_group("how")
     how.add_argument(
@@ -126,6 +127,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _swap_one(arguments: argparse.Namespace) -> None:
     places = {"output": arguments.output} | _explanation_places(arguments)
+    # It renames the last one first: an output that is there has all of its explanations.
     with contextlib.ExitStack() as stack:
         writes = {
             name: stack.enter_context(_publish(place, arguments)) for name, place in places.items()
@@ -155,16 +157,30 @@ def _swap_folder(arguments: argparse.Namespace) -> None:
     pictures = _list_targets(target, list(folders.values()))
     for folder in folders.values():
         _make_folder(folder)
+    names, clashes = _with_own_output(pictures)
+    _tell([f"left out: {clash}" for clash in clashes])
+    free = [n for n in names if _is_free(folders["output"] / _output_name(n), arguments)]
+    num_there = len(names) - len(free)
+    num_failed = len(clashes) + (_swap_into(folders, target, free, arguments) if free else 0)
+    num_written = len(pictures) - num_there - num_failed
+    print(f"wrote {count_of(num_written, 'pictures')} into {folders['output']}")
+    if num_there:
+        print(f"{num_there} were there already: pass --overwrite to replace them")
+    if num_failed:
+        raise UserError(
+            f"{num_failed} of {len(pictures)} pictures were left out, each with its reason above"
+        )
+
+
+def _swap_into(
+    folders: dict[str, Path], target: Path, names: list[str], arguments: argparse.Namespace
+) -> int:
+    """Swaps pictures of the folder `target`; returns of how many it said why they failed."""
     cast = _read_casting(arguments)
     swapper = _load_swapper(arguments)
     casting, provenance = cast(swapper), _provenance(swapper, arguments)
-    names = [
-        name for name in pictures if _is_free(folders["output"] / _output_name(name), arguments)
-    ]
-    failed = [f"{folders['output'] / _output_name(n)} exists" for n in pictures if n not in names]
+    num_failed = 0
     progress = Progress("swapping", len(names))
-    for problem in failed:
-        progress.note(f"left out: {problem}: pass --overwrite to replace it")
     swaps = swapper.swap_photos(
         casting, (target / name for name in names), explain=len(folders) > 1
     )
@@ -182,37 +198,60 @@ def _swap_folder(arguments: argparse.Namespace) -> None:
             for note in notes:
                 progress.note(note)
         except UserError as error:
-            failed.append(str(error))
+            num_failed += 1
             progress.note(f"left out: {error}")
         progress.advance()
     progress.finish()
-    print(f"wrote {len(pictures) - len(failed)} pictures into {folders['output']}")
-    if failed:
-        raise UserError(
-            f"{len(failed)} of {len(pictures)} pictures were left out, each with its reason above"
-        )
+    return num_failed
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    _check_places(arguments)
     if bool(arguments.source) == bool(arguments.map):
         raise UserError("say who is to be seen: either --source PHOTO or --map PERSON=SOURCE ...")
     if arguments.map and arguments.faces != "largest":
         raise UserError("--map says itself which faces are replaced: leave --faces out")
-    if not -1 <= arguments.threshold <= 1:
-        raise UserError(f"--threshold is a cosine, from -1 to 1, not {arguments.threshold:g}")
+    if arguments.threshold is not None:
+        if not -1 <= arguments.threshold <= 1:
+            raise UserError(f"--threshold is a cosine, from -1 to 1, not {arguments.threshold:g}")
+        if not arguments.map:
+            raise UserError("--threshold is for --map, and there is none")
     if arguments.aligned and (arguments.map or Path(arguments.target).is_dir()):
         raise UserError("--aligned takes one --source and one --target picture")
     if arguments.small_faces and arguments.detector != "mtcnn":
         raise UserError("--small-faces is a setting of the detector mtcnn")
 
 
+def _check_places(arguments: argparse.Namespace) -> None:
+    for name in ("target", *_WRITTEN):
+        if getattr(arguments, name) == "":
+            raise UserError(f"{_option(name)} is empty: name a file or a folder")
+    taken: dict[str, str] = {}
+    for name in _WRITTEN:
+        place = getattr(arguments, name)
+        if place is None:
+            continue
+        other = taken.setdefault(os.path.realpath(place), name)
+        if other != name:
+            raise UserError(
+                f"{_option(other)} and {_option(name)} are both {place}: name another place for one"
+            )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _read_casting(arguments: argparse.Namespace) -> Callable[[Swapper], Casting]:
     """Reads the photos of people; returns what finds their faces, for when there is a swapper."""
     if arguments.map:
-        people = [tuple(_load_as("", path) for path in _split_pair(text)) for text in arguments.map]
+        pairs = [_split_pair(text) for text in arguments.map]
+        _check_once([person for person, _ in pairs])
+        people = [tuple(_load_as("", path) for path in pair) for pair in pairs]
+        threshold = DEFAULT_THRESHOLD if arguments.threshold is None else arguments.threshold
 
         def cast(swapper: Swapper) -> Casting:
-            return swapper.cast_people(people, threshold=arguments.threshold)
+            return swapper.cast_people(people, threshold=threshold)
     else:
         source = _load_as("the source", arguments.source)
 
@@ -234,6 +273,15 @@ def _split_pair(text: str) -> tuple[str, str]:
     if not pairs:
         raise UserError(f"--map takes PERSON=SOURCE, two photos, not {text!r}")
     return next((pair for pair in pairs if all(Path(name).is_file() for name in pair)), pairs[0])
+
+
+def _check_once(persons: list[str]) -> None:
+    seen: set[str] = set()
+    for person in persons:
+        place = os.path.realpath(person)
+        if place in seen:
+            raise UserError(f"--map names {person} twice: one person becomes one other")
+        seen.add(place)
 
 
 def _load_swapper(arguments: argparse.Namespace) -> Swapper:
@@ -313,6 +361,19 @@ def _list_targets(folder: Path, written: list[Path]) -> list[str]:
 def _output_name(name: str) -> str:
     """The target's own name; with .png where its format is not one that is written."""
     return name if Path(name).suffix.lower() in MARKED_SUFFIXES else f"{name}.png"
+
+
+def _with_own_output(names: list[str]) -> tuple[list[str], list[str]]:
+    """Returns the names, and why some are not among them: their output is that of another."""
+    owners: dict[str, str] = {}
+    for name in names:
+        owners.setdefault(_output_name(name), name)
+    clashes = [
+        f"{name} and {owner} would both become {_output_name(name)}: rename one of them"
+        for name in names
+        if (owner := owners[_output_name(name)]) != name
+    ]
+    return list(owners.values()), clashes
 
 
 def _is_free(place: Path, arguments: argparse.Namespace) -> bool:

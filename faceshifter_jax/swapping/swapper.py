@@ -1,6 +1,7 @@
 """A trained network as something that swaps faces in whole pictures."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -72,7 +73,7 @@ class Swapper:
         self.batch_size = batch_size
         self.image_size = image_size
         self.provenance = provenance
-        self.finder = FaceFinder(image_size, detector or "mtcnn", embed)
+        self.finder = FaceFinder(image_size, "mtcnn" if detector is None else detector, embed)
 
     @classmethod
     def load(
@@ -182,6 +183,8 @@ class Swapper:
         Raises:
           UserError: a file that is no picture, or a picture without a face.
         """
+        if not len(people):
+            raise ValueError("people must hold at least one pair of pictures")
         persons = [_as_photo(person, "the person to be replaced") for person, _ in people]
         sources = [_as_photo(source, "the source") for _, source in people]
         replaced, notes = zip(*map(self._largest, persons), strict=True)
@@ -276,7 +279,26 @@ class Swapper:
             return write(swap.photo, self.provenance if provenance else None)
 
     def swap_batch(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Swaps aligned squares, uint8 (B, S, S, 3) each, to the same; B is any number."""
+        """Swaps aligned squares, uint8 (B, S, S, 3) each, to the same.
+
+        Args:
+          sources, targets: any number of squares from one on, whose side is `image_size`.
+
+        Raises:
+          ValueError: they are not such arrays.
+        """
+        size = self.image_size
+        for name, squares in (("sources", sources), ("targets", targets)):
+            if not isinstance(squares, np.ndarray):
+                raise ValueError(f"{name} must be an array, not {type(squares).__name__}")
+            fits = squares.ndim == 4 and squares.shape[1:] == (size, size, 3) and len(squares)
+            if not fits or squares.dtype != np.uint8:
+                raise ValueError(
+                    f"{name} must be uint8 (B, {size}, {size}, 3), B at least 1, not "
+                    f"{squares.dtype} {squares.shape}"
+                )
+        if len(sources) != len(targets):
+            raise ValueError(f"there are {len(sources)} sources and {len(targets)} targets")
         return self._network(sources, targets)
 
     def _largest(self, photo: Photo) -> tuple[AlignedFace, list[str]]:
@@ -336,7 +358,12 @@ def _as_photo(picture: Picture, name: str) -> Photo:
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise ValueError(f"{name} must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
+        if not picture.size:
+            raise ValueError(f"{name} has no pixels: {picture.shape}")
         return Photo(picture, name)
+    if not isinstance(picture, str | os.PathLike):
+        kind = type(picture).__name__
+        raise ValueError(f"{name} must be a file's name, uint8 (H, W, 3) or a Photo, not {kind}")
     photo = load_photo(picture)
     return dataclasses.replace(photo, name=f"{name} {photo.name}")
 

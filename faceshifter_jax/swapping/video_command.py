@@ -57,7 +57,7 @@ def run(
             settings=settings,
             overwrite=arguments.overwrite,
         )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         print("give the same command again to go on from here", file=sys.stderr)
         raise
     for note in notes:

@@ -1,6 +1,7 @@
 """`faceshifter prepare --faces detect`: raw photographs into a dataset."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from faceshifter_jax.data.raw_photos import sharpness
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.swapping.alignment import align
 from faceshifter_jax.synthetic import render_layers, sample_attributes, sample_identity
+from faceshifter_jax.unfinished import unfinished_work
 
 QUICK = "wall_faces:WallDetector"
 SIZE = 64
@@ -44,6 +46,8 @@ def photos(tmp_path_factory):
     save(folder / "bert/blurred.png", scene([(blurred, 40, 20)]))
     save(folder / "bert/wall.png", scene([]))
     (folder / "bert/text.jpg").write_text("hello")
+    (folder / "bert/gone.png").symlink_to("nowhere.png")
+    os.mkfifo(folder / "bert/pipe.png")
     save(folder / "unknown.png", scene([(first, 100, 30)]))
     return folder
 
@@ -67,6 +71,8 @@ def test_faces_are_aligned_and_every_rejection_has_its_reason(photos, tmp_path):
     reasons = {name: row["reason"] for name, row in table.items() if row["reason"]}
     assert reasons == {
         "bert/blurred.png": "blurred",
+        "bert/gone.png": "unreadable",
+        "bert/pipe.png": "unreadable",
         "bert/small.png": "too small",
         "bert/text.jpg": "unreadable",
         "bert/two.png": "several faces",
@@ -78,6 +84,8 @@ def test_faces_are_aligned_and_every_rejection_has_its_reason(photos, tmp_path):
     assert dataset.image_size == SIZE
     left_out = (out / "left_out.txt").read_text().splitlines()
     assert [line.split("\t")[0] for line in left_out] == list(reasons)
+    assert left_out[1].endswith("\tunreadable (it does not exist)")
+    assert left_out[2].endswith("\tunreadable (it is a folder or the like, not a picture)")
     with Image.open(photos / "anna/03.png") as image:
         landmarks = np.array(table["anna/03.png"]["landmarks"].split(), float).reshape(5, 2)
         wanted = align(np.asarray(image), landmarks, SIZE).astype(int)
@@ -121,6 +129,12 @@ def test_a_killed_run_goes_on(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not out.exists()
+    assert [name for name in os.listdir(tmp_path) if name.startswith(".")] == [".out.unfinished"]
+    # What it left is of no use to another plan.
+    assert list((tmp_path / ".out.unfinished").glob(".out.partial-*"))
+    shutil.copytree(tmp_path / ".out.unfinished", tmp_path / ".other.unfinished")
+    with unfinished_work(tmp_path / "other", {"another": "plan"}) as work:
+        assert sorted(os.listdir(work.folder)) == ["lock", "work.json"]
     # As if it had been killed while it wrote.
     with log.open("ab") as file:
         file.write(b"\x40\0\0\0half")

@@ -1,5 +1,7 @@
 """What outputs say of where they come from, in every format and beside what others say."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -126,3 +128,16 @@ def test_inspect_of_what_is_no_picture_is_one_line(tmp_path, capsys):
         assert reason in error
     with pytest.raises(UserError):
         read_provenance(tmp_path / "none.png")
+
+
+def test_inspect_goes_on_after_a_bad_file(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.png")
+    good = save(tmp_path / "a.png")
+    names = [tmp_path / "none.png", good, tmp_path / "pipe.png", good]
+    code, out, error = run_inspect(capsys, *names)
+    assert code == 2
+    assert out.count(f"{good}: a face in it was swapped") == 2
+    assert error.splitlines() == [
+        f"error: {names[0]} does not exist",
+        f"error: {names[2]} is a pipe or a device",
+    ]

@@ -10,6 +10,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.swapping.detection import Face
 from faceshifter_jax.swapping.faces import FaceFinder, build_detector
 from faceshifter_jax.swapping.mtcnn_detector import MTCNNDetector
+from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.synthetic import render_layers, sample_attributes, sample_identity
 
 EYE_DISTANCE = 0.267
@@ -134,6 +135,36 @@ def test_a_detector_of_ones_own_is_named_by_its_place():
 def test_detectors_that_do_not_exist_are_refused(name):
     with pytest.raises(UserError, match=f"no face detector {name}: known are mtcnn"):
         build_detector(name)
+
+
+class Broken:
+    def __init__(self):
+        raise OSError("no weights")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("os:path", "os:path cannot be made: TypeError: 'module' object is not callable"),
+        (f"{__name__}:Broken", "Broken cannot be made: OSError: no weights"),
+        ("builtins:dict", "builtins:dict is no face detector: it has no method detect"),
+        (":nothing", "no face detector :nothing: known are mtcnn"),
+    ],
+)
+def test_what_is_no_detector_is_refused(name, reason):
+    with pytest.raises(UserError, match=reason):
+        build_detector(name)
+
+
+def test_an_object_that_is_no_detector_is_refused_and_a_false_one_is_not():
+    class Empty(Found):
+        def __len__(self):
+            return 0
+
+    detector = Empty()
+    assert Swapper(None, 64, detector).finder.detector is detector
+    with pytest.raises(UserError, match=r"\[\] is no face detector"):
+        Swapper(None, 64, [])
 
 
 def test_without_the_package_it_says_how_to_install_it(monkeypatch):

@@ -256,6 +256,16 @@ def test_written_pictures_are_read_again(pixels, suffix, tmp_path):
     assert difference.max() <= (12 if lossy else 0)
 
 
+def test_two_writers_of_one_file_do_not_share_what_they_write(tmp_path):
+    with publish_file(tmp_path / "a", overwrite=True) as one:
+        with publish_file(tmp_path / "a", overwrite=True) as two:
+            one.write_text("one")
+            two.write_text("two")
+        assert (tmp_path / "a").read_text() == "two"
+    assert (tmp_path / "a").read_text() == "one"
+    assert os.listdir(tmp_path) == ["a"]
+
+
 def write_half(path):
     with publish_file(path, overwrite=True) as beside:
         beside.write_text("new")
@@ -277,8 +287,8 @@ def test_an_exception_leaves_what_was_there(tmp_path):
         ("folder.png", "is a folder"),
         ("missing/a.png", "cannot write to the folder"),
         ("file.png/a.png", "cannot write to the folder"),
-        ("a.xyz", "format"),
-        ("a", "format"),
+        ("a.xyz", "the format .xyz is not written: end its name in one of .png"),
+        ("a", "a says no picture's format: end its name in one of .png"),
         ("a.bmp", "BMP cannot say that a picture was swapped"),
     ],
 )

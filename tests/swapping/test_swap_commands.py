@@ -3,8 +3,10 @@
 import csv
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -109,7 +111,10 @@ def test_pictures_that_cannot_be_swapped(place, swapper):
         ({"options": ("--aligned",), "target": "wall.png"}, "the target .*160x120 pixels"),
         ({"options": ("--checkpoint", "nowhere")}, "no weights at nowhere"),
         ({"output": "no/such/folder.png"}, "cannot write to the folder"),
-        ({"output": "out.gif"}, "out.gif does not say the picture's format"),
+        ({"output": "out.gif"}, "out.gif: the format .gif is not written: end its name in one of"),
+        ({"output": "out.mp4"}, "out.mp4: the format .mp4 is not written: end its name in one of"),
+        ({"output": "out"}, "out says no picture's format: end its name in one of .png"),
+        ({"options": ("--save-masks", "")}, "--save-masks is empty: name a file or a folder"),
         ({"output": "wall.png"}, "wall.png exists: .*--overwrite"),
         ({"output": "out.bmp"}, "out.bmp: BMP cannot say .* --no-provenance"),
         ({"source": None}, "either --source PHOTO or --map"),
@@ -118,7 +123,13 @@ def test_pictures_that_cannot_be_swapped(place, swapper):
         ({"options": ("--map", "no=face"), "source": None}, "the picture no does not exist"),
         ({"options": ("--threshold", "2")}, "--threshold is a cosine"),
         ({"options": ("--detector", "eyes")}, "no face detector eyes: known are mtcnn"),
-        ({"options": ("--save-error", "e.xyz")}, "e.xyz does not say the picture's format"),
+        ({"options": ("--threshold", "0.4")}, "--threshold is for --map, and there is none"),
+        ({"options": ("--detector", "os:path")}, "os:path cannot be made: TypeError"),
+        ({"options": ("--save-error", "e.xyz")}, "e.xyz: the format .xyz is not written"),
+        (
+            {"options": ("--save-error", "e.png", "--save-masks", "./e.png")},
+            "--save-error and --save-masks are both ./e.png: name another place for one",
+        ),
         ({"target": "crowd", "options": ("--aligned",)}, "--aligned takes one --source and one"),
     ],
 )
@@ -131,6 +142,45 @@ def test_bad_input_is_one_line_and_leaves_nothing(place, capfd, changes, reason)
     assert errors.startswith("error: ")
     assert re.search(reason, errors), errors
     assert sorted(place.rglob("*")) == before
+
+
+def test_one_place_for_two_outputs_is_refused(place, capfd):
+    for target, output in (("people/b.png", "twice.png"), ("crowd", "twice")):
+        options = ("--save-error", place / output, "--overwrite")
+        assert swap(place, *options, target=target, output=output) == 2
+        assert "--output and --save-error are both" in capfd.readouterr().err
+        assert not (place / output).exists()
+
+
+def test_one_person_twice_is_refused(place, capfd):
+    ann, ben = place / "ann=1.png", place / "ben=1.png"
+    (place / "link.png").symlink_to(ann)
+    pairs = (f"{ann}={ben}", f"{place / 'link.png'}={ben}")
+    assert swap(place, "--map", *pairs, source=None, output="never.png") == 2
+    assert capfd.readouterr().err.endswith("link.png twice: one person becomes one other\n")
+
+
+def test_nothing_is_left_after_sigterm(place):
+    command = [sys.executable, "-m", "faceshifter_jax.cli", "swap", "--checkpoint", "aei"]
+    command += ["--source", "people/a1.png", "--target", "people/b.png", "--output", "late.png"]
+    process = subprocess.Popen(command, cwd=place)
+    deadline = time.monotonic() + 120
+    while not list(place.glob(".late.png.*")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.terminate()
+    assert process.wait(timeout=120) == 128 + signal.SIGTERM
+    assert list(place.glob("*late.png*")) == []
+
+
+def test_a_callers_own_handling_of_sigterm_stays(place):
+    assert swap(place, source=None) == 2
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert swap(place, source=None) == 2
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_the_output_says_what_it_is_unless_told_not_to(place, swapper):
@@ -201,10 +251,27 @@ def test_a_folder_of_targets_with_a_bad_one_among_them(place, capfd, swapper):
     np.testing.assert_array_equal(pixels_of(folder / "out/one.png"), expected)
     assert all(read_provenance(folder / "out" / name) for name in written)
     (folder / "out/one.png").unlink()
-    assert swap(place, target="many", output="many/out") == 2
+    (folder / "broken.png").unlink()
+    for count in ("1 picture", "0 pictures"):
+        there = 2 if count == "1 picture" else 3
+        assert swap(place, target="many", output="many/out") == 0
+        assert capfd.readouterr().out.splitlines() == [
+            f"wrote {count} into {folder / 'out'}",
+            f"{there} were there already: pass --overwrite to replace them",
+        ]
+
+
+def test_two_targets_of_one_output(place, capfd):
+    (place / "pair").mkdir()
+    for name in ("a.gif", "a.gif.png"):
+        Image.fromarray(pixels_of(place / "people/b.png")).save(place / "pair" / name)
+    assert swap(place, "--overwrite", target="pair", output="pair/out") == 2
     captured = capfd.readouterr()
-    assert captured.err.count("exists: pass --overwrite to replace it") == 2
-    assert "wrote 1 pictures into" in captured.out
+    assert "left out: a.gif.png and a.gif would both become a.gif.png: rename" in captured.err
+    assert captured.out == f"wrote 1 picture into {place / 'pair/out'}\n"
+    with Image.open(place / "pair/a.gif") as image:
+        palette = np.asarray(image.convert("RGB"))[:20, :20]
+    np.testing.assert_array_equal(pixels_of(place / "pair/out/a.gif.png")[:20, :20], palette)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

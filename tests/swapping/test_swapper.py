@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from rendered_scenes import PLACES, render_face, render_scene
 from trained_workdirs import save_networks
 
@@ -121,6 +122,30 @@ def test_faces_of_many_pictures_share_batches_in_order(detector, scene, source):
     one = Swapper(network, SIZE, detector)
     for i in (0, 2, 3):
         np.testing.assert_array_equal(results[i], one.swap(source, targets[i], faces="all"))
+
+
+def test_what_is_no_picture_is_one_clear_line(detector, source):
+    swapper = Swapper(lambda sources, targets: targets, SIZE, detector)
+    with pytest.raises(ValueError, match="the target has no pixels"):
+        swapper.swap(source, source[:0])
+    for other in (None, [[0, 0, 0]], b"a.png", Image.fromarray(source)):
+        with pytest.raises(ValueError, match=r"the source must be a file's name, uint8 .*, not"):
+            swapper.swap(other, source)
+    with pytest.raises(ValueError, match="at least one pair"):
+        swapper.cast_people([])
+
+
+def test_squares_are_checked():
+    swapper = Swapper(lambda sources, targets: targets, 8)
+    good = np.zeros((2, 8, 8, 3), np.uint8)
+    assert swapper.swap_batch(good, good) is good
+    for bad in (good[:, :7], good[0], good[:0], good.astype(float)):
+        with pytest.raises(ValueError, match=r"targets must be uint8 \(B, 8, 8, 3\)"):
+            swapper.swap_batch(good, bad)
+    with pytest.raises(ValueError, match="sources must be an array, not list"):
+        swapper.swap_batch(good.tolist(), good)
+    with pytest.raises(ValueError, match="2 sources and 1 targets"):
+        swapper.swap_batch(good, good[:1])
 
 
 def test_a_trained_network_is_compiled_once(workdir, detector, scene, source):
