@@ -102,7 +102,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.model.input_skip = True
     config.model.output = "gated"
     # The demo's AEI-Net is so soft that there is more to give back than at paper scale.
-    config.loss.identity = 12.0
+    config.loss.identity = 24.0
     config.loss.change = 0.2
     config.loss.reconstruction = 200.0
     config.loss.occluder = 1000.0

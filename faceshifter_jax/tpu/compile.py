@@ -91,10 +91,6 @@ class CompiledStep:
     needed_bytes: int
     usable_bytes: int | None
 
-    @property
-    def fits(self) -> bool:
-        return self.costs is not None
-
 
 def compile_step(config: ConfigDict, topology: Topology) -> CompiledStep:
     """Compiles the step that a training with `config` makes, for every chip of a slice.

@@ -1,8 +1,10 @@
 """What `faceshifter tpu-check` says of a compiled step, for a reader and for a program."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from faceshifter_jax.data.progress import format_duration
 from faceshifter_jax.tpu.chips import Chip
@@ -14,19 +16,37 @@ from faceshifter_jax.tpu.topology import Topology
 _NO_TRAFFIC = Traffic(0, 0)
 
 
-def describe(step: CompiledStep, topology: Topology, batch_size: int) -> Iterator[str]:
-    """Yields the report's lines; `batch_size` is the global one."""
+def fits(step: CompiledStep, chip: Chip) -> bool:
+    """Whether the compiler made a program and the chip has the memory that it needs."""
+    return step.costs is not None and step.needed_bytes <= _usable_bytes(step, chip)
+
+
+def remedies(config: ConfigDict) -> list[str]:
+    """Returns the settings of `config` that would let its step do with less memory."""
+    less = ["--config.remat=aad"] if config.get("remat") == "none" else []
+    if "accumulate_steps" in config:
+        less.append(f"--config.accumulate_steps={2 * config.accumulate_steps}")
+    return less
+
+
+def describe(
+    step: CompiledStep, topology: Topology, batch_size: int, less: Sequence[str] = ()
+) -> Iterator[str]:
+    """Yields the report's lines; `batch_size` is the global one, `less` the `remedies`."""
     yield from step.assumed
     yield (
         f"traced in {format_duration(step.lower_seconds)}, "
         f"compiled in {format_duration(step.compile_seconds)} on this machine"
     )
     if step.costs is None:
-        yield _does_not_fit(step, topology.chip)
+        yield _does_not_fit(step, topology.chip, less)
         return
     yield f"for each chip, with {batch_size / topology.num_chips:g} pictures a step:"
     yield from _chip_lines(step.costs, topology.chip)
     yield from _roofline_lines(_bound(step.costs, topology.chip), topology, batch_size)
+    if not fits(step, topology.chip):
+        yield _does_not_fit(step, topology.chip, less)
+        return
     yield f"the step fits: it needs {_of_memory(step.needed_bytes, topology.chip.memory_bytes)}"
 
 
@@ -40,7 +60,7 @@ def as_record(step: CompiledStep, topology: Topology, batch_size: int) -> dict[s
         "assumed": list(step.assumed),
         "lower_seconds": step.lower_seconds,
         "compile_seconds": step.compile_seconds,
-        "fits": step.fits,
+        "fits": fits(step, chip),
         "needed_bytes": step.needed_bytes,
         "chip": dataclasses.asdict(chip),
     }
@@ -89,12 +109,16 @@ def _roofline_lines(bound: Roofline, topology: Topology, batch_size: int) -> Ite
     )
 
 
-def _does_not_fit(step: CompiledStep, chip: Chip) -> str:
-    usable = step.usable_bytes or chip.memory_bytes
+def _usable_bytes(step: CompiledStep, chip: Chip) -> int:
+    return step.usable_bytes or chip.memory_bytes
+
+
+def _does_not_fit(step: CompiledStep, chip: Chip, less: Sequence[str]) -> str:
+    usable = _usable_bytes(step, chip)
+    ways = ["fewer pictures a chip", "more chips", *less]
     return (
         f"the step does not fit: it needs at least {_of_memory(step.needed_bytes, usable)} that a "
-        f"program can have of a {chip.name}: take fewer pictures a chip, more chips, "
-        "--config.remat=aad or --config.accumulate_steps=2"
+        f"program can have of a {chip.name}: take {', '.join(ways[:-1])} or {ways[-1]}"
     )
 
 

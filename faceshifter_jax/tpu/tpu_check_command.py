@@ -59,11 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
             file = stack.enter_context(publish_file(arguments.json, overwrite=arguments.overwrite))
         # Not before: jax reads the environment when it is imported.
         from faceshifter_jax.tpu.compile import compile_step
-        from faceshifter_jax.tpu.report import as_record, describe
+        from faceshifter_jax.tpu.report import as_record, describe, fits, remedies
 
         print(_headline(arguments, config, topology), flush=True)
         step = compile_step(config, topology)
-        print("\n".join(describe(step, topology, config.batch_size)))
+        print("\n".join(describe(step, topology, config.batch_size, remedies(config))))
         if file is not None:
             record = {
                 "config": arguments.config,
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             file.write_text(json.dumps(record, indent=2) + "\n")
     if arguments.json:
         print(f"wrote {arguments.json}")
-    return 0 if step.fits else DOES_NOT_FIT
+    return 0 if fits(step, topology.chip) else DOES_NOT_FIT
 
 
 def _headline(arguments: argparse.Namespace, config: Any, topology: Topology) -> str:

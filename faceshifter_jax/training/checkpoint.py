@@ -5,7 +5,10 @@ A checkpoint is an Orbax composite: `state`, the training state as nested dicts 
 of every frozen network, and checksums of the arrays and of itself.
 """
 
+import errno
 import hashlib
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +36,11 @@ from faceshifter_jax.training.integrity import (
 
 DIRECTORY = "checkpoints"
 DAMAGED_DIRECTORY = "damaged_checkpoints"
+# How long processes wait for one that has failed to write, at half of Orbax's own limit; the
+# slowest write that is none has to fit in.
+_TIMEOUT_SECONDS = 600
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+_TENSORSTORE_ERRNO = re.compile(r"OS error (\d+)")
 
 
 class DamagedCheckpoint(UserError):
@@ -70,6 +78,7 @@ class Checkpoints:
             max_to_keep=keep_newest,
             keep_period=keep_every_steps or None,
             cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(timeout_secs=_TIMEOUT_SECONDS),
         )
 
     @cached_property
@@ -193,7 +202,8 @@ class Checkpoints:
         """Turns what Orbax raises when it cannot write into a UserError."""
         try:
             yield
-        except (OSError, ValueError) as error:
+        # The last is a barrier to which another process, which says why, did not come.
+        except (OSError, ValueError, jax.errors.JaxRuntimeError) as error:
             step, self._saving = self._saving, None
             left = self.latest_step()
             whole = "there is none before it" if left is None else f"that of step {left} is whole"
@@ -353,6 +363,9 @@ def _read_arrays(directory: Path, choose: Callable = dict) -> dict[str, Any]:
     """Returns the arrays of a state that `choose` leaves of its metadata, as numpy arrays."""
     handler = ocp.PyTreeCheckpointHandler()
     with _damaged_if_unreadable(directory, "state"):
+        # Read by `restore`, but not by what comes here.
+        for path in (directory / "state" / "array_metadatas").glob("*"):
+            json.loads(path.read_text())
         wanted = choose(handler.metadata(directory / "state").tree)
         # Flattened and back: Orbax restores no part of a tree that is an empty dict.
         flat = {
@@ -374,7 +387,20 @@ def _damaged_if_unreadable(directory: Path, part: str) -> Iterator[None]:
     # Whatever a reader stumbles over in bytes that are not what was written.
     except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
+        if not _shows_damage(error):
+            raise UserError(
+                f"cannot read the checkpoint {directory} now ({reason}): nothing was changed, try "
+                "again when its disk answers"
+            ) from error
         raise DamagedCheckpoint(directory, f"its {part!r} cannot be read ({reason})") from error
+
+
+def _shows_damage(error: Exception) -> bool:
+    """Whether a file is missing or holds other bytes; else the disk or the network failed."""
+    number = getattr(error, "errno", None)
+    if number is None and (named := _TENSORSTORE_ERRNO.search(str(error))):
+        number = int(named[1])
+    return number is None or number in _MISSING
 
 
 def _find_checkpoint(path: Path) -> Path:

@@ -6,9 +6,11 @@ With one process each of them returns at once.
 
 import hashlib
 import json
+import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,6 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.training.faults import in_one_line
 
 MODES = ("off", "automatic", "coordinator")
 # Beyond our own limit, because jax ends the process with a stack trace at its own.
@@ -138,18 +141,22 @@ def is_first_process() -> bool:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Lets a UserError in any process end all processes; all processes must enter it.
+    """Lets a UserError or OSError in any process end all; all processes must enter it.
 
     What is inside must not wait for other processes: one that fails would leave them waiting.
 
     Raises:
-      UserError: what was raised inside, or, where nothing was, that another process failed.
+      UserError: what was raised inside, an OSError in one line, or, where nothing was, that
+        another process failed.
     """
     failure = None
     try:
         yield
     except UserError as error:
         failure = error
+    except OSError as error:
+        failure = in_one_line(error)
+        failure.__cause__ = error
     failed = multihost_utils.process_allgather(np.int32(failure is not None)).reshape(-1)
     if failure is not None:
         raise failure
@@ -161,6 +168,35 @@ def from_first_process(value: int | None) -> int | None:
     """Returns what the first process passed, a number that is not negative or None, in all."""
     sent = multihost_utils.broadcast_one_to_all(np.int32(-1 if value is None else value))
     return None if sent < 0 else int(sent)
+
+
+def check_shared(directory: Path) -> None:
+    """Checks that all processes see the directory of the first one under their own path.
+
+    Args:
+      directory: exists in the first process, which writes a file there and removes it again.
+
+    Raises:
+      UserError: in all processes; a directory of its own is named by the process that has it.
+    """
+    if jax.process_count() == 1:
+        return
+    # A name that nobody has asked for yet: a network's file system remembers what was absent.
+    token = from_first_process(secrets.randbits(31))
+    file = directory / f".seen_by_all.{token}"
+    try:
+        with together():
+            if is_first_process():
+                file.touch()
+        with together():
+            if not file.exists():
+                raise UserError(
+                    f"the workdir {directory} of process {jax.process_index()} is not that of "
+                    "process 0: name a directory that all processes see"
+                )
+    finally:
+        if is_first_process():
+            file.unlink(missing_ok=True)
 
 
 def check_same_everywhere(facts: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A disk that takes no more, said in one line."""
+"""What a disk or a file refuses, said in one line."""
 
 import errno
 from collections.abc import Iterator
@@ -31,6 +31,15 @@ def explain_write_error(error: Exception) -> str:
 def is_no_room(error: Exception) -> bool:
     """Whether an error means that the disk takes no more."""
     return explain_write_error(error).endswith(_ADVICE)
+
+
+def in_one_line(error: OSError) -> UserError:
+    """Returns a UserError that names the file and what the system says of it."""
+    reason = explain_write_error(error) if is_no_room(error) else error.strerror or str(error)
+    place = error.filename2 or error.filename
+    return UserError(
+        f"cannot read or write {place}: {reason}" if place else " ".join(reason.split())
+    )
 
 
 @contextmanager

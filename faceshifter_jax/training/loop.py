@@ -24,7 +24,7 @@ from faceshifter_jax.training.compatibility import (
     check_same_run,
     describe_changes,
 )
-from faceshifter_jax.training.faults import no_room_is_one_line
+from faceshifter_jax.training.faults import in_one_line, no_room_is_one_line
 from faceshifter_jax.training.guard import FAILED, guard_step, make_request, not_finite
 from faceshifter_jax.training.interrupt import Interrupted, StopRequest, catch_signals
 from faceshifter_jax.training.monitor import Monitor
@@ -60,11 +60,12 @@ def train(
     config = config.copy_and_resolve_references()
     setup.check_config(config)
     distributed.initialize(config.distributed)
-    setup.use_compilation_cache(config.compilation_cache)
     build_task = build_task or tasks.build_task
     build_loader = build_loader or data.build_loader
-    parallel = build_parallel(config.parallel)
-    parallel.check_batch_size(config.batch_size, config.get("accumulate_steps", 1))
+    with distributed.together():
+        setup.use_compilation_cache(config.compilation_cache)
+        parallel = build_parallel(config.parallel)
+        parallel.check_batch_size(config.batch_size, config.get("accumulate_steps", 1))
     workdir = Path(workdir).absolute()
     with ExitStack() as stack:
         stack.enter_context(no_room_is_one_line(workdir))
@@ -100,6 +101,7 @@ def train(
         with distributed.together():
             monitor, moved = _open_workdir(config, workdir, task, checkpoints, meta, first_step)
             stack.enter_context(closing(monitor))
+        distributed.check_shared(workdir)
         for line in setup.describe(config, loader.info, state, meta["frozen"], parallel, changes):
             monitor.say(line)
         for line in (*start, *moved):
@@ -181,7 +183,8 @@ class _Session:
     def run(self, state: Any, first_step: int, samples: Mapping[str, Any]) -> Any:
         """Makes the steps after `first_step`; returns the last state."""
         predict = self.parallel.compile_predict(self.task.predict)
-        batch = self._next_batch()
+        with distributed.together():
+            batch = self._next_batch()
         train_step = self._compile_step(state, batch | self._request())
         self.monitor.start(first_step, self.loader.wait_seconds)
         for step in range(first_step + 1, self.config.num_steps + 1):
@@ -189,13 +192,11 @@ class _Session:
             self.monitor.add(step, metrics)
             self.in_flight.append((step, metrics, signs))
             if step < self.config.num_steps:
-                batch = self._next_batch()
+                batch = self._next_batch_or(batch)
             request = self._wait_for_steps(self.parallel.max_in_flight - 1)
             if self._due(step, self.config.log_every_steps):
                 with self._stop_all_later():
                     self.monitor.report(step, self.config.batch_size, self.loader.wait_seconds)
-            if request == FAILED:
-                raise self.failure or UserError("another process failed: see what it printed")
             if request or self._due(step, self.config.save_every_steps):
                 self._save(step, state)
             if request:
@@ -217,6 +218,13 @@ class _Session:
     def _next_batch(self) -> Mapping[str, Any]:
         return self.parallel.put_batch(next(self.loader))
 
+    def _next_batch_or(self, last: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The next batch; `last` once more where there is none, for the step that all stop at."""
+        if not self.failure:
+            with self._stop_all_later():
+                return self._next_batch()
+        return last
+
     def _request(self) -> Mapping[str, Any]:
         """What this process has to say to all others with the next step."""
         with self._stop_all_later():
@@ -231,7 +239,8 @@ class _Session:
         """Waits until no more than `left` steps are in flight; returns the last one's request.
 
         Raises:
-          UserError: a step made something that is not finite; in all processes.
+          UserError: a step made something that is not finite, or a process failed before it,
+            so that its state is none to save; in all processes.
         """
         request = 0
         while len(self.in_flight) > left:
@@ -240,6 +249,8 @@ class _Session:
             if not signs["finite"]:
                 raise not_finite(step, jax.device_get(metrics))
             request = int(signs["request"])
+            if request == FAILED:
+                raise self.failure or UserError("another process failed: see what it printed")
         return request
 
     @contextmanager
@@ -248,14 +259,16 @@ class _Session:
         try:
             with no_room_is_one_line(self.checkpoints.workdir):
                 yield
-        except UserError as error:
+        except (UserError, OSError) as error:
+            failure = error if isinstance(error, UserError) else in_one_line(error)
             if jax.process_count() == 1:
-                raise
-            self.failure = self.failure or error
+                raise failure from error.__cause__
+            self.failure = self.failure or failure
 
     def _compile_step(self, state: Any, batch: Mapping[str, Any]) -> Callable:
         axis_name = self.parallel.axis_name
         begin = time.monotonic()
+        self.monitor.say("compiling the step ...")
         step = self.parallel.compile_step(guard_step(self.task.make_step(axis_name), axis_name))
         compiled = step.lower(state, self.frozen, batch).compile()
         duration = format_duration(time.monotonic() - begin)

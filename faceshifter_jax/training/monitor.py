@@ -44,6 +44,7 @@ class Monitor:
         self._fetched: list[Mapping[str, float]] = []
         self._writes = jax.process_index() == 0
         if self._writes:
+            (workdir / SAMPLES_DIRECTORY).mkdir(exist_ok=True)
             drop_later_lines(workdir / METRICS_FILE, first_step)
             self._writer = build_writer(workdir)
         self.start(first_step, wait_seconds=0.0)
@@ -172,11 +173,16 @@ def drop_later_lines(path: Path, step: int) -> None:
 
     Raises:
       UserError: another line is broken.
+      OSError: the file cannot be read or written.
     """
     if not path.exists():
         return
+    try:
+        lines = path.read_text().splitlines(keepends=True)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text: move it away, it only holds a log") from error
     kept = []
-    for number, line in enumerate(path.read_text().splitlines(keepends=True), start=1):
+    for number, line in enumerate(lines, start=1):
         if line.endswith("\n") and _step_of(line, f"line {number} of {path}") <= step:
             kept.append(line)
     write_text(path, "".join(kept))

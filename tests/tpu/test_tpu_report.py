@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 from tiny_tasks import aei_config, arcface_config, hear_config
 
@@ -18,7 +19,7 @@ from faceshifter_jax.tpu.compile import (
 )
 from faceshifter_jax.tpu.hlo import Traffic
 from faceshifter_jax.tpu.inputs import assume_num_classes, batch_shapes, frozen_shapes
-from faceshifter_jax.tpu.report import as_record, describe
+from faceshifter_jax.tpu.report import as_record, describe, fits, remedies
 from faceshifter_jax.tpu.topology import parse_topology
 
 GIB = 2**30
@@ -64,6 +65,32 @@ def test_a_step_that_does_not_fit_is_reported_with_what_it_needs(message):
     text = "\n".join(describe(step, parse_topology("v5e:2x2"), batch_size=128))
     assert "the step does not fit: it needs at least 36.00 GiB of 15.75 GiB" in text
     assert not as_record(step, parse_topology("v5e:2x2"), 128)["fits"]
+
+
+def test_a_program_that_needs_more_than_the_chip_has_does_not_fit():
+    memory = Memory(arguments=16 * GIB, outputs=0, aliased=0, temporaries=GIB, code=0, peak=GIB)
+    costs = StepCosts(memory, 1e12, 1e9, {})
+    step = CompiledStep((), 10.0, 200.0, costs, 17 * GIB, None)
+    topology = parse_topology("v5e:2x2")
+    text = "\n".join(describe(step, topology, batch_size=128))
+    assert "the step does not fit: it needs at least 17.00 GiB of 16.00 GiB" in text
+    assert "the step fits" not in text
+    assert not fits(step, topology.chip)
+    assert not as_record(step, topology, 128)["fits"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "less"),
+    [
+        ({"remat": "none", "accumulate_steps": 2}, "remat=aad or --config.accumulate_steps=4"),
+        ({"accumulate_steps": 1}, "more chips or --config.accumulate_steps=2"),
+        ({}, "take fewer pictures a chip or more chips"),
+    ],
+)
+def test_only_settings_that_the_config_has_are_advised(changes, less):
+    step = CompiledStep((), 10.0, 200.0, None, 36 * GIB, 16 * GIB)
+    topology = parse_topology("v5e:2x2")
+    assert "\n".join(describe(step, topology, 128, remedies(ConfigDict(changes)))).endswith(less)
 
 
 def test_another_refusal_of_the_compiler_is_passed_on():

@@ -93,6 +93,44 @@ def test_processes_that_disagree_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
+def test_loader_that_fails_in_one_process_ends_both_with_the_checkpoint_before_it(tmp_path):
+    settings = {"save_every_steps": 1, "data.break_at_step": 6, "num_steps": 50}
+    both = start_two(tmp_path, {}, {"data.path": "a/picture"}, **settings)
+    (_, first), (_, second) = finish(both, 2)
+    assert own_lines(first) == ["error: another process failed: see what it printed"]
+    assert own_lines(second) == ["error: cannot read or write a/picture: Input/output error"]
+    assert "Traceback" not in first + second
+    # Six batches came; what was computed on none of its own is not kept.
+    assert max(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"data.path": "a/picture", "data.break_at_step": 0}, "cannot read or write a/picture: "),
+        ({"compilation_cache": "/dev/null/cache"}, "cannot make config.compilation_cache "),
+    ],
+)
+def test_what_goes_wrong_before_the_first_step_ends_both_in_one_line(own, message, tmp_path):
+    (_, first), (_, second) = finish(start_two(tmp_path / "run", {}, own), 2)
+    assert own_lines(first) == ["error: process 1 could not go on: see what it printed"]
+    assert own_lines(second)[0].startswith(f"error: {message}")
+    assert "Traceback" not in first + second
+
+
+@pytest.mark.slow
+def test_workdirs_that_are_not_shared_are_refused_at_the_start(tmp_path):
+    (_, first), (_, second) = finish(start_two((tmp_path / "one", tmp_path / "other")), 2)
+    assert own_lines(first) == ["error: process 1 could not go on: see what it printed"]
+    assert own_lines(second) == [
+        f"error: the workdir {tmp_path / 'other'} of process 1 is not that of process 0: name a "
+        "directory that all processes see"
+    ]
+    assert not list((tmp_path / "one").glob(".seen_by_all*"))
+
+
 def own_lines(errors):
     return [line for line in errors.splitlines() if line.startswith("error: ")]
 

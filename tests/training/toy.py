@@ -1,5 +1,6 @@
 """The smallest task with everything that a real one has, and pictures out of a seed."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -29,8 +30,10 @@ def get_config(variant=""):
 def start_two(workdir, *own, **settings) -> list[subprocess.Popen]:
     """Starts one training of the toy task in two processes with two devices each.
 
-    `own` are settings of the one and of the other, `settings` those of both.
+    `own` are settings of the one and of the other, `settings` those of both. `workdir` is one
+    directory, or one for each process.
     """
+    workdirs = workdir if isinstance(workdir, tuple) else (workdir, workdir)
     several = {
         "distributed.mode": "coordinator",
         "distributed.coordinator": f"127.0.0.1:{free_port()}",
@@ -38,7 +41,7 @@ def start_two(workdir, *own, **settings) -> list[subprocess.Popen]:
     }
     return [
         start_toy(
-            workdir,
+            workdirs[process],
             devices=2,
             **several,
             **settings,
@@ -91,7 +94,7 @@ def toy_config(**changes) -> ConfigDict:
                 "process_id": 0,
                 "timeout_seconds": 60,
             },
-            "data": {"step_seconds": 0.0},
+            "data": {"step_seconds": 0.0, "path": "", "break_at_step": -1},
             "model": {"width": 3, "levels": (1, 2)},
             "optimizer": {"learning_rate": 0.01},
             "break_at_step": -1,
@@ -185,6 +188,7 @@ class ToyLoader:
         local = batch_size // process_count
         self.rows = range(process_index * local, (process_index + 1) * local)
         self.step_seconds = settings.step_seconds
+        self.path, self.break_at_step = settings.path, settings.break_at_step
         self.wait_seconds = 0.0
 
     def __iter__(self):
@@ -192,6 +196,8 @@ class ToyLoader:
 
     def __next__(self):
         time.sleep(self.step_seconds)
+        if self.path and self.step >= self.break_at_step:
+            raise OSError(errno.EIO, "Input/output error", self.path)
         self.wait_seconds += self.step_seconds
         shape = (self.size, self.size, 3)
         rows = [np.random.default_rng((self.seed, self.step, row)) for row in self.rows]
