@@ -3,16 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from faceshifter_jax.evaluation.devices import build_row_function
 from faceshifter_jax.identity import IdentityNetwork
-from faceshifter_jax.swapping.networks import Stages, load_identity, load_stages
-from faceshifter_jax.tasks import generator_from, second_stage_from
+from faceshifter_jax.swapping.networks import (
+    Networks,
+    draw_masks,
+    find_errors,
+    load_identity,
+    load_stages,
+    run_stages,
+)
 from faceshifter_jax.tasks.step import to_unit_range
 from faceshifter_jax.training.checkpoint import DIRECTORY
 from faceshifter_jax.training.grid import to_uint8
@@ -100,11 +105,10 @@ def load_subject(path: str, identity_path: str | None, hear_path: str | None) ->
       UserError: not such networks, no identity network, or another one than in training.
     """
     stages = load_stages(path, identity_path, hear_path)
-    networks = _networks_of(stages)
     last = stages.hear or stages.generator
     return Subject(
-        swap=build_row_function(_swap, networks, lambda s: Swaps(*map(to_uint8, s))),
-        inspect=build_row_function(_inspect, networks[:2], _to_insides),
+        swap=build_row_function(_swap, stages.networks, lambda s: Swaps(*map(to_uint8, s))),
+        inspect=build_row_function(_inspect, stages.networks, _to_insides),
         has_second_stage=stages.hear is not None,
         image_size=stages.image_size,
         step=last.step,
@@ -126,34 +130,17 @@ def load_judge(path: str) -> Judge:
     return Judge(build_row_function(_embed, network), weights.sha256, weights.directory)
 
 
-def _networks_of(stages: Stages) -> tuple[Any, ...]:
-    identity, _ = load_identity(stages.generator.frozen["identity"]["path"])
-    hear = stages.hear and second_stage_from(stages.hear, stages.image_size)
-    return generator_from(stages.generator), identity, hear
-
-
 def _embed(network: IdentityNetwork, pictures: jax.Array) -> jax.Array:
     return network.embed(to_unit_range(pictures))
 
 
-def _swap(networks: tuple[Any, ...], source: jax.Array, target: jax.Array) -> Swaps:
-    generator, identity, second = networks
-    source, target = to_unit_range(source), to_unit_range(target)
-    first = generator.swap(target, identity.embed(source))
-    if second is None:
-        return Swaps(first, first)
-    error = generator.heuristic_error(target, identity.embed(target))
-    return Swaps(first, second.refine(first, error))
+def _swap(networks: Networks, source: jax.Array, target: jax.Array) -> Swaps:
+    stages = run_stages(networks, source, target)
+    return Swaps(stages[:, 0], stages[:, -1])
 
 
-def _inspect(networks: tuple[Any, ...], source: jax.Array, target: jax.Array) -> Insides:
-    generator, identity = networks
-    source, target = to_unit_range(source), to_unit_range(target)
-    masks = generator.masks(target, identity.embed(source))
-    shape = target.shape[:3]
-    levels = [jax.image.resize(mask[..., 0], shape, "nearest") for mask in masks.values()]
-    error = generator.heuristic_error(target, identity.embed(target))
-    return Insides(jnp.stack(levels, 1), error)
+def _inspect(networks: Networks, source: jax.Array, target: jax.Array) -> Insides:
+    return Insides(draw_masks(networks, source, target), find_errors(networks, target))
 
 
 def _to_insides(insides: Insides) -> Insides:

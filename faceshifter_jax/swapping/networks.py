@@ -19,6 +19,8 @@ from faceshifter_jax.tasks.step import to_unit_range
 from faceshifter_jax.training.checkpoint import LoadedWeights, read_weights
 from faceshifter_jax.training.grid import to_uint8
 
+Networks = tuple[Generator, IdentityNetwork, SecondStage | None]
+
 _BATCH_PIXELS = 32 * 64 * 64
 
 
@@ -71,6 +73,8 @@ class Stages:
       generator: weights with the AEI-Net; `frozen["identity"]` says what z_id is of.
       hear: weights with the HEAR-Net, None without a second stage.
       image_size: S in pixels.
+      networks: the AEI-Net, its identity network and HEAR-Net or None; the first argument of
+        `run_stages`, `draw_masks` and `find_errors`, of which the following are compiled.
       run: `run(source, target)`: two uint8 (B, S, S, 3) to float32 (B, 1 or 3, S, S, 3): AEI-Net's
         swaps in [-1, 1]; with a second stage also the heuristic errors in [-2, 2] and HEAR-Net's
         results.
@@ -86,6 +90,7 @@ class Stages:
     generator: LoadedWeights
     hear: LoadedWeights | None
     image_size: int
+    networks: Networks
     run: Callable[[np.ndarray, np.ndarray], np.ndarray]
     masks: Callable[[np.ndarray, np.ndarray], np.ndarray]
     errors: Callable[[np.ndarray], np.ndarray]
@@ -130,9 +135,10 @@ def load_stages(
         weights,
         hear,
         image_size,
-        run=_batched(_run_stages, networks, batch_size),
-        masks=_batched(_draw_masks, networks, batch_size),
-        errors=_batched(_find_errors, networks, batch_size),
+        networks,
+        run=_batched(run_stages, networks, batch_size),
+        masks=_batched(draw_masks, networks, batch_size),
+        errors=_batched(find_errors, networks, batch_size),
         embed=build_embed(identity, batch_size),
     )
 
@@ -237,16 +243,14 @@ def _load_identity_of(
     }
 
 
-Networks = tuple[Generator, IdentityNetwork, SecondStage | None]
-
-
 def _batched(
     function: Callable[..., jax.Array], networks: Networks, batch_size: int | None
 ) -> Callable[..., np.ndarray]:
     return partial(in_batches, partial(jax.jit(function), networks), batch_size=batch_size)
 
 
-def _run_stages(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
+def run_stages(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
+    """What `Stages.run` compiles."""
     generator, identity, second = networks
     source, target = to_unit_range(source), to_unit_range(target)
     swap = generator.swap(target, identity.embed(source))
@@ -256,13 +260,15 @@ def _run_stages(networks: Networks, source: jax.Array, target: jax.Array) -> jax
     return jnp.stack([swap, error, second.refine(swap, error)], 1)
 
 
-def _find_errors(networks: Networks, target: jax.Array) -> jax.Array:
+def find_errors(networks: Networks, target: jax.Array) -> jax.Array:
+    """What `Stages.errors` compiles."""
     generator, identity, _ = networks
     target = to_unit_range(target)
     return generator.heuristic_error(target, identity.embed(target))
 
 
-def _draw_masks(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
+def draw_masks(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
+    """What `Stages.masks` compiles."""
     generator, identity, _ = networks
     target = to_unit_range(target)
     masks = generator.masks(target, identity.embed(to_unit_range(source)))
