@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import grain
@@ -24,6 +24,7 @@ from faceshifter_jax.errors import UserError
 _ENDLESS_STEPS = 2**40
 
 Row = dict[str, np.ndarray]
+"""Arrays or numpy's scalars; of a whole batch with one more axis in front."""
 MakeRow = Callable[[int, np.random.Generator], Row]
 """(position in the order of visits, the row's own random generator) -> one row of a batch."""
 
@@ -106,17 +107,31 @@ def build_loader(
     make_row = _ROW_MAKERS[kind](dataset, checked, seed)
     local_size = batch_size // process_count
 
-    def make_row_at(local_position: int) -> Row:
-        step, local_index = divmod(local_position, local_size)
-        index = process_index * local_size + local_index
+    def make_row_at(step: int, index: int) -> Row:
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(step, index)))
         return make_row(step * batch_size + index, rng)
 
+    def make_batch(step: int) -> Row:
+        first = process_index * local_size
+        rows = (make_row_at(step, first + index) for index in range(local_size))
+        return _stack(rows, local_size)
+
     options = grain.ReadOptions(checked.num_threads, checked.prefetch_batches)
-    rows = grain.MapDataset.range(_ENDLESS_STEPS * local_size).map(make_row_at)
-    batches = iter(rows.batch(local_size).to_iter_dataset(options))
+    steps = grain.MapDataset.range(_ENDLESS_STEPS).map(make_batch)
+    batches = iter(steps.to_iter_dataset(options))
     batches.set_state({"next_index": first_step})
     return Loader(_describe(dataset, checked), batches)
+
+
+def _stack(rows: Iterable[Row], number: int) -> Row:
+    """Lays `number` rows into one array each, each row while it is in the processor's cache."""
+    batch: Row = {}
+    for index, row in enumerate(rows):
+        for name, value in row.items():
+            if not index:
+                batch[name] = np.empty((number, *value.shape), value.dtype)
+            batch[name][index] = value
+    return batch
 
 
 def _describe(dataset: PreparedDataset, settings: DataSettings) -> LoaderInfo:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from faceshifter_jax.data import kernels
 from faceshifter_jax.data.cutouts import Cutout
 from faceshifter_jax.data.occlusion_colours import match_colours
 from faceshifter_jax.data.occlusion_placing import Layer, draw_placement, face_region, place
@@ -54,9 +55,7 @@ def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray
     Returns:
         uint8 (height, width, 3).
     """
-    under = below.astype(np.float32)
-    mixed = under + (above - under) * alpha[..., None]
-    return np.floor(mixed + np.float32(0.5)).astype(np.uint8)
+    return kernels.blend(below, above, alpha)
 
 
 def _face_around(picture: np.ndarray, layer: Layer) -> np.ndarray:
@@ -64,8 +63,8 @@ def _face_around(picture: np.ndarray, layer: Layer) -> np.ndarray:
     size = len(picture)
     around = round(_AROUND_SHARE * size)
     height, width = layer.pixels.shape[:2]
-    rows = slice(max(0, layer.row - around), layer.row + height + around)
-    columns = slice(max(0, layer.column - around), layer.column + width + around)
+    top, bottom = max(0, layer.row - around), min(size, layer.row + height + around)
+    left, right = max(0, layer.column - around), min(size, layer.column + width + around)
     face = face_region(size)
-    near = picture[rows, columns][face[rows, columns]]
+    near = kernels.pixels_inside(picture, face, top, bottom, left, right)
     return near if len(near) else picture[face]

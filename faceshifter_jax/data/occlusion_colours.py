@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from faceshifter_jax.data import kernels
+
 _LEVELS = np.arange(256.0)
 _STRONGEST_GAIN = 2.0
 
@@ -25,23 +27,20 @@ def match_colours(
     Returns:
         uint8 (height, width, 3).
     """
-    matched = np.empty_like(colours)
-    weights = alpha.ravel()
+    tables = np.empty((3, 256), np.uint8)
+    own, faces = kernels.weigh_levels(colours, alpha), kernels.count_levels(face)
     for channel in range(3):
-        values = colours[..., channel]
-        mean, spread = _statistics(values.ravel(), weights)
-        face_mean, face_spread = _statistics(face[:, channel])
+        mean, spread = _statistics(own[channel])
+        face_mean, face_spread = _statistics(faces[channel])
         ratio = np.clip(face_spread / max(spread, 1e-6), 1 / _STRONGEST_GAIN, _STRONGEST_GAIN)
         moved = mean + amount * (face_mean - mean)
         table = moved + (1 + amount * (ratio - 1)) * (_LEVELS - mean)
-        matched[..., channel] = np.rint(np.clip(table, 0, 255)).astype(np.uint8)[values]
-    return matched
+        tables[channel] = np.rint(np.clip(table, 0, 255))
+    return kernels.look_up(colours, tables)
 
 
-def _statistics(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
-    """Mean and standard deviation of bytes (n,). They come from a histogram, which is counted in
-    one order whatever the number of threads."""
-    counts = np.bincount(values, weights, minlength=256)
+def _statistics(counts: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of bytes that occur so often: (256,)."""
     total = counts.sum()
     mean = (counts * _LEVELS).sum() / total
     return mean, np.sqrt((counts * (_LEVELS - mean) ** 2).sum() / total)

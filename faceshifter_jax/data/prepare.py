@@ -16,6 +16,7 @@ from faceshifter_jax.data.publish import (
     make_parent,
     publish_when_complete,
 )
+from faceshifter_jax.data.seeds import HELD_OUT_SEED
 from faceshifter_jax.data.workers import usable_cores
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.unfinished import UnfinishedWork, unfinished_work
@@ -179,8 +180,11 @@ def prepare_embedded(
     for name, value in (("identities", num_identities), ("pictures", pictures_per_identity)):
         if value < 1:
             raise UserError(f"the number of {name} must be at least 1, got {value}")
-    if seed < 0:
-        raise UserError(f"the seed must not be negative, got {seed}")
+    if not 0 <= seed < HELD_OUT_SEED:
+        raise UserError(
+            f"the seed must lie between 0 and {HELD_OUT_SEED - 1} (people from there on are held "
+            f"out for evaluation), got {seed}"
+        )
     if not 0 <= occluder_share <= 1:
         raise UserError(f"the share of occluders must lie between 0 and 1, got {occluder_share}")
     out = Path(out)

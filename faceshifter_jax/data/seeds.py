@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# Datasets are rendered from smaller seeds, which users choose; people under this one are held out.
+HELD_OUT_SEED = 2**40
+
 _IDENTITY, _ATTRIBUTES, _OCCLUDER = 0, 1, 2
 
 

@@ -43,6 +43,7 @@ def test_prepare_says_what_it_made(photos, tmp_path):
         ("render", "{}/out", "--pictures", "-3"),
         ("render", "{}/out", "--occluders", "1.5"),
         ("render", "{}/out", "--seed", "-1"),
+        ("render", "{}/out", "--seed", str(2**40)),
     ],
 )
 def test_bad_input_is_one_line_and_an_exit_code(tmp_path, arguments):

@@ -38,6 +38,40 @@ def test_png_round_trip_is_exact():
     np.testing.assert_array_equal(decode_picture(encode_png(picture)), picture)
 
 
+def jpeg_bytes(mode="RGB", **options):
+    rough = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+    image = Image.fromarray(rough).resize((97, 61), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.convert(mode).save(buffer, format="JPEG", **options)
+    return buffer.getvalue()
+
+
+def decode_with_pillow(encoded):
+    with Image.open(io.BytesIO(encoded)) as image:
+        return np.array(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("quality", [40, 95])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpegs_decode_to_the_bytes_of_pillow(mode, subsampling, quality, progressive):
+    encoded = jpeg_bytes(mode, subsampling=subsampling, quality=quality, progressive=progressive)
+    picture = decode_picture(encoded)
+    assert picture.flags.writeable
+    np.testing.assert_array_equal(picture, decode_with_pillow(encoded))
+
+
+def test_broken_jpegs_raise_what_pillow_raises():
+    encoded = jpeg_bytes()
+    for broken in (encoded[: len(encoded) // 2], encoded[:20], encoded[:2]):
+        with pytest.raises(OSError) as expected:  # noqa: PT011
+            decode_with_pillow(broken)
+        with pytest.raises(OSError) as raised:  # noqa: PT011
+            decode_picture(broken)
+        assert str(raised.value).split("<")[0] == str(expected.value).split("<")[0]
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_picture_of_the_right_size_keeps_its_bytes(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
