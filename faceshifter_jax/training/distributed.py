@@ -6,6 +6,7 @@ With one process each of them returns at once.
 
 import hashlib
 import json
+import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
@@ -23,10 +24,18 @@ from faceshifter_jax.training.faults import in_one_line
 MODES = ("off", "automatic", "coordinator")
 # Beyond our own limit, because jax ends the process with a stack trace at its own.
 _GRACE_SECONDS = 3600
+# What transports and jax's coordination service say of a process that does not answer.
+_LOST = re.compile(
+    r"gloo|nccl|connection|socket|peer|heartbeat|unavailable|deadline_exceeded", re.IGNORECASE
+)
 
 
 class NotConnected(UserError):
     """Other processes did not come in time; jax still waits for them on a thread of its own."""
+
+
+class LostProcess(UserError):
+    """Another process is gone, so that nothing can be agreed on, nor ended, with it any more."""
 
 
 def initialize(settings: Mapping[str, Any]) -> None:
@@ -132,6 +141,33 @@ def _connect(places: Mapping[str, Any], timeout_seconds: int) -> None:
                 "mode=coordinator with coordinator, num_processes and process_id"
             ) from failure[0]
         raise UserError(f"the processes could not connect: {reason}") from failure[0]
+
+
+def is_connected() -> bool:
+    """Whether this process is one of several, which an abrupt end would leave waiting."""
+    return jax.distributed.is_initialized()
+
+
+@contextmanager
+def lost_process_is_one_line() -> Iterator[None]:
+    """Turns what jax raises when another process was killed or cannot be reached into one line.
+
+    jax itself ends a process whose coordinator is gone, at once, and one that waits for another
+    that is gone, within two minutes, both with a message of its own and SIGABRT.
+
+    Raises:
+      LostProcess: naming what jax said.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if not is_connected() or not _LOST.search(str(error)):
+            raise
+        raise LostProcess(
+            f"another process is gone or cannot be reached ({' '.join(str(error).split())[:200]}): "
+            "end all of them and start all again; the same command goes on from the newest whole "
+            "checkpoint"
+        ) from error
 
 
 def is_first_process() -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import jax
 import numpy as np
 from flax import traverse_util
 
@@ -24,18 +23,15 @@ def array_checksums(tree: Any) -> dict[str, int]:
     """Returns the CRC-32 of the bytes of every array of nested dicts, `a/b/c` -> checksum.
 
     Args:
-      tree: numpy arrays, or jax arrays that are whole on a local device.
+      tree: numpy arrays.
     """
     flat = traverse_util.flatten_dict(tree, sep="/")
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return dict(zip(flat, pool.map(_checksum, flat.values()), strict=True))
 
 
-def _checksum(array: Any) -> int:
-    if isinstance(array, jax.Array):
-        # A view of its own: `array` would keep its copy on the host until it is donated.
-        array = array.addressable_data(0)
-    content = np.ascontiguousarray(np.asarray(array)).reshape(-1)
+def _checksum(array: np.ndarray) -> int:
+    content = np.ascontiguousarray(array).reshape(-1)
     return zlib.crc32(content.view(np.uint8))
 
 

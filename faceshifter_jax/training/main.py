@@ -1,13 +1,16 @@
 """The command line of `train.py`: flags in, exit code out."""
 
 import difflib
+import functools
 import logging
 import os
 import re
 import runpy
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -123,7 +126,7 @@ def _check_keys(arguments: Sequence[str], config: ConfigDict) -> None:
 
 def _train(config: ConfigDict, workdir: str, factories: Mapping[str, Callable]) -> int:
     # Imported late: a mistake on the command line is reported without waiting for jax.
-    from faceshifter_jax.training.distributed import NotConnected
+    from faceshifter_jax.training import distributed
     from faceshifter_jax.training.interrupt import Interrupted
     from faceshifter_jax.training.loop import train
 
@@ -132,10 +135,18 @@ def _train(config: ConfigDict, workdir: str, factories: Mapping[str, Callable]) 
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         return interruption.exit_code
-    except NotConnected as error:
+    except (distributed.NotConnected, distributed.LostProcess) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        # At a usual exit jax would wait for the processes that never came.
+        # At a usual exit jax would wait for the processes that never came, or are gone.
         os._exit(2)
+    except UserError:
+        raise
+    except Exception:
+        if not distributed.is_connected():
+            raise
+        traceback.print_exc()
+        # At a usual exit jax would wait for the others, and they wait for this one.
+        os._exit(1)
     return 0
 
 
@@ -143,8 +154,15 @@ def _silence_libraries() -> None:
     """Turns off what TensorFlow prints when it is imported; its warnings and errors stay.
 
     TensorFlow computes nothing here, so its oneDNN kernels, which it announces, are off too.
-    Orbax logs the stack of every error that it also raises, and which ends in one line here.
+    Orbax logs the stack of every error that it also raises, and which ends in one line here. What
+    its other threads are still writing then ends on an event loop that is closed already.
     """
     logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+    sys.unraisablehook = functools.partial(_drop_closed_loop, sys.unraisablehook)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+
+def _drop_closed_loop(show: Callable, unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        show(unraisable)

@@ -75,6 +75,34 @@ def test_two_processes_resume_what_one_began_by_either_compiler(one_device, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_process_that_is_killed_ends_the_other_and_both_resume(victim, tmp_path):
+    settings = {"save_every_steps": 5, "log_every_steps": 1, "data.step_seconds": 0.05}
+    processes = start_two(tmp_path, num_steps=5000, **settings)
+    for line in processes[0].stdout:
+        if line.startswith("step 12/"):
+            break
+    processes[victim].kill()
+    _, errors = processes[1 - victim].communicate(timeout=120)
+    processes[victim].communicate()
+    if victim == 0:  # jax ends those that lose their coordinator, unless it is too late for that
+        assert processes[1].returncode in (-signal.SIGABRT, 2), errors
+        assert "another task died" in errors or "another process is gone" in errors
+    else:
+        assert processes[0].returncode == 2, errors
+        (line,) = own_lines(errors)
+        assert line.startswith("error: another process is gone or cannot be reached (")
+        assert "Traceback" not in errors
+
+    names = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    newest = max(int(name) for name in names if name.isdigit())
+    assert newest >= 10
+    finish(start_two(tmp_path, num_steps=newest + 5), 0)
+    train(toy_config(num_steps=newest + 5), tmp_path / "alone", **FACTORIES)
+    assert_close(read_state(tmp_path), read_state(tmp_path / "alone"))
+
+
+@pytest.mark.slow
 def test_what_one_process_cannot_do_ends_both_in_one_line(tmp_path):
     both = start_two(tmp_path, {"frozen": ""}, {"frozen": tmp_path / "nowhere"})
     (_, first), (_, second) = finish(both, 2)

@@ -1,17 +1,22 @@
 """What goes wrong in a run of weeks: processes killed, files damaged, a full disk."""
 
 import errno
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from checkpoint_arrays import read_state
 from killing import train_through_kills
-from toy import FACTORIES, start_toy, toy_config
+from toy import FACTORIES, start_toy, start_two, toy_config
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.training import checkpoint
+from faceshifter_jax.training import stored
 from faceshifter_jax.training.checkpoint import Checkpoints, read_weights
 from faceshifter_jax.training.loop import train
 
@@ -68,11 +73,21 @@ def cut_the_meta(directory):
     path.write_text(path.read_text()[:50])
 
 
+def save_as_older_versions_did(directory):
+    """As arrays of a device, which have metadata of their own beside them."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        state = checkpointer.restore(directory / "state")
+        shutil.rmtree(directory / "state")
+        checkpointer.save(directory / "state", jax.tree.map(jnp.asarray, state))
+
+
 def empty_the_array_metadata(directory):
+    save_as_older_versions_did(directory)
     (directory / "state" / "array_metadatas" / "process_0").write_text("")
 
 
 def put_a_directory_for_the_array_metadata(directory):
+    save_as_older_versions_did(directory)
     path = directory / "state" / "array_metadatas" / "process_0"
     path.unlink()
     path.mkdir()
@@ -118,6 +133,14 @@ def test_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(
     assert (tmp_path / "damaged_checkpoints" / "4").is_dir()
 
 
+def test_checkpoint_of_an_older_version_is_gone_on_from(whole, tmp_path):
+    train(toy_config(num_steps=4, **{"model.width": 500}), tmp_path, **FACTORIES)
+    save_as_older_versions_did(tmp_path / "checkpoints" / "4")
+    train(toy_config(num_steps=6, **{"model.width": 500}), tmp_path, **FACTORIES)
+    assert_equal_bits(read_state(tmp_path), whole)
+    assert not (tmp_path / "damaged_checkpoints").exists()
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -128,10 +151,10 @@ def test_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(
 def test_disk_that_does_not_answer_is_no_damage(error):
     with (
         pytest.raises(UserError, match=r"cannot read the checkpoint .* now .*try again") as raised,
-        checkpoint._damaged_if_unreadable(Path("run/checkpoints/4"), "state"),
+        stored._damaged_if_unreadable(Path("run/checkpoints/4"), "state"),
     ):
         raise error
-    assert not isinstance(raised.value, checkpoint.DamagedCheckpoint)
+    assert not isinstance(raised.value, stored.DamagedCheckpoint)
     assert "\n" not in str(raised.value)
 
 
@@ -182,31 +205,62 @@ def test_gradient_that_is_not_finite_stops_before_the_state_is_saved(mode, tmp_p
 def small_disk(tmp_path):
     path = tmp_path / "disk"
     path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", path]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=11m", "tmpfs", path]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("only root can mount a small disk")
     yield path
     subprocess.run(["umount", path], check=True)
 
 
-def test_full_disk_stops_the_training_in_one_line_with_its_last_checkpoint_whole(small_disk):
-    settings = {
-        "num_steps": 30, "save_every_steps": 1, "keep_checkpoints": 100, "model.width": 20_000
-    }  # fmt: skip
-    process = start_toy(small_disk / "run", **settings)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 2, errors
-    # Orbax's threads sometimes print a stack trace of their own beside it.
-    (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
+FILLING = {
+    "num_steps": 30, "save_every_steps": 1, "keep_checkpoints": 100, "model.width": 20_000
+}  # fmt: skip
+
+
+def assert_disk_is_full(line):
     assert line.startswith("error: cannot write ")
     assert "no space is left on the disk" in line
-    with Checkpoints(small_disk / "run", keep_newest=100, keep_every_steps=0) as checkpoints:
+
+
+def newest_whole(workdir):
+    with Checkpoints(workdir, keep_newest=100, keep_every_steps=0) as checkpoints:
         newest = checkpoints.newest_whole()
         assert newest == checkpoints.latest_step()
-        assert newest >= 1
+    assert newest >= 1
+    return newest
+
+
+def test_full_disk_stops_the_training_in_one_line_with_its_last_checkpoint_whole(small_disk):
+    process = start_toy(small_disk / "run", **FILLING)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2, errors
+    (line,) = errors.splitlines()
+    assert_disk_is_full(line)
+    newest = newest_whole(small_disk / "run")
 
     subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
-    train(toy_config(**settings | {"num_steps": newest + 2}), small_disk / "run", **FACTORIES)
-    whole = settings | {"num_steps": newest + 2, "save_every_steps": 0}
+    train(toy_config(**FILLING | {"num_steps": newest + 2}), small_disk / "run", **FACTORIES)
+    whole = FILLING | {"num_steps": newest + 2, "save_every_steps": 0}
     train(toy_config(**whole), small_disk / "whole", **FACTORIES)
     assert_equal_bits(read_state(small_disk / "run"), read_state(small_disk / "whole"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("save_every_steps", [1, 3])  # found by waiting, and between two saves
+def test_full_disk_ends_both_of_two_processes(save_every_steps, small_disk):
+    settings = FILLING | {"save_every_steps": save_every_steps, "data.step_seconds": 0.1}
+    processes = start_two(small_disk / "run", **settings)
+    end = time.monotonic() + 300
+    while all(process.poll() is None for process in processes):
+        assert time.monotonic() < end, "nobody noticed that the disk is full"
+        time.sleep(0.1)
+    (_, first), (_, second) = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], first + second
+    (line,) = first.splitlines()
+    assert_disk_is_full(line)
+    assert second.splitlines() in (
+        ["error: process 0 could not go on: see what it printed"],
+        ["error: another process failed: see what it printed"],
+    )
+    newest = newest_whole(small_disk / "run")
+    assert newest % save_every_steps == 0

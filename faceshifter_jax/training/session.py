@@ -1,0 +1,146 @@
+"""The steps of a training, and what happens between them."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from faceshifter_jax.data.progress import format_duration
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.training import distributed
+from faceshifter_jax.training.checkpoint import Checkpoints
+from faceshifter_jax.training.faults import in_one_line, no_room_is_one_line
+from faceshifter_jax.training.guard import FAILED, guard_step, make_request, not_finite
+from faceshifter_jax.training.interrupt import Interrupted, StopRequest
+from faceshifter_jax.training.monitor import Monitor
+from faceshifter_jax.training.parallel import Parallel, describe_memory
+
+
+@dataclass
+class Session:
+    """One start of a training, with all that it needs ready."""
+
+    config: ConfigDict
+    task: Any
+    parallel: Parallel
+    loader: Any
+    checkpoints: Checkpoints
+    monitor: Monitor
+    meta: Mapping[str, Any]
+    frozen: Any
+    stop: StopRequest = field(default_factory=StopRequest)
+    failure: UserError | None = None
+    in_flight: deque = field(default_factory=deque)
+    requests: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+
+    def run(self, state: Any, first_step: int, samples: Mapping[str, Any]) -> Any:
+        """Makes the steps after `first_step`; returns the last state."""
+        predict = self.parallel.compile_predict(self.task.predict)
+        with distributed.together():
+            batch = self._next_batch()
+        train_step = self._compile_step(state, batch | self._request())
+        self.monitor.start(first_step, self.loader.wait_seconds)
+        for step in range(first_step + 1, self.config.num_steps + 1):
+            state, (metrics, signs) = train_step(state, self.frozen, batch | self._request())
+            self.monitor.add(step, metrics)
+            self.in_flight.append((step, metrics, signs))
+            if step < self.config.num_steps:
+                batch = self._next_batch_or(batch)
+            request = self._wait_for_steps(self.parallel.max_in_flight - 1)
+            if self._due(step, self.config.log_every_steps):
+                with self._stop_all_later():
+                    self.monitor.report(step, self.config.batch_size, self.loader.wait_seconds)
+            if request or self._due(step, self.config.save_every_steps):
+                self._save(step, state)
+            if request:
+                self._stop(step, request)
+            if self._due(step, self.config.sample_every_steps):
+                with self.monitor.paused():
+                    images = predict(state, self.frozen, samples)
+                    with self._stop_all_later():
+                        self.monitor.write_samples(step, images)
+        self.checkpoints.wait()
+        with distributed.together():
+            if self.failure:
+                raise self.failure
+        return state
+
+    def _due(self, step: int, every_steps: int) -> bool:
+        """Whether something happens at this step; 0 means only after the last one."""
+        return step == self.config.num_steps or (every_steps > 0 and step % every_steps == 0)
+
+    def _next_batch(self) -> Mapping[str, Any]:
+        return self.parallel.put_batch(next(self.loader))
+
+    def _next_batch_or(self, last: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The next batch; `last` once more where there is none, for the step that all stop at."""
+        if not self.failure:
+            with self._stop_all_later():
+                return self._next_batch()
+        return last
+
+    def _request(self) -> Mapping[str, Any]:
+        """What this process has to say to all others with the next step."""
+        with self._stop_all_later():
+            self.checkpoints.check()
+        number = FAILED if self.failure else self.stop.number or 0
+        if number not in self.requests:
+            rows = make_request(number, self.parallel.num_local_devices)
+            self.requests[number] = self.parallel.put_batch(rows)
+        return self.requests[number]
+
+    def _wait_for_steps(self, left: int) -> int:
+        """Waits until no more than `left` steps are in flight; returns the last one's request.
+
+        Raises:
+          UserError: a step made something that is not finite, or a process failed before it,
+            so that its state is none to save; in all processes.
+        """
+        request = 0
+        while len(self.in_flight) > left:
+            step, metrics, signs = self.in_flight.popleft()
+            signs = jax.device_get(jax.block_until_ready((signs, metrics)))[0]
+            if not signs["finite"]:
+                raise not_finite(step, jax.device_get(metrics))
+            request = int(signs["request"])
+            if request == FAILED:
+                raise self.failure or UserError("another process failed: see what it printed")
+        return request
+
+    @contextmanager
+    def _stop_all_later(self) -> Iterator[None]:
+        """Lets what fails in one process stop all, at the step that they agree on."""
+        try:
+            with no_room_is_one_line(self.checkpoints.workdir):
+                yield
+        except (UserError, OSError) as error:
+            failure = error if isinstance(error, UserError) else in_one_line(error)
+            if jax.process_count() == 1:
+                raise failure from error.__cause__
+            self.failure = self.failure or failure
+
+    def _compile_step(self, state: Any, batch: Mapping[str, Any]) -> Callable:
+        axis_name = self.parallel.axis_name
+        begin = time.monotonic()
+        self.monitor.say("compiling the step ...")
+        step = self.parallel.compile_step(guard_step(self.task.make_step(axis_name), axis_name))
+        compiled = step.lower(state, self.frozen, batch).compile()
+        duration = format_duration(time.monotonic() - begin)
+        self.monitor.say(f"compiled the step in {duration}{describe_memory(compiled)}")
+        return compiled
+
+    def _save(self, step: int, state: Any) -> None:
+        with self.monitor.paused():
+            self._wait_for_steps(0)
+            self.checkpoints.save(step, state, self.meta)
+
+    def _stop(self, step: int, number: int) -> None:
+        self.checkpoints.wait()
+        raise Interrupted(
+            number, f"stopped after step {step}, which is saved; the same command continues"
+        )
