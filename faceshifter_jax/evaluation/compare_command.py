@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation.comparing import compare_results, find_result
+from faceshifter_jax.evaluation.comparing import compare_results, find_result, name_apart
 from faceshifter_jax.training.checkpoint import DIRECTORY
 
 
@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compares."""
+    for thing in map(Path, arguments.things):
+        # The evaluation of a checkpoint outlives it.
+        outlived = thing.parent.name == DIRECTORY and thing.parent.exists()
+        if not thing.exists() and not outlived:
+            raise UserError(f"there is no file or folder {thing}")
     kinds = {_is_evaluation(Path(thing)) for thing in arguments.things}
     if len(kinds) > 1:
         raise UserError("evaluations and photos cannot be compared with each other")
@@ -37,7 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.identity:
             raise UserError("--identity has no effect on evaluations: leave it out")
         results = [find_result(Path(thing), arguments.protocol) for thing in arguments.things]
-        print("\n".join(compare_results(results, arguments.output, arguments.overwrite)))
+        lines = compare_results(name_apart(results), arguments.output, arguments.overwrite)
+        print("\n".join(lines))
         return
     if arguments.protocol:
         raise UserError("--protocol has no effect on photos: leave it out")
@@ -55,6 +61,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _is_evaluation(path: Path) -> bool:
-    if path.suffix in (".json", ".safetensors") or path.parent.name == DIRECTORY:
+    if path.suffix in (".json", ".safetensors") or DIRECTORY in (path.name, path.parent.name):
         return True
     return any((path / name).exists() for name in ("metrics.json", "evaluation", DIRECTORY))

@@ -3,8 +3,8 @@
 import contextlib
 import csv
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,29 @@ import numpy as np
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.evaluating import STEPS_DIRECTORY
-from faceshifter_jax.evaluation.intervals import Interval, bootstrap_mean
-from faceshifter_jax.evaluation.presentation import format_value
-from faceshifter_jax.evaluation.results import METRICS_FILE, read_record, read_values
+from faceshifter_jax.evaluation.intervals import (
+    Interval,
+    difference_interval,
+    jackknife_interval,
+)
+from faceshifter_jax.evaluation.ledger import COMPARABLE
+from faceshifter_jax.evaluation.presentation import format_value, is_share
+from faceshifter_jax.evaluation.results import (
+    METRICS_FILE,
+    finite_mean,
+    hash_values,
+    read_record,
+    read_values,
+)
 from faceshifter_jax.files import publish_file
 from faceshifter_jax.training.checkpoint import DIRECTORY
 
-_MUST_AGREE = ("judge_sha256", "data_sha256", "features")
 _WORDS = {
-    "judge_sha256": "judges",
-    "data_sha256": "pictures or pairs",
+    "judge": "judges",
+    "data": "pictures or pairs",
     "features": "features of the distances between sets",
+    "pose": "estimators of poses",
+    "expression": "estimators of expressions",
 }
 
 
@@ -32,11 +44,13 @@ class Result:
 
     Attributes:
       name: what to call it.
+      directory: where it lies, absolute.
       record: its metrics.json.
       values: metric -> its value pair by pair; empty where they were not kept.
     """
 
     name: str
+    directory: Path
     record: dict[str, Any]
     values: dict[str, np.ndarray]
 
@@ -77,26 +91,73 @@ def find_result(path: Path, protocol: str | None) -> Result:
     Raises:
       UserError: there is none, or there are several.
     """
+    if path.name == DIRECTORY:
+        raise UserError(f"{path} holds checkpoints: name one of them, or {path.parent}")
     files = [file for file in _candidates(path) if file.is_file()]
     records = {file: read_record(file) for file in files}
     if path.parent.name == DIRECTORY:
-        records = {f: r for f, r in records.items() if r["step"] == int(path.name)}
+        records = {f: r for f, r in records.items() if str(r["step"]) == path.name}
     if protocol:
         records = {f: r for f, r in records.items() if r["protocol"] == protocol}
-    # The same step may stand in its own directory and in that of the newest.
-    by_protocol = {record["protocol"]: file for file, record in records.items()}
-    if not by_protocol:
+    if not records:
         raise UserError(
             f"{path} has no metrics{f' of {protocol}' if protocol else ''}: make them with "
             f"`faceshifter evaluate --checkpoint {path}`, or name a metrics.json"
         )
-    if len(by_protocol) > 1:
+    found = {record["protocol"] for record in records.values()}
+    if len(found) > 1:
         raise UserError(
-            f"{path} was evaluated by {', '.join(sorted(by_protocol))}: choose one with --protocol"
+            f"{path} was evaluated by {', '.join(sorted(found))}: choose one with --protocol"
         )
-    (file,) = by_protocol.values()
-    record = records[file]
-    return Result(f"{record['checkpoint_name']}@{record['step']}", record, read_values(file.parent))
+    file = _choose_file(path, list(records), *found)
+    record, values = records[file], read_values(file.parent)
+    if values and hash_values(values) != record.get("values_sha256"):
+        raise UserError(
+            f"the values.npz beside {file} is of another evaluation: evaluate again, or remove it"
+        )
+    name = _at_step(record["checkpoint_name"], record)
+    return Result(name, file.absolute().parent, record, values)
+
+
+def name_apart(results: Sequence[Result]) -> list[Result]:
+    """Gives those that are called alike the shortest names that tell them apart.
+
+    Names are the ends of the paths of the trainings, then, for two evaluations of one training,
+    those of the evaluations. The same evaluation named twice keeps its name.
+    """
+    if len({result.name for result in results}) == len(results):
+        return list(results)
+    trainings = [_training(result.record) for result in results]
+    for paths in (trainings, [result.directory for result in results]):
+        for length in range(1, max(len(path.parts) for path in paths) + 1):
+            ends = ["/".join(path.parts[-length:]).replace("//", "/") for path in paths]
+            names = [_at_step(e, r.record) for e, r in zip(ends, results, strict=True)]
+            if len(set(names)) == len(names):
+                return [replace(r, name=n) for r, n in zip(results, names, strict=True)]
+    return list(results)
+
+
+def _training(record: Mapping[str, Any]) -> Path:
+    place = Path(record["checkpoint"]).absolute()
+    return place.parents[1] if place.parent.name == DIRECTORY else place
+
+
+def _at_step(name: str, record: Mapping[str, Any]) -> str:
+    return f"{name}@{record['step']}"
+
+
+def _choose_file(path: Path, files: Sequence[Path], protocol: str) -> Path:
+    """The evaluation by a protocol that lies where `faceshifter evaluate` puts it, or the only one.
+
+    The same step may lie in its own directory and in that of the newest.
+    """
+    homes = {f.parents[2] if f.parents[1].name == STEPS_DIRECTORY else f.parent: f for f in files}
+    usual = [home for home in homes if home == path or home.name == protocol]
+    if len(homes) > 1 and len(usual) != 1:
+        raise UserError(
+            f"{path} has several evaluations by {protocol}: name the metrics.json of one of them"
+        )
+    return homes[usual[0]] if usual else files[0]
 
 
 def _candidates(path: Path) -> Iterator[Path]:
@@ -108,6 +169,7 @@ def _candidates(path: Path) -> Iterator[Path]:
         top = path.absolute().parents[1] / "evaluation"
         yield from sorted(top.glob(METRICS_FILE))
         yield from sorted(top.glob(f"*/{METRICS_FILE}"))
+        yield from sorted(top.glob(f"{STEPS_DIRECTORY}/{path.name}/{METRICS_FILE}"))
         yield from sorted(top.glob(f"*/{STEPS_DIRECTORY}/{path.name}/{METRICS_FILE}"))
     else:
         yield path / METRICS_FILE
@@ -138,8 +200,7 @@ def compare_results(results: Sequence[Result], output: str | None, overwrite: bo
         raise UserError(f"these were measured in different ways ({shown}): evaluate them again")
     rows = [
         (name, [find_difference(name, first, other) for other in others])
-        for name in first.record["intervals"]
-        if all(name in result.record for result in others)
+        for name in dict.fromkeys(name for r in results for name in r.record["intervals"])
     ]
     with contextlib.ExitStack() as stack:
         if output:
@@ -151,30 +212,36 @@ def compare_results(results: Sequence[Result], output: str | None, overwrite: bo
 def find_difference(metric: str, first: Result, other: Result) -> Difference | None:
     """Says how a metric differs; None where one of them has no value.
 
-    Over the same pairs the differences pair by pair are resampled; otherwise the half widths of
-    both intervals are added as independent errors are.
+    Over the same pairs the differences pair by pair are resampled, and distances between sets
+    are subtracted with the same groups of pairs left out; otherwise the distances of both from
+    the ends of their intervals are added as independent errors are (Zou and Donner, 2008). A mean
+    difference is that of the pairs which have a number in both.
     """
-    before, after = first.record[metric], other.record[metric]
+    before, after = first.record.get(metric), other.record.get(metric)
     if before is None or after is None:
         return None
     same = first.record["data_sha256"] == other.record["data_sha256"]
     values = [result.values.get(metric) for result in (first, other)]
     if same and all(value is not None for value in values):
-        return Difference(after - before, bootstrap_mean(values[1] - values[0]), True)
-    halves = []
-    for result in (first, other):
-        low, high = result.record["intervals"][metric]
-        halves.append(math.nan if low is None or high is None else (high - low) / 2)
-    width = math.hypot(*halves)
-    return Difference(after - before, (after - before - width, after - before + width), False)
+        own = values[1] - values[0]
+        return Difference(finite_mean(own), difference_interval(own, share=is_share(metric)), True)
+    value = after - before
+    groups = [result.record["jackknife"].get(metric) for result in (first, other)]
+    if same and all(groups):
+        left = np.array(groups, np.float64)
+        return Difference(value, jackknife_interval(value, left[1] - left[0]), True)
+    ends = np.array([r.record["intervals"][metric] for r in (first, other)], np.float64)
+    below, above = np.abs(ends - [[before], [after]]).T
+    low, high = value - math.hypot(above[0], below[1]), value + math.hypot(below[0], above[1])
+    return Difference(value, (low, high), False)
 
 
 def _notes(results: Sequence[Result]) -> list[str]:
-    different = [
-        _WORDS[name]
-        for name in _MUST_AGREE
+    different = dict.fromkeys(
+        _WORDS[name.partition("_")[0]]
+        for name in COMPARABLE
         if len({str(result.record.get(name)) for result in results}) > 1
-    ]
+    )
     if not different:
         return []
     return [f"note: these have different {' and '.join(different)}, so take differences with care"]
@@ -189,14 +256,14 @@ def _lines(results: Sequence[Result], rows: Sequence[Any]) -> list[str]:
     differing = [row for row in rows if any(d is None or d.matters for d in row[1])]
     for name, differences in differing:
         values = "  ".join(
-            f"{format_value(name, result.record[name]):>{column}s}"
+            f"{format_value(name, result.record.get(name)):>{column}s}"
             for result, column in zip(results, columns, strict=True)
         )
         shown = ";  ".join(_describe(name, difference) for difference in differences)
         lines.append(f"{name:{width}s}  {values}  {shown}")
     if len(differing) < len(rows):
-        lines.append(f"{len(rows) - len(differing)} other metrics are the same")
-    lines.append("* beyond the interval: 95 % of resamples of the pairs agree on its sign")
+        lines.append(f"{len(rows) - len(differing)} metrics are the same on every pair")
+    lines.append("* the interval leaves out 0")
     return lines
 
 
@@ -206,8 +273,10 @@ def _describe(metric: str, difference: Difference | None) -> str:
     value, low, high = (
         format_value(metric, number) for number in (difference.value, *difference.interval)
     )
-    mark = " *" if difference.beyond_chance else ""
     sign = "+" if difference.value > 0 else ""
+    if not all(map(math.isfinite, difference.interval)):
+        return f"{sign}{value} (no interval)"
+    mark = " *" if difference.beyond_chance else ""
     return f"{sign}{value} ({low} to {high}){mark}"
 
 
@@ -223,7 +292,8 @@ def _write_table(path: Path, results: Sequence[Result], rows: Sequence[Any]) -> 
         )
         for name, differences in rows:
             for other, difference in zip(others, differences, strict=True):
-                given = (name, first.name, first.record[name], other.name, other.record[name])
+                before, after = first.record.get(name), other.record.get(name)
+                given = (name, first.name, before, other.name, after)
                 if difference is None:
                     writer.writerow(given)
                     continue

@@ -1,21 +1,30 @@
 """`faceshifter evaluate`: scores a checkpoint by a protocol and writes a report."""
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation import protocols
+from faceshifter_jax.evaluation import processes, protocols
 from faceshifter_jax.evaluation.evaluating import (
     Measurement,
     describe,
     evaluate_into,
+    made_directory,
     make_command,
 )
 from faceshifter_jax.evaluation.subject import Judge, Subject, load_judge, load_subject
 from faceshifter_jax.evaluation.watch import watch
+from faceshifter_jax.training.distributed import (
+    check_same_everywhere,
+    is_first_process,
+    together,
+)
 
 DIRECTORY = "evaluation"
+# Where processes with different ones would wait for each other; of files the contents matter.
+_SAME = ("pairs", "identities", "split", "compression", "watch", "poll_seconds")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,33 +58,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--poll-seconds", type=float, help="with --watch: seconds between two looks (10)"
     )
     protocols.add_arguments(parser)
+    processes.add_arguments(parser)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Evaluates and prints the metrics."""
+def run(arguments: argparse.Namespace) -> int | None:
+    """Evaluates and prints the metrics; returns an exit code where a signal ended a watch."""
     given = {name: value for name, value in vars(arguments).items() if name != "command"}
     command = make_command(given)
     protocol = protocols.choose_protocol(arguments)
     if arguments.poll_seconds is not None and not arguments.watch:
         raise UserError("--poll-seconds has no effect without --watch: leave it out")
+    with processes.connected(arguments):
+        return _evaluate(arguments, protocol, command)
+
+
+def _evaluate(arguments: argparse.Namespace, protocol: ModuleType, command: str) -> int | None:
+    options = {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in _SAME}
+    check_same_everywhere({"the protocol": protocol.NAME, **options})
     # Known before anything is read, where the judge is named: mistakes are found at once.
-    judge = load_judge(arguments.judge) if arguments.judge else None
+    with together():
+        judge = load_judge(arguments.judge) if arguments.judge else None
     if arguments.watch:
-        watch(
+        return watch(
             Path(arguments.checkpoint),
             choose_output(arguments, Path(arguments.checkpoint), protocol),
             load=lambda path: load_subject(path, arguments.identity, arguments.hear),
             measure=lambda subject: _measure(arguments, protocol, subject, judge, command),
+            fixed_second_stage=bool(arguments.hear),
             poll_seconds=10.0 if arguments.poll_seconds is None else arguments.poll_seconds,
         )
-        return
-    subject = load_subject(arguments.checkpoint, arguments.identity, arguments.hear)
-    output = choose_output(arguments, subject.workdir, protocol)
-    measurement = _measure(arguments, protocol, subject, judge, command)
-    make_output(output)
-    record = evaluate_into(output, subject, measurement)
+    with together():
+        subject = load_subject(arguments.checkpoint, arguments.identity, arguments.hear)
+        output = choose_output(arguments, subject.workdir, protocol)
+    with ExitStack() as stack:
+        with together():
+            if is_first_process():
+                stack.enter_context(made_directory(output))
+        measurement = _measure(arguments, protocol, subject, judge, command)
+        record = evaluate_into(output, subject, measurement)
     print("\n".join([*describe(record), *(f"warning: {text}" for text in record["warnings"])]))
     print(f"wrote {output / 'report.html'}, report.png, metrics.json and values.npz")
+    return None
 
 
 def choose_output(
@@ -99,14 +122,6 @@ def choose_output(
     return output
 
 
-def make_output(output: Path) -> None:
-    """Makes the output directory; UserError where that is not possible."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {output}: {error.strerror}; choose --output") from error
-
-
 def _measure(
     arguments: argparse.Namespace,
     protocol: ModuleType,
@@ -114,5 +129,7 @@ def _measure(
     judge: Judge | None,
     command: str,
 ) -> Measurement:
-    judge = judge or load_judge(subject.identity_path)
+    with together():
+        judge = judge or load_judge(subject.identity_path)
+    check_same_everywhere({"the size of the pictures": subject.image_size})
     return Measurement(protocol, protocol.prepare(arguments, subject.image_size), judge, command)

@@ -8,24 +8,36 @@ what an estimator prints of the swap and of the target.
 
 import argparse
 import hashlib
+import io
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from faceshifter_jax.data.progress import Progress
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation.features import load_expression, load_pose
+from faceshifter_jax.evaluation.features import (
+    apply_in_shares,
+    describe_network,
+    load_expression,
+    load_pose,
+    try_out,
+)
 from faceshifter_jax.evaluation.figures import extreme_rows, inside_figure
 from faceshifter_jax.evaluation.metrics import retrieval
 from faceshifter_jax.evaluation.presentation import Headline, Table
+from faceshifter_jax.evaluation.processes import in_shares
 from faceshifter_jax.evaluation.results import Findings
 from faceshifter_jax.evaluation.subject import Embed, Judge, Subject
 from faceshifter_jax.evaluation.video_frames import read_frames
 from faceshifter_jax.swapping.alignment import align
 from faceshifter_jax.swapping.detection import Detector
+from faceshifter_jax.training.distributed import is_first_process, together
 
 NAME = "faceforensics"
 VERSION = 1
@@ -95,8 +107,10 @@ def parse_part(text: str) -> slice:
       UserError: another text.
     """
     begin, colon, end = text.partition(":")
-    if colon and all(not word or word.isdigit() for word in (begin, end)):
-        return slice(int(begin or 0), int(end) if end else None)
+    if colon and all(not word or word.isdecimal() for word in (begin, end)):
+        part = slice(int(begin or 0), int(end) if end else None)
+        if part.stop is None or part.start < part.stop:
+            return part
     raise UserError(f"--expression-part must look like 80:144, not {text!r}")
 
 
@@ -104,6 +118,8 @@ def prepare(
     arguments: argparse.Namespace, image_size: int, detector: Detector | None = None
 ) -> Data:
     """Reads the videos of the official pairs and cuts out the largest face of each frame.
+
+    All processes; each reads its share of the videos.
 
     Args:
       arguments: `data`, `split`, `compression`, `pose`, `expression` and how these are applied.
@@ -113,29 +129,26 @@ def prepare(
     Raises:
       UserError: no such folder, a video that is missing or corrupt, or none with faces.
     """
-    pose = arguments.pose and load_pose(arguments.pose, arguments.pose_range)
-    expression = arguments.expression and load_expression(
-        arguments.expression, arguments.expression_range, parse_part(arguments.expression_part)
-    )
     root = Path(arguments.data)
-    pairs = read_pairs(root, arguments.split)
-    names = tuple(sorted({name for pair in pairs for name in pair}))
-    folder = root / "original_sequences" / "youtube" / arguments.compression / "videos"
-    paths = [folder / f"{name}.mp4" for name in names]
-    for path in paths:
-        if not path.is_file():
-            raise UserError(
-                f"the video {path} is missing: download the original sequences of "
-                f"FaceForensics++ with compression {arguments.compression}, or choose --compression"
-            )
-    faces, places, without = _read_faces(paths, image_size, detector)
+    with together():
+        pose = arguments.pose and load_pose(arguments.pose, arguments.pose_range)
+        expression = arguments.expression and load_expression(
+            arguments.expression, arguments.expression_range, parse_part(arguments.expression_part)
+        )
+        # Whether they can be used is known before an hour goes into the videos.
+        for estimate in filter(None, (pose, expression)):
+            try_out(estimate)
+        pairs = read_pairs(root, arguments.split)
+        names = tuple(sorted({name for pair in pairs for name in pair}))
+        paths = _find_videos(root, arguments.compression, names)
+    faces, places = _read_faces(paths, image_size, detector)
     source, target, pair = _pair_frames(pairs, names, places)
     if not len(source):
         raise UserError(f"no pair of videos below {root} has faces in the same frames")
     digest = hashlib.sha256(faces.tobytes() + source.tobytes() + target.tobytes())
     return Data(
         faces=faces,
-        video=np.array([video for video, _ in places]),
+        video=places[:, 0],
         names=names,
         source=source,
         target=target,
@@ -144,24 +157,43 @@ def prepare(
             "pairs": len(pairs),
             "swaps": len(source),
             "videos": len(names),
-            "frames_without_face": without,
+            "frames_without_face": FRAMES * len(names) - len(places),
             "split": arguments.split,
             "compression": arguments.compression,
             "data": str(root),
             "data_sha256": digest.hexdigest(),
             "pose_estimator": arguments.pose,
             "expression_estimator": arguments.expression,
+            **describe_network("pose", arguments.pose, range=arguments.pose_range),
+            **describe_network(
+                "expression",
+                arguments.expression,
+                range=arguments.expression_range,
+                part=arguments.expression_part,
+            ),
         },
         pose=pose or None,
         expression=expression or None,
     )
 
 
+def _find_videos(root: Path, compression: str, names: tuple[str, ...]) -> list[Path]:
+    folder = root / "original_sequences" / "youtube" / compression / "videos"
+    paths = [folder / f"{name}.mp4" for name in names]
+    for path in paths:
+        if not path.is_file():
+            raise UserError(
+                f"the video {path} is missing: download the original sequences of "
+                f"FaceForensics++ with compression {compression}, or choose --compression"
+            )
+    return paths
+
+
 def read_pairs(root: Path, split: str) -> list[tuple[str, str]]:
     """Reads the official pairs, (target, source) by name: each listed one in both directions.
 
     Raises:
-      UserError: no such list, or not one.
+      UserError: no such list, not one, or one that lists a pair twice or a video with itself.
     """
     path = root / "splits" / f"{split}.json"
     if not path.is_file():
@@ -170,12 +202,25 @@ def read_pairs(root: Path, split: str) -> list[tuple[str, str]]:
             "FaceForensics++ under dataset/splits"
         )
     try:
-        listed = [(str(first), str(second)) for first, second in json.loads(path.read_text())]
-    except (ValueError, TypeError) as error:
-        raise UserError(f'{path} is no list of pairs like [["000", "003"], ...]') from error
+        listed = json.loads(path.read_text())
+    except ValueError:
+        listed = None
+    if not isinstance(listed, list) or not all(map(_is_pair, listed)):
+        raise UserError(f'{path} is no list of pairs like [["000", "003"], ...]')
     if not listed:
         raise UserError(f"{path} lists no pair of videos")
+    for number, pair in enumerate(listed):
+        if len(set(pair)) < 2 or sorted(pair) in map(sorted, listed[:number]):
+            raise UserError(f"{path} lists {pair} twice, or a video with itself: leave it out")
     return [pair for first, second in listed for pair in ((first, second), (second, first))]
+
+
+def _is_pair(listed: Any) -> bool:
+    return (
+        isinstance(listed, list)
+        and len(listed) == 2
+        and all(isinstance(name, str) for name in listed)
+    )
 
 
 def evaluate(data: Data, subject: Subject, judge: Judge) -> Findings:
@@ -186,7 +231,8 @@ def evaluate(data: Data, subject: Subject, judge: Judge) -> Findings:
     estimators = {"pose_error": data.pose, "expression_error": data.expression}
     for name, estimate in estimators.items():
         if estimate is not None:
-            by_frame[name] = np.linalg.norm(estimate(swaps) - estimate(target), axis=1)
+            estimates = [apply_in_shares(estimate, pictures) for pictures in (swaps, target)]
+            by_frame[name] = np.linalg.norm(estimates[0] - estimates[1], axis=1)
     columns = {"source": source, "target": target, "swap": swaps}
     figures = extreme_rows(
         columns,
@@ -241,12 +287,32 @@ def _by_pair(values: np.ndarray, pair: np.ndarray) -> np.ndarray:
 
 def _read_faces(
     paths: list[Path], size: int, detector: Detector | None
-) -> tuple[np.ndarray, list[tuple[int, int]], int]:
-    """Aligned faces (F, S, S, 3), the (video, frame) of each, and how many frames have none."""
-    faces, places, without = [], [], 0
-    progress = Progress("reading videos", FRAMES * len(paths))
-    for video, path in enumerate(paths):
-        frames = read_frames(path, FRAMES)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Aligned faces (F, S, S, 3), and the video and frame of each, int (F, 2); all processes."""
+    found = in_shares(lambda share: _find_faces(paths, share, size, detector), len(paths))
+    faces, places = found["faces"], found["places"]
+    if not len(faces):
+        raise UserError(f"no face was found in any of the {len(paths)} videos")
+    if is_first_process():
+        there = set(map(tuple, places.tolist()))
+        for video, frame in product(range(len(paths)), range(FRAMES)):
+            if (video, frame) not in there:
+                print(
+                    f"left out: no face in frame {frame + 1} of {FRAMES} of {paths[video]}",
+                    file=sys.stderr,
+                )
+    return faces, places
+
+
+def _find_faces(
+    paths: list[Path], share: np.ndarray, size: int, detector: Detector | None
+) -> dict[str, np.ndarray]:
+    """The same of some videos, which may have none, as `faces` and `places`."""
+    faces, places = [], []
+    stream = None if is_first_process() else io.StringIO()
+    progress = Progress("reading videos", FRAMES * len(share), stream, unit="frames")
+    for video in share:
+        frames = read_frames(paths[video], FRAMES)
         if detector is None:
             # Loaded late: TensorFlow takes seconds, and the first video may be unreadable.
             from faceshifter_jax.swapping.mtcnn_detector import MTCNNDetector
@@ -255,24 +321,22 @@ def _read_faces(
         for number, frame in enumerate(frames):
             progress.advance()
             found = detector.detect(frame)
-            if not found:
-                progress.note(f"left out: no face was found in frame {number + 1} of {path}")
-                without += 1
-                continue
-            face = max(found, key=lambda face: face.area)
-            faces.append(align(frame, face.landmarks, size))
-            places.append((video, number))
+            if found:
+                face = max(found, key=lambda face: face.area)
+                faces.append(align(frame, face.landmarks, size))
+                places.append((video, number))
     progress.finish()
-    if not faces:
-        raise UserError(f"no face was found in any of the {len(paths)} videos")
-    return np.stack(faces), places, without
+    return {
+        "faces": np.array(faces, np.uint8).reshape(-1, size, size, 3),
+        "places": np.array(places, np.int64).reshape(-1, 2),
+    }
 
 
 def _pair_frames(
-    pairs: list[tuple[str, str]], names: tuple[str, ...], places: list[tuple[int, int]]
+    pairs: list[tuple[str, str]], names: tuple[str, ...], places: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of sources and targets, and the pair of each; frames without a face have none."""
-    rows = {place: row for row, place in enumerate(places)}
+    rows = {tuple(place): row for row, place in enumerate(places.tolist())}
     found, used = [], 0
     for target, source in pairs:
         videos = names.index(source), names.index(target)

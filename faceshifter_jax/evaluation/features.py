@@ -1,5 +1,6 @@
 """Networks that the user names as ONNX files: features, poses and expressions of pictures."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import numpy as np
 from PIL import Image
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.evaluation.processes import in_shares
+from faceshifter_jax.evaluation.subject import check_finite
 
 RANGES = {
     "unit": "0 to 1",
@@ -82,6 +85,32 @@ class OnnxNetwork:
         )
 
 
+def describe_network(name: str, path: str | None, **how: str) -> dict[str, str]:
+    """Returns what makes two evaluations' networks the same: the file's hash, and how it is used.
+
+    Args:
+      name: begins the names of these facts.
+      path: the file; None for no network, of which there are no facts.
+      how: what else its numbers depend on.
+    """
+    if path is None:
+        return {}
+    with Path(path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {f"{name}_sha256": digest} | {f"{name}_{key}": value for key, value in how.items()}
+
+
+def apply_in_shares(apply: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray) -> np.ndarray:
+    """Applies a network of this module to pictures, each process to its share; all processes."""
+    found = in_shares(lambda rows: {"rows": apply(pictures[rows])}, len(pictures))["rows"]
+    return check_finite(found, of="the outputs of a network in an ONNX file")
+
+
+def try_out(apply: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Applies a network of this module to a black picture; UserError if it cannot be used."""
+    apply(np.zeros((1, 64, 64, 3), np.uint8))
+
+
 def load_features(path: str, range_name: str) -> Callable[[np.ndarray], np.ndarray]:
     """Reads a network whose first output is taken as features: pictures to float (B, D).
 
@@ -110,15 +139,18 @@ def load_expression(path: str, range_name: str, part: slice) -> Callable[[np.nda
     """Reads an estimator of expressions: pictures to float (B, K), `part` of its first output.
 
     Raises:
-      UserError: see `OnnxNetwork`; a part that is empty, when it is called.
+      UserError: see `OnnxNetwork`; a part that it does not have, when it is called.
     """
     network = OnnxNetwork(path, range_name=range_name, default_size=224)
 
     def estimate(pictures: np.ndarray) -> np.ndarray:
-        vectors = _flat(network(pictures)[0])[:, part]
-        if not vectors.shape[1]:
-            raise UserError(f"--expression-part takes nothing of the output of {path}")
-        return vectors
+        vectors = _flat(network(pictures)[0])
+        width = vectors.shape[1]
+        if part.start >= width or (part.stop or 0) > width:
+            raise UserError(
+                f"--expression-part asks for more than the {width} numbers that {path} gives"
+            )
+        return vectors[:, part]
 
     return estimate
 

@@ -1,6 +1,6 @@
 """Protocol `ground-truth`: swaps of embedded faces, whose right answer can be rendered.
 
-Version 4: 200 pairs of 100 people that no dataset holds, and as many with something in front of
+Version 5: 200 pairs of 100 people that no dataset holds, and as many with something in front of
 the target's face.
 """
 
@@ -11,37 +11,24 @@ from functools import cached_property
 
 import numpy as np
 
-from faceshifter_jax.data.seeds import attribute_seed, identity_seed
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.attributes import LIGHT, OCCLUDER, YAW, attribute_bins
 from faceshifter_jax.evaluation.figures import extreme_rows, inside_figure
-from faceshifter_jax.evaluation.metrics import (
-    mean_error,
-    nearer_source,
-    psnr,
-    retrieval,
-    structural_similarity,
-)
 from faceshifter_jax.evaluation.presentation import Headline, Table
-from faceshifter_jax.evaluation.results import Breakdown, Figure, Findings, break_down
-from faceshifter_jax.evaluation.subject import Embed, Judge, Subject, Swaps
-from faceshifter_jax.synthetic import (
-    OCCLUDERS,
-    Attributes,
-    render,
-    render_layers,
-    sample_attributes,
-    sample_identity,
+from faceshifter_jax.evaluation.rendered_pairs import (
+    HELD_OUT_SEED,
+    KINDS,
+    GroundTruth,
+    render_ground_truth,
 )
+from faceshifter_jax.evaluation.results import Breakdown, Figure, Findings, break_down
+from faceshifter_jax.evaluation.right_answers import score, score_occluded
+from faceshifter_jax.evaluation.subject import Judge, Subject, Swaps
 
 NAME = "ground-truth"
-VERSION = 4
+VERSION = 5
 DEFAULT_PAIRS = 200
 
-# Datasets are rendered from small seeds that users choose; people under this one are held out.
-HELD_OUT_SEED = 2**40
-
-_KINDS = tuple(kind for kind in OCCLUDERS if kind != "none")
 HEADLINES = (
     Headline("nearer to the source", "swap_nearer_source"),
     Headline("recognised as the source", "id_retrieval_top1"),
@@ -117,173 +104,6 @@ TABLES = (
 
 
 @dataclass(frozen=True)
-class GroundTruth:
-    """Pairs of embedded faces with the right answers of their swaps.
-
-    Attributes:
-      gallery: (N, S, S, 3) uint8, one picture of each identity; the sources.
-      source: (B,) int, rows of the gallery.
-      target: (B, S, S, 3) uint8, pictures of other identities.
-      answer: (B, S, S, 3) uint8, the source's identity with the target's attributes.
-      face: (B, S, S) float32 in [0, 1], where the answer shows skin of head and neck.
-      occluder: (B, S, S) float32 in [0, 1], the exact cover of what is in front of the face.
-      attributes: those of each target and answer.
-    """
-
-    gallery: np.ndarray
-    source: np.ndarray
-    target: np.ndarray
-    answer: np.ndarray
-    face: np.ndarray
-    occluder: np.ndarray
-    attributes: tuple[Attributes, ...]
-
-    def sources(self) -> np.ndarray:
-        """The source's picture of each pair, uint8 (B, S, S, 3)."""
-        return self.gallery[self.source]
-
-    def sha256(self) -> str:
-        """Hash of the pairs and their pictures."""
-        digest = hashlib.sha256()
-        for array in (self.gallery, self.source.astype(np.int64), self.target, self.answer):
-            digest.update(f"{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
-
-
-def render_ground_truth(
-    size: int,
-    *,
-    num_pairs: int = 200,
-    num_identities: int = 100,
-    seed: int = HELD_OUT_SEED,
-    occluders: bool = False,
-) -> GroundTruth:
-    """Renders pairs of identities that no dataset holds.
-
-    Pair i swaps identity i mod N, in the picture of the gallery, into a picture of another
-    identity; over the pairs all identities are sources and targets equally often. The gallery
-    has no occluders.
-
-    Args:
-      size: pixels a side.
-      num_pairs: the number of pairs.
-      num_identities: the number of identities N, at least 2.
-      seed: another seed, other people.
-      occluders: put something in front of every target's face, the kinds in turn.
-    """
-    identities = [sample_identity(identity_seed(seed, i)) for i in range(num_identities)]
-
-    def attributes(identity: int, picture: int, occluder: str):
-        return sample_attributes(attribute_seed(seed, identity, picture), occluder=occluder)
-
-    gallery = [render(who, attributes(i, 0, "none"), size) for i, who in enumerate(identities)]
-    source = np.arange(num_pairs) % num_identities
-    targets, answers, scenes = [], [], []
-    for i, who in enumerate(source):
-        turn = i // num_identities
-        other = (who + 1 + turn % (num_identities - 1)) % num_identities
-        occluder = _KINDS[i % len(_KINDS)] if occluders else "none"
-        how = attributes(other, 1 + turn, occluder)
-        answers.append(render_layers(identities[who], how, size))
-        targets.append(render(identities[other], how, size))
-        scenes.append(how)
-    return GroundTruth(
-        gallery=np.stack(gallery),
-        source=source,
-        target=np.stack(targets),
-        answer=np.stack([answer.image for answer in answers]),
-        face=np.stack([answer.face_mask for answer in answers]),
-        occluder=np.stack([answer.occluder_mask for answer in answers]),
-        attributes=tuple(scenes),
-    )
-
-
-def score(truth: GroundTruth, swaps: np.ndarray, embed: Embed) -> dict[str, np.ndarray]:
-    """Scores swaps beside the two lazy answers: the target and the source as they are.
-
-    Args:
-      truth: the pairs.
-      swaps: (B, S, S, 3) uint8.
-      embed: the judge, uint8 pictures (B, S, S, 3) to embeddings (B, E) of unit length; it
-        should be another network than the one that the swaps were trained with.
-
-    Returns:
-      (B,) float64 each, one a pair: `swap_nearer_source`, `id_retrieval_top1` and `_top5`: 0 or 1;
-      `id_cosine_source` and `id_cosine_target`: cosines; for each of `swap`, `copy_target` and
-      `copy_source`: `psnr_*` in dB, `ssim_*` and `ms_distance_*` (1 - MS-SSIM) of the whole
-      picture, and the same with `face_` inside the face; `copy_*_retrieval_top1`; and, so that
-      the judge itself can be judged, `answer_nearer_source` and `answer_retrieval_top1`: what the
-      right answers score.
-    """
-    answers = {"swap": swaps, "copy_target": truth.target, "copy_source": truth.sources()}
-    gallery, answer = embed(truth.gallery), embed(truth.answer)
-    embedded = {name: embed(pictures) for name, pictures in answers.items()}
-    swap, source, target = embedded["swap"], gallery[truth.source], embedded["copy_target"]
-    right = truth.source[:, None] == np.arange(len(gallery))
-    values = {
-        "swap_nearer_source": nearer_source(swap, source, target),
-        "id_retrieval_top1": retrieval(swap, gallery, right),
-        "id_retrieval_top5": retrieval(swap, gallery, right, 5),
-        "id_cosine_source": np.sum(swap * source, -1),
-        "id_cosine_target": np.sum(swap * target, -1),
-    }
-    for name, pictures in answers.items():
-        values[f"psnr_{name}"] = psnr(pictures, truth.answer)
-    for name, pictures in answers.items():
-        values |= _similarities(name, pictures, truth)
-    for name in ("copy_target", "copy_source"):
-        values[f"{name}_retrieval_top1"] = retrieval(embedded[name], gallery, right)
-    values["answer_nearer_source"] = nearer_source(answer, source, target)
-    values["answer_retrieval_top1"] = retrieval(answer, gallery, right)
-    return {name: np.asarray(value, np.float64) for name, value in values.items()}
-
-
-def _similarities(name: str, pictures: np.ndarray, truth: GroundTruth) -> dict[str, np.ndarray]:
-    values = {}
-    values[f"ssim_{name}"], values[f"ms_distance_{name}"] = structural_similarity(
-        pictures, truth.answer
-    )
-    values[f"face_psnr_{name}"] = psnr(pictures, truth.answer, truth.face)
-    values[f"face_ssim_{name}"], values[f"face_ms_distance_{name}"] = structural_similarity(
-        pictures, truth.answer, truth.face
-    )
-    return values
-
-
-def score_occluded(truth: GroundTruth, swaps: Swaps, embed: Embed) -> dict[str, np.ndarray]:
-    """Scores what each stage keeps of occluders, and what that costs of the identity.
-
-    Args:
-      truth: pairs with occluders.
-      swaps: those of the two stages; where `first` is `last`, of AEI-Net alone.
-      embed: the judge, see `score`.
-
-    Returns:
-      (B,) float64 each, for `*` = `aei` and, with a second stage, `hear`: `occluder_error_*`: mean
-      absolute error against the right answer inside the occluder, in grey levels of 255;
-      `occluder_psnr_*`, `occluder_ssim_*`, `occluder_ms_distance_*`: likewise inside it;
-      `id_cosine_*`: cosine to the source; `occluded_psnr_*`: dB of the whole. `id_cosine_answer`:
-      the right answers' cosine, where the occluder hides a part of the face. `occluder_error_swap`
-      and `occluder_id_cosine_swap`: those of the last stage, to compare one stage with two.
-    """
-    source = embed(truth.gallery)[truth.source]
-    values = {"id_cosine_answer": np.sum(embed(truth.answer) * source, -1)}
-    stages = {"aei": swaps.first} | ({} if swaps.first is swaps.last else {"hear": swaps.last})
-    for name, pictures in stages.items():
-        inside = truth.answer, truth.occluder
-        values[f"occluder_error_{name}"] = mean_error(pictures, *inside)
-        values[f"id_cosine_{name}"] = np.sum(embed(pictures) * source, -1)
-        values[f"occluded_psnr_{name}"] = psnr(pictures, truth.answer)
-        values[f"occluder_psnr_{name}"] = psnr(pictures, *inside)
-        similar = structural_similarity(pictures, *inside)
-        values[f"occluder_ssim_{name}"], values[f"occluder_ms_distance_{name}"] = similar
-    last = list(stages)[-1]
-    values["occluder_error_swap"] = values[f"occluder_error_{last}"]
-    values["occluder_id_cosine_swap"] = values[f"id_cosine_{last}"]
-    return {name: np.asarray(value, np.float64) for name, value in values.items()}
-
-
-@dataclass(frozen=True)
 class Data:
     """What the protocol renders once: pairs without and with something before the face."""
 
@@ -347,7 +167,7 @@ def _breakdowns(
         "share nearer to the source": nearer,
     }
     found = [
-        break_down(attribute, metric, bins[attribute], series)
+        break_down(attribute, metric, bins[attribute], series, share=series is nearer)
         for attribute in (YAW, LIGHT)
         for metric, series in of_swaps.items()
     ]
@@ -369,7 +189,7 @@ def _distributions(
             "to the source": values["id_cosine_source"],
             "to the target": values["id_cosine_target"],
         },
-        "distance to the right answer, dB": {
+        "nearness to the right answer, PSNR in dB": {
             "swap": values["psnr_swap"],
             "copy of the target": values["psnr_copy_target"],
         },
@@ -415,9 +235,9 @@ def _pictures(
 
 def _one_of_each_kind(num_pairs: int) -> np.ndarray:
     """Rows of the occluded pairs, drawn, always the same ones: every kind of occluder is shown."""
-    turns = -(-num_pairs // len(_KINDS))
-    rows = np.random.default_rng(0).integers(turns, size=len(_KINDS)) * len(_KINDS)
-    rows += np.arange(len(_KINDS))
+    turns = -(-num_pairs // len(KINDS))
+    rows = np.random.default_rng(0).integers(turns, size=len(KINDS)) * len(KINDS)
+    rows += np.arange(len(KINDS))
     return rows[rows < num_pairs]
 
 

@@ -37,8 +37,11 @@ _FACTS = (
     ("data", "data"),
     ("data_sha256", "pictures and pairs"),
     ("features", "features of the distances between sets"),
+    ("features_sha256", "file of these features"),
     ("pose_estimator", "estimator of poses"),
+    ("pose_sha256", "file of this estimator"),
     ("expression_estimator", "estimator of expressions"),
+    ("expression_sha256", "file of this estimator"),
     ("version", "faceshifter_jax"),
     ("command", "command"),
 )
@@ -198,7 +201,9 @@ def _cell(metric: str | None, record: Mapping[str, Any]) -> str:
     if metric is None or metric not in record:
         return "<td></td>"
     value = escape(format_value(metric, record[metric]))
-    return f"<td><b>{value}</b><small>{_interval(metric, record)}</small></td>"
+    count = record["counts"].get(metric)
+    said = _interval(metric, record) + (f"<br>of {count:,} pairs" if count else "")
+    return f"<td><b>{value}</b><small>{said}</small></td>"
 
 
 def _breakdowns(findings: Findings) -> str:
@@ -225,7 +230,11 @@ def _curves(
     training: Mapping[str, Sequence[Point]],
 ) -> str:
     # The last evaluation of a step counts.
-    by_step = {entry["step"]: entry for entry in history if comparable(entry, record)}
+    by_step = {
+        entry["step"]: entry
+        for entry in history
+        if comparable(entry, record) and _training_of(entry) == _training_of(record)
+    }
     entries = [by_step[step] for step in sorted(by_step)]
     evaluated = [
         _chart(headline.label, draw_curves({headline.label: _points(headline.metric, entries)}))
@@ -237,6 +246,10 @@ def _curves(
     ]
     about = "Evaluations of this training that were made the same way, and the training's losses."
     return _section("Over the steps", about, [*evaluated, *losses])
+
+
+def _training_of(entry: Mapping[str, Any]) -> Path:
+    return Path(entry["checkpoint"]).parent
 
 
 def _points(metric: str, entries: Sequence[Mapping[str, Any]]) -> list[Point]:

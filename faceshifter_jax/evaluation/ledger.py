@@ -11,7 +11,12 @@ from faceshifter_jax.files import write_text
 
 LEDGER_FILE = "evaluations.jsonl"
 
-_SAME = ("protocol", "protocol_version", "judge_sha256", "data_sha256", "features", "stages")
+COMPARABLE = (
+    *("protocol", "protocol_version", "judge_sha256", "data_sha256"),
+    *("features_sha256", "features_range", "pose_sha256", "pose_range"),
+    *("expression_sha256", "expression_range", "expression_part"),
+)
+"""What two evaluations have in common whose figures can be compared; null is none in both."""
 
 
 def read_ledger(directory: Path) -> list[dict[str, Any]]:
@@ -60,4 +65,4 @@ def append_to_ledger(directory: Path, entry: Mapping[str, Any]) -> None:
 
 def comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Whether two evaluations measured the same way, on the same data and by the same judge."""
-    return all(first.get(name) == second.get(name) for name in _SAME)
+    return all(first.get(name) == second.get(name) for name in (*COMPARABLE, "stages"))

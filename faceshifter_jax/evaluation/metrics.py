@@ -8,6 +8,9 @@ from scipy.ndimage import correlate1d
 SMALLEST_SIDE = 11
 """Pixels that a picture needs for `structural_similarity`: the side of its window."""
 
+LARGEST_PSNR = 100.0
+"""dB; about what a difference of one grey level in one value of 256 x 256 pixels makes."""
+
 _WINDOW = np.exp(-0.5 * np.square(np.arange(-5, 6) / 1.5))
 _WINDOW /= _WINDOW.sum()
 _MARGIN = len(_WINDOW) // 2
@@ -18,16 +21,19 @@ _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 def psnr(picture: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Peak signal-to-noise ratio, 10 log10(255^2 / mean squared error), in dB.
 
+    At most `LARGEST_PSNR`: that of equal pictures, which is infinite, would have no mean.
+
     Args:
       picture: (B, H, W, 3) uint8.
       truth: the same shape and dtype.
       mask: (B, H, W) in [0, 1], the weight of each pixel; None for the whole picture.
 
     Returns:
-      (B,) float64; infinite where the two are equal, NaN where the mask is empty.
+      (B,) float64; NaN where the mask is empty.
     """
     with np.errstate(divide="ignore"):
-        return 10 * np.log10(255.0**2 / _mean_of(np.square, picture, truth, mask))
+        ratio = 10 * np.log10(255.0**2 / _mean_of(np.square, picture, truth, mask))
+    return np.minimum(ratio, LARGEST_PSNR)
 
 
 def mean_error(
@@ -193,7 +199,7 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     return float(between + np.square(roots[0]).sum() + np.square(roots[1]).sum() - 2 * cross)
 
 
-def kernel_distance(first: np.ndarray, second: np.ndarray) -> float:
+def kernel_distance(first: np.ndarray, second: np.ndarray, *, paired: bool = False) -> float:
     """Unbiased squared maximum mean discrepancy with the kernel (x.y / D + 1)^3.
 
     The kernel inception distance of arXiv 1801.01401; it can be slightly below 0.
@@ -201,14 +207,18 @@ def kernel_distance(first: np.ndarray, second: np.ndarray) -> float:
     Args:
       first: (N, D), N at least 2.
       second: (M, D), M at least 2.
+      paired: whether row i of one belongs to row i of the other, as a swap to its target. Such
+        pairs are left out: they are alike whatever the distributions are (Gretton et al., A kernel
+        two-sample test, 2012, lemma 6). N is M then.
     """
     first, second = first.astype(np.float64), second.astype(np.float64)
 
     def kernel(a, b):
         return (a @ b.T / a.shape[1] + 1) ** 3
 
-    def within(a):
-        values = kernel(a, a)
-        return (values.sum() - np.trace(values)) / (len(a) * (len(a) - 1))
+    def without_own(values):
+        return (values.sum() - np.trace(values)) / (len(values) * (len(values) - 1))
 
-    return float(within(first) + within(second) - 2 * kernel(first, second).mean())
+    within = without_own(kernel(first, first)) + without_own(kernel(second, second))
+    between = kernel(first, second)
+    return float(within - 2 * (without_own(between) if paired else between.mean()))

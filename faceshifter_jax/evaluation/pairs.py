@@ -1,6 +1,6 @@
 """Protocol `pairs`: swaps among the pictures of any prepared dataset.
 
-Version 1: every target gets the identity of another person's picture; the sources take turns
+Version 2: every target gets the identity of another person's picture; the sources take turns
 among the people, and the gallery of the retrieval is all of them. Each target is also swapped with
 itself.
 """
@@ -15,9 +15,14 @@ import numpy as np
 
 from faceshifter_jax.data import PreparedDataset
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation.features import load_features
+from faceshifter_jax.evaluation.features import (
+    apply_in_shares,
+    describe_network,
+    load_features,
+    try_out,
+)
 from faceshifter_jax.evaluation.figures import extreme_rows, inside_figure
-from faceshifter_jax.evaluation.intervals import Interval, jackknife
+from faceshifter_jax.evaluation.intervals import leave_groups_out
 from faceshifter_jax.evaluation.metrics import (
     frechet_distance,
     kernel_distance,
@@ -26,12 +31,13 @@ from faceshifter_jax.evaluation.metrics import (
     psnr,
     retrieval,
 )
-from faceshifter_jax.evaluation.presentation import Headline, Table
-from faceshifter_jax.evaluation.results import Breakdown, Findings, Ordered, break_down
+from faceshifter_jax.evaluation.presentation import Headline, Table, is_share
+from faceshifter_jax.evaluation.results import Breakdown, Findings, Ordered, Total, break_down
 from faceshifter_jax.evaluation.subject import Embed, Judge, Subject
+from faceshifter_jax.training.distributed import together
 
 NAME = "pairs"
-VERSION = 1
+VERSION = 2
 DEFAULT_PAIRS = 1000
 
 HEADLINES = (
@@ -114,8 +120,9 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise UserError("--pairs must be at least 4: distances between sets need some")
 
 
+@together()
 def prepare(arguments: argparse.Namespace, image_size: int) -> Data:
-    """Chooses and reads the pictures.
+    """Chooses and reads the pictures; all processes.
 
     Raises:
       UserError: no prepared dataset, pictures of another size, too few people, or no features.
@@ -127,15 +134,22 @@ def prepare(arguments: argparse.Namespace, image_size: int) -> Data:
             f"{dataset.path} has {dataset.image_size}: prepare it again with --size {image_size}"
         )
     features = arguments.features and load_features(arguments.features, arguments.features_range)
+    if features:
+        try_out(features)
     people = known_or_alone(dataset.identities)
     sources, targets = choose_pairs(people, arguments.pairs, str(dataset.path))
     gallery, rows = np.unique(sources, return_inverse=True)
-    chosen = hashlib.sha256(np.stack([sources, targets]).astype(np.int64).tobytes()).hexdigest()
+    pictures, target = (
+        np.stack([dataset.picture(int(i)) for i in chosen]) for chosen in (gallery, targets)
+    )
+    digest = hashlib.sha256(people[gallery].tobytes() + rows.astype(np.int64).tobytes())
+    digest.update(pictures)
+    digest.update(target)
     return Data(
-        gallery=np.stack([dataset.picture(int(i)) for i in gallery]),
+        gallery=pictures,
         people=people[gallery],
         source=rows,
-        target=np.stack([dataset.picture(int(i)) for i in targets]),
+        target=target,
         names=tuple(dataset.record(int(i))["name"] for i in targets),
         attributes=_attributes(dataset, targets),
         facts={
@@ -144,8 +158,9 @@ def prepare(arguments: argparse.Namespace, image_size: int) -> Data:
             "identities": len(np.unique(people[gallery])),
             "chance_top1": float((people[sources][:, None] == people[gallery]).mean()),
             "data": str(dataset.path),
-            "data_sha256": hashlib.sha256((dataset.fingerprint + chosen).encode()).hexdigest(),
+            "data_sha256": digest.hexdigest(),
             "features": arguments.features or "the judge's embeddings",
+            **describe_network("features", arguments.features, range=arguments.features_range),
         },
         features=features or None,
     )
@@ -200,7 +215,7 @@ def evaluate(data: Data, subject: Subject, judge: Judge) -> Findings:
     swaps = subject.swap(source, data.target).last
     itself = subject.swap(data.target, data.target).last
     values = score(data, swaps, itself, judge.embed)
-    features = data.features or judge.embed
+    features = partial(apply_in_shares, data.features) if data.features else judge.embed
     columns = {"source": source, "target": data.target, "swap": swaps}
     nearness = values["id_cosine_source"] - values["id_cosine_target"]
     figures = extreme_rows(
@@ -270,16 +285,19 @@ def score(data: Data, swaps: np.ndarray, itself: np.ndarray, embed: Embed) -> di
     return {name: np.asarray(value, np.float64) for name, value in values.items()}
 
 
-def set_distances(real: np.ndarray, swapped: np.ndarray) -> dict[str, tuple[float, Interval]]:
-    """Fréchet and kernel distance of features (B, D) each, with their intervals over pairs."""
-    distances = {"frechet_distance": frechet_distance, "kernel_distance": kernel_distance}
+def set_distances(real: np.ndarray, swapped: np.ndarray) -> dict[str, Total]:
+    """Fréchet and kernel distance of features (B, D) each; row i of both is of the same pair."""
+    distances = {
+        "frechet_distance": frechet_distance,
+        "kernel_distance": partial(kernel_distance, paired=True),
+    }
 
     def of(distance: Callable[..., float], rows: np.ndarray) -> float:
         return distance(real[rows], swapped[rows])
 
     everything = np.arange(len(real))
     return {
-        name: (of(distance, everything), jackknife(partial(of, distance), len(real)))
+        name: Total(of(distance, everything), leave_groups_out(partial(of, distance), len(real)))
         for name, distance in distances.items()
     }
 
@@ -300,7 +318,7 @@ def _breakdowns(data: Data, values: dict[str, np.ndarray]) -> list[Breakdown]:
     likeness_bins = Ordered(thirds, _TERCILES)
     attributes = {"likeness of source and target, by the judge": likeness_bins} | data.attributes
     return [
-        break_down(attribute, metric, bins, {"swap": values[name]})
+        break_down(attribute, metric, bins, {"swap": values[name]}, share=is_share(name))
         for attribute, bins in attributes.items()
         for metric, name in (
             ("share of sources retrieved", "id_retrieval_top1"),

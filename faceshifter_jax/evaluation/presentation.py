@@ -49,7 +49,7 @@ def format_value(metric: str, value: float | None) -> str:
         return f"{value:.2f}°"
     if "error" in metric and "expression" not in metric:
         return f"{value:.2f}"
-    return f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3f}"
+    return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"
 
 
 def smaller_is_better(metric: str) -> bool:

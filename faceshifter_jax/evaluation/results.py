@@ -1,7 +1,11 @@
 """What a protocol finds out about a checkpoint, and how it is written down."""
 
+import contextlib
+import hashlib
 import json
 import math
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +14,18 @@ from typing import Any
 import numpy as np
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation.intervals import Interval, bootstrap_mean
+from faceshifter_jax.evaluation.intervals import Interval, jackknife_interval, mean_interval
+from faceshifter_jax.evaluation.presentation import is_share
 from faceshifter_jax.files import write_text
 
 METRICS_FILE = "metrics.json"
 VALUES_FILE = "values.npz"
+# What readers rely on, and its type.
+_READ = {
+    **{"protocol": str, "protocol_version": int, "data_sha256": str, "values_sha256": str},
+    **{"checkpoint": str, "checkpoint_name": str, "step": int},
+    **{"intervals": dict, "jackknife": dict},
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,19 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Total:
+    """A metric that is no mean over pairs.
+
+    Attributes:
+      value: over all pairs.
+      left: (G,), the same without each group of pairs, see `intervals.leave_groups_out`.
+    """
+
+    value: float
+    left: np.ndarray
+
+
+@dataclass(frozen=True)
 class Findings:
     """What a protocol found out.
 
@@ -75,7 +99,7 @@ class Findings:
       figures: rows of pictures for the report.
       samples: title of a column -> a picture of every pair, of which rows are drawn at random.
       facts: plain values that say what was measured: counts, hash of the data.
-      totals: metric -> (value, interval) for what is no mean over pairs.
+      totals: metric -> what is no mean over pairs.
       missing: metrics that could not be had, as an estimator was not named.
       breakdowns: metrics by attributes.
       distributions: title -> name -> one number a pair: what the report draws as histograms.
@@ -85,7 +109,7 @@ class Findings:
     figures: Sequence[Figure]
     samples: Sequence[Mapping[str, np.ndarray]]
     facts: Mapping[str, Any]
-    totals: Mapping[str, tuple[float, Interval]] = field(default_factory=dict)
+    totals: Mapping[str, Total] = field(default_factory=dict)
     missing: Sequence[str] = ()
     breakdowns: Sequence[Breakdown] = ()
     distributions: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
@@ -93,23 +117,36 @@ class Findings:
     def metrics(self) -> dict[str, float | None]:
         """Metric -> value: the means over the pairs, then the totals, then what is missing."""
         means = {name: finite_mean(values) for name, values in self.values.items()}
-        totals = {name: value for name, (value, _) in self.totals.items()}
+        totals = {name: total.value for name, total in self.totals.items()}
         return means | totals | dict.fromkeys(self.missing)
 
     def intervals(self) -> dict[str, Interval]:
         """Metric -> 95 % interval, of those that `metrics` has a value for."""
-        means = {name: bootstrap_mean(values) for name, values in self.values.items()}
-        return means | {name: interval for name, (_, interval) in self.totals.items()}
+        means = {
+            name: mean_interval(values, share=is_share(name))
+            for name, values in self.values.items()
+        }
+        return means | {n: jackknife_interval(t.value, t.left) for n, t in self.totals.items()}
+
+    def counts(self) -> dict[str, int]:
+        """Metric -> the number of pairs that its mean is over, where some have no number."""
+        finite = {name: int(np.isfinite(values).sum()) for name, values in self.values.items()}
+        return {name: count for name, count in finite.items() if count < len(self.values[name])}
 
 
 def finite_mean(values: np.ndarray) -> float:
-    """The mean of what is finite; NaN where nothing is, infinite where all else is missing."""
+    """The mean of what is finite; NaN where nothing is."""
     values = np.asarray(values, np.float64)
     finite = values[np.isfinite(values)]
-    if len(finite):
-        return float(finite.mean())
-    infinite = values[np.isinf(values)]
-    return float(infinite[0]) if len(infinite) else float("nan")
+    return float(finite.mean()) if len(finite) else float("nan")
+
+
+def hash_values(values: Mapping[str, np.ndarray]) -> str:
+    """Tells the values of one evaluation from those of another, in whatever file they are."""
+    digest = hashlib.sha256()
+    for name in sorted(values):
+        digest.update(name.encode() + b"\0" + np.asarray(values[name], np.float64).tobytes())
+    return digest.hexdigest()
 
 
 def break_down(
@@ -117,6 +154,8 @@ def break_down(
     metric: str,
     bins: Ordered,
     series: Mapping[str, np.ndarray],
+    *,
+    share: bool = False,
 ) -> Breakdown:
     """Sorts the pairs into bins.
 
@@ -124,14 +163,16 @@ def break_down(
       attribute, metric: see `Breakdown`.
       bins: of the pairs; those without a pair are left out.
       series: name -> one number a pair.
+      share: whether the numbers are shares in [0, 1].
     """
     labels = np.array(bins.labels)
     rows = {name: labels == name for name in bins.order if (labels == name).any()}
 
     def means(values: np.ndarray) -> list[Bin]:
+        chosen = {name: values[row] for name, row in rows.items()}
         return [
-            Bin(name, int(row.sum()), finite_mean(values[row]), bootstrap_mean(values[row]))
-            for name, row in rows.items()
+            Bin(name, len(own), finite_mean(own), mean_interval(own, share=share))
+            for name, own in chosen.items()
         ]
 
     return Breakdown(attribute, metric, {name: means(values) for name, values in series.items()})
@@ -158,6 +199,9 @@ def build_record(findings: Findings, facts: Mapping[str, Any]) -> dict[str, Any]
         **findings.facts,
         **facts,
         "intervals": findings.intervals(),
+        "counts": findings.counts(),
+        "jackknife": {name: total.left.tolist() for name, total in findings.totals.items()},
+        "values_sha256": hash_values(findings.values),
         "breakdowns": breakdowns,
     }
     return _without_nan(record)
@@ -178,25 +222,44 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
       UserError: it is none of an evaluation.
     """
-    try:
+    with contextlib.suppress(OSError, ValueError):
         record = json.loads(path.read_text())
-        if isinstance(record["protocol"], str) and isinstance(record["intervals"], dict):
+        if _is_record(record):
             return record
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
     raise UserError(
         f"{path} holds no metrics of an evaluation by this version: make them with "
         "`faceshifter evaluate`"
     )
 
 
+def _is_record(record: Any) -> bool:
+    if not isinstance(record, dict) or not all(
+        isinstance(record.get(name), kind) for name, kind in _READ.items()
+    ):
+        return False
+    measured = record["intervals"]
+    return bool(measured) and all(
+        isinstance(ends, list)
+        and len(ends) == 2
+        and all(number is None or isinstance(number, int | float) for number in (*ends, value))
+        for ends, value in ((ends, record.get(name)) for name, ends in measured.items())
+    )
+
+
 def read_values(directory: Path) -> dict[str, np.ndarray]:
-    """Reads values.npz beside a metrics.json; empty where there is none."""
+    """Reads values.npz beside a metrics.json; empty where there is none.
+
+    Raises:
+      UserError: it is damaged.
+    """
     path = directory / VALUES_FILE
     if not path.is_file():
         return {}
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} cannot be read: evaluate again, or remove it") from error
 
 
 def _without_nan(value: Any) -> Any:

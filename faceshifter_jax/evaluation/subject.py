@@ -1,13 +1,17 @@
 """What is evaluated, and who judges it: networks as functions of pictures over all devices."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.devices import build_row_function
 from faceshifter_jax.identity import IdentityNetwork
 from faceshifter_jax.swapping.networks import (
@@ -19,8 +23,8 @@ from faceshifter_jax.swapping.networks import (
     run_stages,
 )
 from faceshifter_jax.tasks.step import to_unit_range
-from faceshifter_jax.training.checkpoint import DIRECTORY
 from faceshifter_jax.training.grid import to_uint8
+from faceshifter_jax.training.stored import DIRECTORY, read_meta
 
 Embed = Callable[[np.ndarray], np.ndarray]
 """uint8 pictures (B, S, S, 3) to embeddings (B, E) of unit length."""
@@ -74,8 +78,10 @@ class Subject:
       inspect: `inspect(source, target)`: the same to `Insides`.
       has_second_stage: whether there is a HEAR-Net.
       image_size: S in pixels.
-      step: updates behind the stage that was trained last, 0 for converted weights.
+      step: updates behind what is evaluated: the AEI-Net, or the HEAR-Net where the path of one
+        was given; 0 for converted weights.
       checkpoint_sha256, hear_sha256, identity_sha256: hashes of the weights.
+      meta_sha256: hash of what the checkpoint says of itself, None for a network file.
       identity_path: where the training's identity network was read.
       directory: the checkpoint or file that was read.
     """
@@ -88,6 +94,7 @@ class Subject:
     checkpoint_sha256: str
     hear_sha256: str | None
     identity_sha256: str
+    meta_sha256: str | None
     identity_path: str
     directory: str
 
@@ -105,19 +112,34 @@ def load_subject(path: str, identity_path: str | None, hear_path: str | None) ->
       UserError: not such networks, no identity network, or another one than in training.
     """
     stages = load_stages(path, identity_path, hear_path)
-    last = stages.hear or stages.generator
+    # What is evaluated is what `path` names; a second stage beside it goes with any of its steps.
+    named = stages.generator if hear_path else stages.hear or stages.generator
     return Subject(
-        swap=build_row_function(_swap, stages.networks, lambda s: Swaps(*map(to_uint8, s))),
+        swap=build_row_function(_swap, stages.networks, lambda s: _to_swaps(s, path)),
         inspect=build_row_function(_inspect, stages.networks, _to_insides),
         has_second_stage=stages.hear is not None,
         image_size=stages.image_size,
-        step=last.step,
+        step=named.step,
         checkpoint_sha256=stages.generator.sha256,
         hear_sha256=stages.hear.sha256 if stages.hear else None,
         identity_sha256=stages.generator.frozen["identity"]["sha256"],
+        meta_sha256=hash_meta(Path(named.directory)),
         identity_path=stages.generator.frozen["identity"]["path"],
-        directory=last.directory,
+        directory=named.directory,
     )
+
+
+def hash_meta(checkpoint: Path) -> str | None:
+    """Tells a checkpoint from others without reading its arrays; None for a network file.
+
+    Raises:
+      DamagedCheckpoint: it is not what was saved.
+      UserError: see `stored.read_meta`.
+    """
+    if checkpoint.parent.name != DIRECTORY:
+        return None
+    meta = read_meta(checkpoint)
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
 def load_judge(path: str) -> Judge:
@@ -127,7 +149,15 @@ def load_judge(path: str) -> Judge:
       UserError: there is none.
     """
     network, weights = load_identity(path)
-    return Judge(build_row_function(_embed, network), weights.sha256, weights.directory)
+    check = partial(check_finite, of=f"the embeddings by {path}")
+    return Judge(build_row_function(_embed, network, check), weights.sha256, weights.directory)
+
+
+def check_finite(numbers: np.ndarray, *, of: str) -> np.ndarray:
+    """Returns the numbers as they are; UserError, saying what they are of, if one is not finite."""
+    if not np.isfinite(numbers).all():
+        raise UserError(f"{of} are no finite numbers: use other weights")
+    return numbers
 
 
 def _embed(network: IdentityNetwork, pictures: jax.Array) -> jax.Array:
@@ -137,6 +167,10 @@ def _embed(network: IdentityNetwork, pictures: jax.Array) -> jax.Array:
 def _swap(networks: Networks, source: jax.Array, target: jax.Array) -> Swaps:
     stages = run_stages(networks, source, target)
     return Swaps(stages[:, 0], stages[:, -1])
+
+
+def _to_swaps(stages: Swaps, path: str) -> Swaps:
+    return Swaps(*(to_uint8(check_finite(stage, of=f"the swaps by {path}")) for stage in stages))
 
 
 def _inspect(networks: Networks, source: jax.Array, target: jax.Array) -> Insides:

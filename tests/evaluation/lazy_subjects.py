@@ -28,6 +28,7 @@ def make_subject(answer: Callable[[np.ndarray, np.ndarray], np.ndarray], **chang
             "checkpoint_sha256": "a",
             "hear_sha256": None,
             "identity_sha256": "b",
+            "meta_sha256": None,
             "identity_path": "nowhere",
             "directory": "nowhere",
             **changes,

@@ -1,11 +1,15 @@
-"""`faceshifter evaluate` in a process of its own, which says how many devices it has."""
+"""`faceshifter` commands one after another in a process of their own, parted by `then`."""
 
+import itertools
 import sys
-
-import jax
 
 from faceshifter_jax import cli
 
 if __name__ == "__main__":
-    print("devices", jax.device_count())
-    sys.exit(cli.main(sys.argv[1:]))
+    commands = itertools.groupby(sys.argv[1:], lambda word: word == "then")
+    for command in [list(words) for is_then, words in commands if not is_then]:
+        if code := cli.main(command):
+            sys.exit(code)
+    import jax
+
+    print("devices", jax.device_count(), "of them here", jax.local_device_count())

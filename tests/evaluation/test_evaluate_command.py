@@ -53,7 +53,7 @@ def read_metrics(output):
 
 def test_metrics_say_what_was_measured_and_how(evaluated, trained):
     metrics = read_metrics(evaluated)
-    assert (metrics["protocol"], metrics["protocol_version"]) == ("ground-truth", 4)
+    assert (metrics["protocol"], metrics["protocol_version"]) == ("ground-truth", 5)
     assert (metrics["step"], metrics["pairs"], metrics["identities"]) == (20, 7, 3)
     aei, judge, identity = (read_weights(trained / n) for n in ("aei", "judge", "identity"))
     assert metrics["checkpoint_sha256"] == aei.sha256
@@ -155,7 +155,7 @@ def test_four_devices_give_the_same(evaluated, trained, tmp_path):
         command, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("devices 4\n")
+    assert "devices 4 of them here 4" in done.stdout
     one, four = read_metrics(evaluated), read_metrics(tmp_path)
     assert one["data_sha256"] == four["data_sha256"]
     for name in one["intervals"]:
@@ -199,6 +199,8 @@ def test_ledger_survives_a_line_that_was_cut_off(tmp_path):
         ({"--split": "val"}, "--split has no effect on the protocol ground-truth"),
         ({"--poll-seconds": "1"}, "--poll-seconds has no effect without --watch"),
         ({"--output": "file"}, "file is a file"),
+        ({"--output": "/proc/reports"}, "cannot write to /proc/reports"),
+        ({"--output": "file/reports"}, "cannot write to file/reports"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

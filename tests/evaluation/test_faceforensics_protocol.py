@@ -1,12 +1,11 @@
 """The protocol `faceforensics` on a small folder of that layout, made of rendered faces."""
 
-import json
-
-import av
 import numpy as np
 import pytest
+from faceforensics_folder import NAMES, encode, make_folder, video_of
 from lazy_subjects import COPY_SOURCE, COPY_TARGET, PIXELS, arguments_of
-from onnx_estimators import save_hopenet_like, save_mean_colour
+from onnx import helper
+from onnx_estimators import save_hopenet_like, save_mean_colour, save_model
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation import faceforensics
@@ -14,10 +13,8 @@ from faceshifter_jax.evaluation.protocols import choose_protocol
 from faceshifter_jax.evaluation.video_frames import read_frames
 from faceshifter_jax.swapping.alignment import template_landmarks
 from faceshifter_jax.swapping.detection import Face
-from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
 
-SIZE, VIDEO_SIZE, LENGTH = 32, 96, 12
-NAMES = ("000", "003", "012", "026")
+SIZE = 32
 
 
 class AlignedFaces:
@@ -30,34 +27,9 @@ class AlignedFaces:
         return [Face(template_landmarks(len(picture)).astype(np.float32), box, 1.0)]
 
 
-def encode(path, frames):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "12"})
-        stream.width, stream.height = frames[0].shape[1::-1]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-
-
-def video_of(root, name):
-    return root / "original_sequences" / "youtube" / "c23" / "videos" / f"{name}.mp4"
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    top = tmp_path_factory.mktemp("ff")
-    for who, name in enumerate(NAMES):
-        scene = sample_attributes(who, occluder="none")
-        picture = render(sample_identity(who), scene, VIDEO_SIZE)
-        frames = [np.clip(picture.astype(int) + 2 * k, 0, 255) for k in range(LENGTH)]
-        if name == "026":
-            frames[:3] = [np.zeros_like(frames[0])] * 3
-        encode(video_of(top, name), [frame.astype(np.uint8) for frame in frames])
-    (top / "splits").mkdir()
-    (top / "splits" / "test.json").write_text(json.dumps([["000", "003"], ["012", "026"]]))
-    return top
+    return make_folder(tmp_path_factory.mktemp("ff"))
 
 
 def prepare(root, **given):
@@ -156,17 +128,36 @@ def test_corrupt_videos_end_in_a_line(root, tmp_path):
     [
         ({"split": "val"}, r"val\.json is missing"),
         ({"split": "broken"}, r"broken\.json is no list of pairs"),
+        ({"split": "letters"}, r"letters\.json is no list of pairs"),
+        ({"split": "names"}, r"names\.json is no list of pairs"),
+        ({"split": "twice"}, r"twice\.json lists \['003', '000'\] twice"),
+        ({"split": "itself"}, r"itself\.json lists .* a video with itself"),
         ({"split": "empty"}, r"empty\.json lists no pair"),
         ({"compression": "raw"}, r"raw/videos/000\.mp4 is missing"),
         ({"split": "more"}, r"videos/999\.mp4 is missing"),
         ({"pose": "missing.onnx"}, r"no ONNX file at missing\.onnx"),
         ({"expression": "x.onnx", "expression_part": "a"}, "must look like 80:144"),
+        ({"expression": "x.onnx", "expression_part": "5:5"}, "must look like 80:144"),
+        ({"expression": "three.onnx", "expression_part": "1:4"}, "more than the 3 numbers"),
+        ({"pose": "few.onnx"}, "few.onnx is no estimator of poses"),
         ({"pose_range": "unit"}, "--pose-range has no effect without --pose"),
         ({"identities": 4}, "--identities has no effect"),
     ],
 )
-def test_bad_input_is_one_line(root, given, reason):
-    lists = {"broken": "[[1]]", "empty": "[]", "more": '[["000", "999"]]'}
+def test_bad_input_is_one_line(root, given, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_mean_colour(tmp_path / "three.onnx")
+    flatten = helper.make_node("Flatten", ["picture"], ["flat"])
+    save_model(tmp_path / "few.onnx", [flatten], ["flat"])
+    lists = {
+        "broken": "[[1]]",
+        "letters": '["ab", "cd"]',
+        "names": '[[null, "x"]]',
+        "twice": '[["000", "003"], ["003", "000"]]',
+        "itself": '[["000", "000"]]',
+        "empty": "[]",
+        "more": '[["000", "999"]]',
+    }
     for name, text in lists.items():
         (root / "splits" / f"{name}.json").write_text(text)
     with pytest.raises(UserError, match=reason) as error:

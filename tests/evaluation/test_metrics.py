@@ -21,7 +21,7 @@ def test_psnr_by_hand():
     picture[0] += 51  # a fifth of 255: 10 log10(25)
     picture[1, 0, 0, 0] -= 60  # squared and spread over 12 values: 300
     picture[2] = 0
-    expected = [13.9794, 23.3596, 8.1308, np.inf]
+    expected = [13.9794, 23.3596, 8.1308, 100]  # infinite, were it not for the ceiling
     np.testing.assert_allclose(psnr(picture, truth), expected, atol=1e-4)
     np.testing.assert_allclose(psnr(truth, picture), expected, atol=1e-4)
 
@@ -164,6 +164,28 @@ def test_kernel_distance_is_the_unbiased_sum_over_pairs():
     same = [kernel_distance(*random.normal(0, 1, (2, 30, 4))) for _ in range(200)]
     error = np.std(same) / np.sqrt(len(same))
     assert abs(np.mean(same)) < 4 * error, "no bias, where both come from one distribution"
+
+
+def test_kernel_distance_of_pairs_by_hand():
+    """One number a row, so that the kernel is (x y + 1)^3."""
+    first, second = np.array([[0.0], [1.0]]), np.array([[1.0], [2.0]])
+    # 1 between 0 and 1; 27 between 1 and 2; 1 between 0 and 2, 8 between 1 and 1, each once.
+    assert kernel_distance(first, second, paired=True) == 1 + 27 - (1 + 8)
+    # With what belongs together, 0 to 1 and 1 to 2: 1 and 27.
+    assert kernel_distance(first, second) == 1 + 27 - 2 * (1 + 8 + 1 + 27) / 4
+
+
+def test_kernel_distance_of_pairs_leaves_out_what_belongs_together():
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(200):
+        first = random.normal(0, 1, (30, 4))
+        other = 0.9 * first + np.sqrt(1 - 0.81) * random.normal(0, 1, (30, 4))
+        found.append([kernel_distance(first, other, paired=paired) for paired in (True, False)])
+    means, errors = np.mean(found, 0), np.std(found, 0) / np.sqrt(len(found))
+    assert abs(means[0]) < 4 * errors[0], "both are of one distribution"
+    assert means[1] < -4 * errors[1], "alike pairs look nearer than equal distributions"
+    assert kernel_distance(first, first, paired=True) == pytest.approx(0, abs=1e-9)
 
 
 def test_mean_error_is_a_weighted_mean_of_grey_levels():

@@ -9,6 +9,7 @@ from PIL import Image
 from faceshifter_jax.data import prepare_embedded, prepare_folder
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation import pairs
+from faceshifter_jax.evaluation.intervals import jackknife_interval
 from faceshifter_jax.evaluation.protocols import choose_protocol
 
 SIZE, PEOPLE, PICTURES = 32, 8, 3
@@ -63,14 +64,14 @@ def test_copying_the_source_is_retrieved_but_reconstructs_too(data):
 def test_copying_the_target_reconstructs_and_is_retrieved_at_chance(data):
     metrics = metrics_of(data, COPY_TARGET)
     assert metrics["reconstruction_error"] == 0
-    assert metrics["reconstruction_psnr"] == np.inf
+    assert metrics["reconstruction_psnr"] == 100
     assert (
         metrics["id_retrieval_top1"] <= data.facts["chance_top1"] == pytest.approx(1 / 8, abs=0.05)
     )
     assert metrics["id_retrieval_top1"] == metrics["copy_target_retrieval_top1"]
     assert metrics["swap_nearer_source"] == 0
     assert metrics["frechet_distance"] == pytest.approx(0, abs=1e-6)
-    assert metrics["kernel_distance"] < 1e-3
+    assert metrics["kernel_distance"] == pytest.approx(0, abs=1e-9)
 
 
 def test_an_answer_that_is_right_every_other_time(data):
@@ -85,6 +86,18 @@ def test_an_answer_that_is_right_every_other_time(data):
     likeness = findings.breakdowns[0].series["swap"]
     assert [found.count for found in likeness] == [8, 8, 8]
     assert sum(found.mean * found.count for found in likeness) == pytest.approx(12)
+
+
+def test_distances_between_sets_do_not_reward_a_copied_target():
+    """Each swap leans to its own target, and their distributions are equal: no distance."""
+    random = np.random.default_rng(0)
+    real, noise = random.normal(0, 1, (2, 200, 16))
+    totals = pairs.set_distances(real, 0.9 * real + np.sqrt(1 - 0.9**2) * noise)
+    low, high = jackknife_interval(totals["kernel_distance"].value, totals["kernel_distance"].left)
+    assert low < 0 < high
+    totals = pairs.set_distances(real, real + 1)
+    low, high = jackknife_interval(totals["kernel_distance"].value, totals["kernel_distance"].left)
+    assert 0 < low < high
 
 
 def test_features_of_a_named_network(dataset, tmp_path):

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_checkpoints import save_aei, save_identity
+from tiny_checkpoints import save_aei, save_hear, save_identity
 
 from faceshifter_jax import cli
 from faceshifter_jax.data import prepare_embedded
+from faceshifter_jax.training.checkpoint import read_weights
 
 ROOT = Path(__file__).parents[2]
 COUNTS = ("--pairs", "4", "--identities", "2")
@@ -70,6 +71,36 @@ def test_every_checkpoint_once_and_again_nothing(ended, capfd):
     assert watch(workdir, judge) == 0
     assert steps_of(output) == [3]
     assert "left out step 2: the checkpoint" in capfd.readouterr().out
+
+
+def test_another_training_of_the_same_name_is_another_evaluation(ended, tmp_path, capfd):
+    workdir, judge = ended
+    output = str(workdir / "evaluation" / "ground-truth")
+    identity = read_weights(tmp_path / "identity")
+    save_aei(tmp_path / "again" / "aei", identity, step=3, seed=9)
+    (tmp_path / "again" / "aei" / "config.json").write_text(json.dumps({"num_steps": 3}))
+    # The last checkpoint comes first: it stays on top of the one before it.
+    last = workdir / "checkpoints" / "3"
+    assert cli.main(["evaluate", "--checkpoint", str(last), "--judge", str(judge), *COUNTS]) == 0
+    assert watch(workdir, judge) == 0
+    assert steps_of(Path(output)) == [3, 2]
+    assert json.loads((Path(output) / "metrics.json").read_text())["step"] == 3
+    before, after = (str(workdir / "checkpoints" / step) for step in "23")
+    assert cli.main(["compare", before, after]) == 0
+    assert "aei@2" in capfd.readouterr().out
+
+    assert watch(tmp_path / "again" / "aei", judge, "--output", output) == 0
+    assert steps_of(Path(output)) == [3, 2, 3]
+
+
+@pytest.mark.slow
+def test_every_checkpoint_with_the_same_second_stage(ended, tmp_path):
+    workdir, judge = ended
+    save_hear(tmp_path / "hear", read_weights(tmp_path / "identity"), read_weights(workdir))
+    assert watch(workdir, judge) == 0
+    for _ in range(2):
+        assert watch(workdir, judge, "--hear", str(tmp_path / "hear")) == 0
+        assert steps_of(workdir / "evaluation" / "ground-truth") == [2, 3, 2, 3]
 
 
 def test_bad_input_of_a_watch(ended, tmp_path, capfd):
