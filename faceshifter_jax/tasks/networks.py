@@ -167,6 +167,20 @@ def build_schedule(optimizer: Mapping[str, Any], num_steps: int) -> optax.Schedu
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
 
 
+def _without_reading_the_mean(adam: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Adam for b1 = 0, whose mean of the gradients is the last one: it is written and not read.
+
+    XLA cannot know that 0 times the mean is 0, and would move every parameter's worth of it once
+    more through the memory; the state stays what it is with any other b1.
+    """
+
+    def update(updates, state, params=None):
+        forgotten = jax.tree.map(jnp.zeros_like, optax.tree.get(state, "mu"))
+        return adam.update(updates, optax.tree.set(state, mu=forgotten), params)
+
+    return optax.GradientTransformation(adam.init, update)
+
+
 def build_optimizer(optimizer: Mapping[str, Any], num_steps: int) -> optax.GradientTransformation:
     """The optimiser of an `optimizer` section.
 
@@ -179,7 +193,8 @@ def build_optimizer(optimizer: Mapping[str, Any], num_steps: int) -> optax.Gradi
     schedule = build_schedule(optimizer, num_steps)
     b1, decay = optimizer["b1"], optimizer["weight_decay"]
     if optimizer["name"] == "adam":
-        return optax.adamw(schedule, b1=b1, b2=optimizer["b2"], weight_decay=decay)
+        adam = optax.adamw(schedule, b1=b1, b2=optimizer["b2"], weight_decay=decay)
+        return adam if b1 else _without_reading_the_mean(adam)
     if optimizer["name"] == "sgd":
         sgd = optax.sgd(schedule, b1, nesterov=True)
         return optax.chain(optax.add_decayed_weights(decay), sgd)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.tasks import build_task
+from faceshifter_jax.tpu.account import Use, uses
 from faceshifter_jax.tpu.hlo import Program, Traffic
 from faceshifter_jax.tpu.inputs import assume_num_classes, batch_shapes, frozen_shapes
 from faceshifter_jax.tpu.topology import Topology, build_devices
@@ -26,6 +27,13 @@ _OUT_OF_MEMORY = (
     rf"\({_SIZE}\) exceeds available HBM \({_SIZE}\)",
     rf"Used {_SIZE} of {_SIZE} hbm",
 )
+QUICKLY = {"exec_time_optimization_effort": -1.0}
+"""XLA's options for a compile in about a fifth of the time.
+
+Operations are the same. Nothing is kept in fast memory, so that memory and traffic come out larger
+than what a training would compile: upper bounds.
+"""
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -62,14 +70,20 @@ class StepCosts:
     Attributes:
       memory: where its memory goes.
       flops: floating point operations.
-      bytes_accessed: bytes read and written by all of its operations, padding included.
+      bytes_accessed: XLA's count of the bytes that its operations read and write, padding
+        included: also those that stay in the chip's fast memory, and some several times.
+      memory_traffic: the bytes among them that pass between the chip and its large memory; see
+        `account`.
       collectives: kind -> traffic between the chips.
+      uses: `memory_traffic`, operation by operation.
     """
 
     memory: Memory
     flops: float
     bytes_accessed: float
+    memory_traffic: float
     collectives: Mapping[str, Traffic]
+    uses: tuple[Use, ...] = dataclasses.field(default=(), repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,11 +106,25 @@ class CompiledStep:
     usable_bytes: int | None
 
 
-def compile_step(config: ConfigDict, topology: Topology) -> CompiledStep:
+def compile_step(
+    config: ConfigDict,
+    topology: Topology,
+    announce: Callable[[], None] = lambda: None,
+    *,
+    lowering: str = "tpu",
+    options: Mapping[str, Any] | None = None,
+) -> CompiledStep:
     """Compiles the step that a training with `config` makes, for every chip of a slice.
 
     It is what `training.loop` compiles with `config.parallel` at jit: the same function,
     shardings and donation. Shapes stand in for data and weights.
+
+    Args:
+      config: the training's.
+      topology: the slice.
+      announce: called when all is checked, right before what takes minutes.
+      lowering: the platform for which the models choose how to write an operation.
+      options: XLA's, such as `QUICKLY`.
 
     Raises:
       UserError: a config that cannot be trained with, a batch that does not divide among the
@@ -112,21 +140,49 @@ def compile_step(config: ConfigDict, topology: Topology) -> CompiledStep:
         ]
     parallel = build_parallel("jit", devices)
     parallel.check_batch_size(config.batch_size, config.get("accumulate_steps", 1))
-    with tracing_for("tpu"):
+    with tracing_for(lowering):
         assumed = assume_num_classes(config)
         task = build_task(config)
         frozen, lines = frozen_shapes(task, config)
         state = jax.eval_shape(task.init, jax.random.key(config.seed))
         batch = batch_shapes(config, task.batch_kind)
         batch[REQUEST] = jax.ShapeDtypeStruct((topology.num_chips,), jnp.int32)
-        begin = time.monotonic()
         axis_name = parallel.axis_name
-        step = parallel.compile_step(guard_step(task.make_step(axis_name), axis_name))
-        lowered = step.lower(state, frozen, batch)
+        step = guard_step(task.make_step(axis_name), axis_name)
+    compiled = compile_function(
+        step, (state, frozen, batch), topology, announce, lowering=lowering, options=options
+    )
+    return dataclasses.replace(compiled, assumed=(*notes, *assumed, *lines))
+
+
+def compile_function(
+    function: Callable,
+    shapes: tuple[Any, Any, Any],
+    topology: Topology,
+    announce: Callable[[], None] = lambda: None,
+    *,
+    lowering: str = "tpu",
+    options: Mapping[str, Any] | None = None,
+) -> CompiledStep:
+    """Compiles a step, or a part of one, for every chip of a slice.
+
+    Args:
+      function: `(state, frozen, batch) -> (state, anything)`; the state is donated.
+      shapes: of its arguments; the first axis of all arrays in the batch is divided among chips.
+      topology, announce, lowering, options: see `compile_step`.
+
+    Raises:
+      UserError: a slice that does not exist, or a function that XLA cannot compile.
+    """
+    parallel = build_parallel("jit", build_devices(topology))
+    begin = time.monotonic()
+    with tracing_for(lowering):
+        lowered = parallel.compile_step(function).lower(*shapes)
     lowered_at = time.monotonic()
-    compiled, needed, usable = _compile(lowered)
+    announce()
+    compiled, needed, usable = _compile(lowered, options)
     return CompiledStep(
-        assumed=(*notes, *assumed, *lines),
+        assumed=(),
         lower_seconds=lowered_at - begin,
         compile_seconds=time.monotonic() - lowered_at,
         costs=None if compiled is None else read_costs(compiled),
@@ -138,12 +194,14 @@ def compile_step(config: ConfigDict, topology: Topology) -> CompiledStep:
 def read_costs(compiled: jax.stages.Compiled) -> StepCosts:
     """Returns what XLA says that a program costs each device, loops counted in full."""
     counted, program = compiled.cost_analysis(), Program(compiled.as_text())
-    scale = program.loop_scale()
+    scale, found = program.loop_scale(), tuple(uses(program))
     return StepCosts(
         memory=_read_memory(compiled),
         flops=scale.flops * counted["flops"],
         bytes_accessed=scale.bytes_accessed * counted["bytes accessed"],
+        memory_traffic=sum(use.memory_bytes for use in found),
         collectives=program.collectives(),
+        uses=found,
     )
 
 
@@ -162,10 +220,12 @@ def tracing_for(platform: str) -> Iterator[None]:
         jax.default_backend = asked
 
 
-def _compile(lowered: jax.stages.Lowered) -> tuple[jax.stages.Compiled | None, int, int | None]:
+def _compile(
+    lowered: jax.stages.Lowered, options: Mapping[str, Any] | None
+) -> tuple[jax.stages.Compiled | None, int, int | None]:
     """Returns the program if it fits, the bytes that it needs, and what a chip has for it."""
     try:
-        compiled = lowered.compile()
+        compiled = lowered.compile(dict(options or {}))
     except jax.errors.JaxRuntimeError as error:
         needed, usable = parse_out_of_memory(str(error))
         return None, needed, usable

@@ -1,24 +1,23 @@
-"""What the text of a compiled program (XLA's HLO) says of its collectives and its loops."""
+"""What the text of a compiled program (XLA's HLO) says of its operations and its loops."""
 
 import dataclasses
 import functools
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 COLLECTIVES = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute")
 
 # These move nothing themselves.
-_FREE = {
+FREE = {
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "iota"),
     *("while", "conditional", "call", "opt-barrier", "partition-id", "replica-id"),
 }
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.-]+) = (.*?) ([a-z][a-z0-9-]*)\((.*)$")
-_ARRAY = re.compile(
-    r"\b(pred|bf16|[a-z]+\d+)(?:e\d\w*)?\[([\d,]*)\](?:\{([\d,]*)(?::T\(([\d,]+)\))?)?"
-)
+_ARRAY = re.compile(r"\b(pred|bf16|[a-z]+\d+)(?:e\d\w*)?\[([\d,]*)\](?:\{([\d,]*)(?::([^}]*))?\})?")
+_TILE = re.compile(r"T\(([\d,]+)\)")
 _CALLED = re.compile(r"\b(?:calls|body|condition)=%?([\w.-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 
@@ -45,7 +44,30 @@ class LoopScale:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Instruction:
+class Array:
+    """An array as a program lays it out.
+
+    Attributes:
+      num_bytes: what it takes, its two last axes filled up to whole tiles.
+      is_fast: it lies in one of the chip's small fast memories, not in the large one.
+    """
+
+    num_bytes: int
+    is_fast: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+    """One line of a computation.
+
+    Attributes:
+      name: what others call its result.
+      shape: the text of its result's shape, of several arrays if that is a tuple.
+      opcode: what it does.
+      rest: the text after the opening bracket of its operands.
+      is_root: its result is the computation's.
+    """
+
     name: str
     shape: str
     opcode: str
@@ -54,10 +76,19 @@ class _Instruction:
 
     @property
     def operands(self) -> list[str]:
+        """The names of the instructions whose results it takes."""
         return re.findall(r"%([\w.-]+)", self.rest.partition(")")[0])
 
     @property
+    def arrays(self) -> list[Array]:
+        """The arrays of its result."""
+        return [
+            Array(_filled_bytes(*found), "S(" in found[3]) for found in _ARRAY.findall(self.shape)
+        ]
+
+    @property
     def called(self) -> list[str]:
+        """The names of the computations that it runs."""
         branches = _BRANCHES.search(self.rest)
         names = re.findall(r"[\w.-]+", branches[1]) if branches else []
         return _CALLED.findall(self.rest) + names
@@ -67,7 +98,7 @@ class Program:
     """A compiled program of one device, read from its text (`Compiled.as_text()`)."""
 
     def __init__(self, text: str):
-        self._computations: dict[str, list[_Instruction]] = {}
+        self._computations: dict[str, list[Instruction]] = {}
         self._entry = name = ""
         for line in text.splitlines():
             head = _COMPUTATION.match(line)
@@ -78,7 +109,7 @@ class Program:
                 self._entry = name if head[1] else self._entry
             elif match:
                 is_root, *parts = match.groups()
-                self._computations[name].append(_Instruction(*parts, bool(is_root)))
+                self._computations[name].append(Instruction(*parts, bool(is_root)))
 
     def collectives(self) -> dict[str, Traffic]:
         """Returns kind (of `COLLECTIVES`) -> traffic; one in a loop counts at every turn."""
@@ -92,6 +123,19 @@ class Program:
                         found[kind].count + turns, found[kind].num_bytes + num_bytes
                     )
         return dict(found)
+
+    def running(self) -> Iterator[tuple[int, Mapping[str, Instruction]]]:
+        """Yields the computations that run by themselves, not inside of a fusion.
+
+        Each as how often it runs in one run of the program, and name -> instruction in order.
+        """
+        for name, turns in self._turns(count_loops=True).items():
+            if name not in self._fused and name in self._computations:
+                yield turns, {i.name: i for i in self._computations[name]}
+
+    def opcodes(self, name: str) -> set[str]:
+        """The opcodes in a computation, such as the one that a fusion calls."""
+        return {instruction.opcode for instruction in self._computations.get(name, ())}
 
     def loop_scale(self) -> LoopScale:
         """Returns by how much the loops make the program's costs larger than XLA's counts.
@@ -126,7 +170,7 @@ class Program:
         visit(self._entry, 1)
         return dict(turns)
 
-    def _trip_count(self, loop: _Instruction) -> int:
+    def _trip_count(self, loop: Instruction) -> int:
         """How often a loop turns that counts from 0 up to a constant, as `lax.scan` does."""
         condition = re.search(r"condition=%?([\w.-]+)", loop.rest)
         instructions = self._computations.get(condition[1], []) if condition else []
@@ -172,12 +216,12 @@ class Program:
         return sum(
             _padded_bytes(shape)
             for instruction in self._computations[name]
-            if instruction.opcode not in _FREE and not instruction.opcode.endswith("-done")
+            if instruction.opcode not in FREE and not instruction.opcode.endswith("-done")
             for shape in (instruction.shape, *(shapes.get(n, "") for n in instruction.operands))
         )
 
 
-def _product_flops(instruction: _Instruction, shapes: Mapping[str, str]) -> int:
+def _product_flops(instruction: Instruction, shapes: Mapping[str, str]) -> int:
     """Two operations for each output and each product that is summed for it."""
     result = math.prod(_dimensions(instruction.shape))
     right = _dimensions(shapes.get(instruction.operands[1], ""))
@@ -200,21 +244,24 @@ def _num_bytes(shape: str) -> int:
     """The bytes of the arrays of a shape such as `(f32[8,128]{1,0}, bf16[])`, without padding."""
     return sum(
         math.prod(int(d) for d in dimensions.split(",") if d) * _item_bits(kind) // 8
-        for kind, dimensions, _, _ in _ARRAY.findall(shape)
+        for kind, dimensions, *_ in _ARRAY.findall(shape)
     )
 
 
 def _padded_bytes(shape: str) -> int:
-    """The bytes that the arrays of a shape take, their two last axes filled up to whole tiles."""
-    total = 0
-    for kind, dimensions, order, tile in _ARRAY.findall(shape):
-        sizes = [int(d) for d in dimensions.split(",") if d]
-        tiles = [int(t) for t in tile.split(",") if t]
-        minor_first = [int(axis) for axis in order.split(",") if axis]
-        for axis, multiple in zip(minor_first, reversed(tiles), strict=False):
-            sizes[axis] = -(-sizes[axis] // multiple) * multiple
-        total += math.prod(sizes) * _item_bits(kind) // 8
-    return total
+    """The bytes that the arrays of a shape take."""
+    return sum(_filled_bytes(*found) for found in _ARRAY.findall(shape))
+
+
+def _filled_bytes(kind: str, dimensions: str, order: str, attributes: str) -> int:
+    """The bytes that an array takes, its two last axes filled up to whole tiles."""
+    sizes = [int(d) for d in dimensions.split(",") if d]
+    tile = _TILE.search(attributes)
+    tiles = [int(t) for t in tile[1].split(",")] if tile else []
+    minor_first = [int(axis) for axis in order.split(",") if axis]
+    for axis, multiple in zip(minor_first, reversed(tiles), strict=False):
+        sizes[axis] = -(-sizes[axis] // multiple) * multiple
+    return math.prod(sizes) * _item_bits(kind) // 8
 
 
 def _item_bits(kind: str) -> int:

@@ -66,7 +66,8 @@ def as_record(step: CompiledStep, topology: Topology, batch_size: int) -> dict[s
     }
     if step.costs is not None:
         bound = _bound(step.costs, chip)
-        record |= dataclasses.asdict(step.costs)
+        costs = dataclasses.replace(step.costs, uses=())
+        record |= {key: value for key, value in dataclasses.asdict(costs).items() if key != "uses"}
         record |= {
             "compute_seconds": bound.compute_seconds,
             "memory_seconds": bound.memory_seconds,
@@ -77,7 +78,7 @@ def as_record(step: CompiledStep, topology: Topology, batch_size: int) -> dict[s
 
 
 def _bound(costs: StepCosts, chip: Chip) -> Roofline:
-    return roofline(chip, costs.flops, costs.bytes_accessed)
+    return roofline(chip, costs.flops, costs.memory_traffic)
 
 
 def _chip_lines(costs: StepCosts, chip: Chip) -> Iterator[str]:
@@ -89,7 +90,8 @@ def _chip_lines(costs: StepCosts, chip: Chip) -> Iterator[str]:
     yield f"  program           {_gib(memory.code)}"
     yield f"  peak              {_gib(memory.peak)}  of {_gib(chip.memory_bytes).strip()}"
     yield f"  operations        {costs.flops / 1e12:8.3f} TFLOP"
-    yield f"  bytes accessed    {costs.bytes_accessed / 1e9:8.2f} GB"
+    yield f"  bytes accessed    {costs.bytes_accessed / 1e9:8.2f} GB   as XLA counts them"
+    yield f"  memory traffic    {costs.memory_traffic / 1e9:8.2f} GB   to and from the large memory"
     reduced = costs.collectives.get("all-reduce", _NO_TRAFFIC)
     yield f"  all-reduces       {reduced.count:8d}  of {reduced.num_bytes / 1e6:.1f} MB together"
     for kind, traffic in costs.collectives.items():

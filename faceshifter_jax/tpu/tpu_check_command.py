@@ -2,10 +2,13 @@
 
 import argparse
 import contextlib
+import dataclasses
+import functools
 import json
 from importlib import metadata
 from typing import Any
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import publish_file
 from faceshifter_jax.tpu.topology import (
     Topology,
@@ -19,12 +22,14 @@ from faceshifter_jax.training.main import parse_arguments
 DOES_NOT_FIT = 3
 """Exit code for a step that needs more memory than a chip has."""
 
+_GROUPS_SHOWN = 30
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments; those that it does not know change the config."""
     parser.usage = (
-        "faceshifter tpu-check --config CONFIG --topology TOPOLOGY [--json FILE] [--overwrite] "
-        "[--config.KEY=VALUE ...]"
+        "faceshifter tpu-check --config CONFIG --topology TOPOLOGY [--quick] "
+        "[--bytes-by DEPTH] [--json FILE] [--overwrite] [--config.KEY=VALUE ...]"
     )
     parser.epilog = (
         "--config.KEY=VALUE changes a setting, as for train.py, whose --workdir is taken and "
@@ -35,6 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--topology",
         required=True,
         help=f"chips and how they are wired, such as v5e:4x4 or v4:2x2x1; known: {known_chips()}",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="compile in about a fifth of the time, without the fast memory: operations are the "
+        "same, memory and its traffic upper bounds",
+    )
+    parser.add_argument(
+        "--bytes-by",
+        type=int,
+        metavar="DEPTH",
+        help="also say where the memory traffic goes, by the first DEPTH names of modules: 1 is "
+        "by network, 3 by level of the AEI-Net",
     )
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing FILE")
@@ -48,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
       UserError: see `compile_step`; also libtpu is not installed, or FILE cannot be written.
     """
     topology = parse_topology(arguments.topology)
+    if arguments.bytes_by is not None and arguments.bytes_by < 1:
+        raise UserError(f"--bytes-by must be at least 1, not {arguments.bytes_by}")
     # train.py's own reader: it wants a workdir, and a later one counts.
     flags = ["train.py", f"--config={arguments.config}", "--workdir=unused"]
     config, _ = parse_arguments([*flags, *arguments.config_flags])
@@ -58,20 +78,30 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             file = stack.enter_context(publish_file(arguments.json, overwrite=arguments.overwrite))
         # Not before: jax reads the environment when it is imported.
-        from faceshifter_jax.tpu.compile import compile_step
+        from faceshifter_jax.tpu.account import describe_groups, group
+        from faceshifter_jax.tpu.compile import QUICKLY, compile_step
         from faceshifter_jax.tpu.report import as_record, describe, fits, remedies
 
-        print(_headline(arguments, config, topology), flush=True)
-        step = compile_step(config, topology)
+        headline = _headline(arguments, config, topology)
+        announce = functools.partial(print, headline, flush=True)
+        options = QUICKLY if arguments.quick else {}
+        step = compile_step(config, topology, announce, options=options)
         print("\n".join(describe(step, topology, config.batch_size, remedies(config))))
+        groups = []
+        if arguments.bytes_by and step.costs is not None:
+            groups = group(step.costs.uses, arguments.bytes_by)
+            print("where the memory traffic goes:")
+            print("\n".join(describe_groups(groups, _GROUPS_SHOWN)))
         if file is not None:
             record = {
                 "config": arguments.config,
                 "flags": arguments.config_flags,
                 "task": config.task,
                 "compute_dtype": config.compute_dtype,
+                "quick": arguments.quick,
                 "image_size": config.image_size,
                 **as_record(step, topology, config.batch_size),
+                "bytes_by": [dataclasses.asdict(found) for found in groups],
                 "versions": {name: metadata.version(name) for name in ("jax", "libtpu")},
             }
             file.write_text(json.dumps(record, indent=2) + "\n")
@@ -82,8 +112,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _headline(arguments: argparse.Namespace, config: Any, topology: Topology) -> str:
     size = config.image_size
+    minutes = "some minutes" if arguments.quick else "a quarter of an hour or more"
     return (
         f"compiling the step of {arguments.config} for {topology}: {topology.num_chips} chips, "
         f"{config.batch_size} pictures of {size}x{size} a step, {config.compute_dtype}; "
-        "this takes minutes, at paper scale a quarter of an hour or more on two cores"
+        f"this takes minutes, at paper scale {minutes} on two cores"
     )

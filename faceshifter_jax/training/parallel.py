@@ -113,6 +113,9 @@ class JitParallel(Parallel):
             in_shardings=(self.replicated, self.replicated, sharded),
             out_shardings=(self.replicated, self.replicated),
             donate_argnums=0,
+            # What a step overwrites without having read it would otherwise be no argument, and
+            # its place not be taken by what it is overwritten with.
+            keep_unused=True,
         )
 
     def put_batch(self, batch: Mapping[str, np.ndarray]) -> Mapping[str, Any]:

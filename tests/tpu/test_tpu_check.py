@@ -77,6 +77,7 @@ def assert_refused(result: subprocess.CompletedProcess, says: str) -> None:
             "did you mean 'batch_size'",
         ),
         (["--config=configs/aei.py", "--topology=v5e:2x2", "8"], "unexpected argument '8'"),
+        (["--config=configs/aei.py", "--topology=v5e:2x2", "--bytes-by=0"], "--bytes-by must be"),
         (["--config=configs/aei.py", "--topology=v5e:2x2"], "pip install -e '.[tpu-check]'"),
     ],
 )
@@ -97,7 +98,10 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, says):
 )
 def test_what_cannot_be_compiled_is_refused_and_writes_nothing(arguments, says, tiny, tmp_path):
     file = tmp_path / "figures.json"
-    assert_refused(tpu_check(f"--config={tiny}", f"--json={file}", *arguments), says)
+    result = tpu_check(f"--config={tiny}", f"--json={file}", *arguments)
+    assert_refused(result, says)
+    # Nobody is told to wait for minutes.
+    assert result.stdout == ""
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.py"]
 
 
@@ -114,6 +118,7 @@ def test_the_real_step_of_each_task_is_compiled_for_a_slice(tiny, tmp_path):
         f"--config.identity.weights={weights}",
         "--config.compute_dtype=bfloat16",
         "--workdir=runs/not/used",
+        "--bytes-by=2",
         f"--json={file}",
     )
     assert result.returncode == 0, result
@@ -126,6 +131,9 @@ def test_the_real_step_of_each_task_is_compiled_for_a_slice(tiny, tmp_path):
     assert memory["outputs"] - memory["aliased"] < 64 * 2**10
     assert 0 < memory["aliased"] < memory["arguments"]
     assert figures["collectives"]["all-reduce"]["count"] > 0
+    assert 0 < figures["memory_traffic"] < figures["bytes_accessed"]
+    assert "AEINet/generator" in result.stdout
+    assert figures["memory_traffic"] == sum(g["memory_bytes"] for g in figures["bytes_by"])
     assert figures["num_chips"] == 4
     assert figures["bound"] == "memory"
     assert figures["pictures_per_second"] == pytest.approx(8 / figures["memory_seconds"])
