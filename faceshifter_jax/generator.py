@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from faceshifter_jax.models import fold
+from faceshifter_jax.models.aei_net import GeneratorTerms
+
 
 @flax.struct.dataclass
 class Generator:
@@ -24,6 +27,23 @@ class Generator:
     def swap(self, target: jax.Array, identity: jax.Array) -> jax.Array:
         """Puts identities (B, E), unit length, into pictures (B, S, S, 3) in [-1, 1]."""
         return self.module.apply(self.variables, target, identity).image
+
+    def identity_terms(self, identity: jax.Array, size: int) -> GeneratorTerms:
+        """What identities (B, E), unit length, contribute to swaps of `size` x `size` pixels."""
+        return self.module.apply(
+            self.variables, identity, size, size, method=self.module.identity_terms
+        )
+
+    def swap_by_terms(self, target: jax.Array, terms: GeneratorTerms) -> jax.Array:
+        """Like `swap`, of what `identity_terms` gave for the identities."""
+        return self.module.apply(
+            self.variables, target, terms, method=self.module.swap_by_terms
+        ).image
+
+    def folded(self) -> "Generator":
+        """The same function but for rounding, computed with less; see `models.fold`."""
+        module, variables = fold(self.module, self.variables)
+        return Generator(variables, module)
 
     def masks(self, target: jax.Array, identity: jax.Array) -> dict[int, jax.Array]:
         """The masks of a swap, level by level; see `level_masks`."""
@@ -65,6 +85,11 @@ class SecondStage:
 
     variables: Any
     module: nn.Module = flax.struct.field(pytree_node=False)
+
+    def folded(self) -> "SecondStage":
+        """As `Generator.folded`."""
+        module, variables = fold(self.module, self.variables)
+        return SecondStage(variables, module)
 
     def refine(self, swap: jax.Array, error: jax.Array) -> jax.Array:
         """Gives swaps (B, S, S, 3) in [-1, 1] back what heuristic errors, the same, show."""

@@ -5,6 +5,7 @@ from faceshifter_jax.models.aei_net import AADGenerator, AEINet, AEIOutput
 from faceshifter_jax.models.arcface import STAGE_BLOCKS, IResNet
 from faceshifter_jax.models.attribute_encoder import AttributeEncoder
 from faceshifter_jax.models.discriminator import MultiscaleDiscriminator, PatchDiscriminator
+from faceshifter_jax.models.folding import fold
 from faceshifter_jax.models.hear_net import HEARNet
 from faceshifter_jax.models.mobilefacenet import MobileFaceNet
 
@@ -22,4 +23,5 @@ __all__ = [
     "MobileFaceNet",
     "MultiscaleDiscriminator",
     "PatchDiscriminator",
+    "fold",
 ]

@@ -46,19 +46,60 @@ class AADSettings:
             raise UserError(f"aad.norm must be 'instance' or 'batch', not {self.norm!r}")
 
 
+IdentityTerms = tuple[jax.Array, jax.Array]
+"""gamma_id and beta_id of an AAD layer, (B, C) each."""
+
+
 class AADLayer(nn.Module):
     """Blends attributes and identity into a feature map, place by place.
 
     With h the normalised input: A = gamma_att * h + beta_att with gamma_att, beta_att from
-    `attribute` by convolutions; I = gamma_id * h + beta_id, from `identity` by dense layers;
+    the attributes by convolutions; I = gamma_id * h + beta_id, from the identity by dense layers;
     M = sigmoid(conv(h)); the result is (1 - M) * A + M * I.
+
+    Attributes:
+      channels: width C of the map.
     """
 
+    channels: int
     settings: AADSettings = AADSettings()
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
-    @nn.compact
+    def setup(self):
+        settings = self.settings
+        self.gamma_att = self._conv(self.channels, settings.attribute_kernel)
+        self.beta_att = self._conv(self.channels, settings.attribute_kernel)
+        self.gamma_id = nn.Dense(self.channels, dtype=self.dtype)
+        self.beta_id = nn.Dense(self.channels, dtype=self.dtype)
+        self.mask = self._conv(
+            self.channels if settings.mask_per_channel else 1, settings.mask_kernel
+        )
+        if settings.norm == "batch":
+            self.batch_norm = BatchNorm(self.dtype, self.axis_name)
+
+    def _conv(self, features: int, kernel: int) -> Conv:
+        return Conv(features, kernel, 1, kernel // 2, self.settings.use_bias, self.dtype)
+
+    def identity_terms(self, identity: jax.Array) -> IdentityTerms:
+        """gamma_id and beta_id, (B, C) each, of identities (B, E) of unit length."""
+        return self.gamma_id(identity), self.beta_id(identity)
+
+    def blend(
+        self,
+        x: jax.Array,
+        attribute: jax.Array,
+        identity_terms: IdentityTerms,
+        train: bool,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Applies the layer where what the identity contributes is known; see `__call__`."""
+        h = self._normalise(x, train)
+        gamma_id, beta_id = (term[:, None, None, :] for term in identity_terms)
+        mask = nn.sigmoid(self.mask(h))
+        from_attribute = self.gamma_att(attribute) * h + self.beta_att(attribute)
+        from_identity = gamma_id * h + beta_id
+        return (1 - mask) * from_attribute + mask * from_identity, mask
+
     def __call__(
         self, x: jax.Array, attribute: jax.Array, identity: jax.Array, train: bool
     ) -> tuple[jax.Array, jax.Array]:
@@ -74,59 +115,84 @@ class AADLayer(nn.Module):
           The blended map (B, H, W, C) and the mask M in [0, 1], (B, H, W, 1) or
           (B, H, W, C) with `mask_per_channel`; 1 where the identity rules.
         """
-        channels = x.shape[-1]
-        h = self._normalise(x, train)
-        gamma_att = self._conv(channels, self.settings.attribute_kernel, "gamma_att")(attribute)
-        beta_att = self._conv(channels, self.settings.attribute_kernel, "beta_att")(attribute)
-        gamma_id = self._dense(channels, "gamma_id")(identity)[:, None, None, :]
-        beta_id = self._dense(channels, "beta_id")(identity)[:, None, None, :]
-        mask_channels = channels if self.settings.mask_per_channel else 1
-        mask = nn.sigmoid(self._conv(mask_channels, self.settings.mask_kernel, "mask")(h))
-        from_attribute = gamma_att * h + beta_att
-        from_identity = gamma_id * h + beta_id
-        return (1 - mask) * from_attribute + mask * from_identity, mask
+        return self.blend(x, attribute, self.identity_terms(identity), train)
 
     def _normalise(self, x: jax.Array, train: bool) -> jax.Array:
         if self.settings.norm == "instance":
             return instance_norm(x)
-        return BatchNorm(self.dtype, self.axis_name, name="batch_norm")(x, train)
-
-    def _conv(self, features: int, kernel: int, name: str) -> Conv:
-        bias = self.settings.use_bias
-        return Conv(features, kernel, 1, kernel // 2, bias, self.dtype, name=name)
-
-    def _dense(self, features: int, name: str) -> nn.Dense:
-        return nn.Dense(features, dtype=self.dtype, name=name)
+        return self.batch_norm(x, train)
 
 
 class AADResBlock(nn.Module):
-    """AAD, ReLU, 3x3 convolution, `num_units` times, plus a skip path (figure 3c)."""
+    """AAD, ReLU, 3x3 convolution, `num_units` times, plus a skip path (figure 3c).
 
+    Attributes:
+      width: channels of the input.
+      features: channels of the output.
+    """
+
+    width: int
     features: int
     settings: AADSettings = AADSettings()
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
-    @nn.compact
+    def setup(self):
+        last = self.settings.num_units - 1
+        widths = {
+            str(i): self.features if i == last else self.width
+            for i in range(self.settings.num_units)
+        }
+        if self.width != self.features:
+            widths["skip"] = self.features
+        self.aad = {
+            name: AADLayer(self.width, self.settings, self.dtype, self.axis_name) for name in widths
+        }
+        self.conv = {
+            name: Conv(features, 3, 1, 1, self.settings.conv_bias, self.dtype)
+            for name, features in widths.items()
+        }
+
+    def identity_terms(self, identity: jax.Array) -> dict[str, IdentityTerms]:
+        """What identities (B, E) of unit length contribute, for each AAD layer by its name."""
+        return {name: layer.identity_terms(identity) for name, layer in self.aad.items()}
+
     def __call__(
         self, x: jax.Array, attribute: jax.Array, identity: jax.Array, train: bool
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """Returns the block's output (B, H, W, features) and the masks of its AAD layers."""
+        """Applies the block to an identity (B, E) of unit length; the rest is as in `blend`."""
+        return self.blend(x, attribute, self.identity_terms(identity), train)
+
+    def blend(
+        self,
+        x: jax.Array,
+        attribute: jax.Array,
+        identity_terms: dict[str, IdentityTerms],
+        train: bool,
+    ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """Applies the block where what the identity contributes is known already.
+
+        Args:
+          x: (B, H, W, width).
+          attribute: (B, H, W, D).
+          identity_terms: of the method of that name.
+          train: use the batch's statistics (only with batch normalisation).
+
+        Returns:
+          The block's output (B, H, W, features) and the masks of its AAD layers.
+        """
         masks = []
 
-        def unit(h, width, name):
-            aad = AADLayer(self.settings, self.dtype, self.axis_name, name=f"aad_{name}")
-            h, mask = aad(h, attribute, identity, train)
+        def unit(h, name):
+            h, mask = self.aad[name].blend(h, attribute, identity_terms[name], train)
             masks.append(mask)
-            conv = Conv(width, 3, 1, 1, self.settings.conv_bias, self.dtype, name=f"conv_{name}")
-            return conv(nn.relu(h))
+            return self.conv[name](nn.relu(h))
 
-        out, width = x, x.shape[-1]
+        out = x
         for i in range(self.settings.num_units):
-            last = i == self.settings.num_units - 1
-            out = unit(out, self.features if last else width, str(i))
-        if width != self.features:
-            out = out + unit(x, self.features, "skip")
+            out = unit(out, str(i))
+        if self.width != self.features:
+            out = out + unit(x, "skip")
         elif self.settings.identity_skip:
             out = out + x
         return out, tuple(masks)

@@ -1,5 +1,6 @@
 """AEI-Net, the first stage of FaceShifter (arXiv 1912.13457, section 3.1)."""
 
+import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.models.aad import AADResBlock, AADSettings
+from faceshifter_jax.models.aad import AADResBlock, AADSettings, IdentityTerms
 from faceshifter_jax.models.attribute_encoder import AttributeEncoder
 from faceshifter_jax.models.layers import upsample
 
@@ -29,6 +30,33 @@ class AEIOutput(NamedTuple):
     masks: tuple[tuple[jax.Array, ...], ...]
 
 
+class GeneratorTerms(NamedTuple):
+    """What identities contribute to the generator's pictures; once a source is enough.
+
+    Attributes:
+      start: (B, H, W, C), the first map.
+      blocks: for each block, by the name of its AAD layers, their gamma_id and beta_id, (B, C).
+    """
+
+    start: jax.Array
+    blocks: tuple[dict[str, IdentityTerms], ...]
+
+
+class FirstMap(nn.Module):
+    """A transposed convolution, without its bias, of the identity, seen as a 1x1 picture."""
+
+    features: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, identity: jax.Array, height: int, width: int) -> jax.Array:
+        """Maps identities (B, E) to (B, height, width, features)."""
+        shape = (identity.shape[-1], height * width * self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
+        x = identity.astype(self.dtype) @ kernel.astype(self.dtype)
+        return x.reshape(-1, height, width, self.features)
+
+
 class AADGenerator(nn.Module):
     """Builds a picture from an identity and multi-level attributes.
 
@@ -47,32 +75,42 @@ class AADGenerator(nn.Module):
     axis_name: str | None = None
     remat: bool = False
 
-    @nn.compact
+    def setup(self):
+        block_class = AADResBlock
+        if self.remat:
+            # Of `blend(self, x, attribute, identity_terms, train)` the last is no array.
+            block_class = nn.remat(AADResBlock, static_argnums=4, methods=["blend"])
+        self.start = FirstMap(self.channels[0], self.dtype)
+        self.start_bias = self.param(
+            "start_bias", nn.initializers.zeros, (self.channels[0],), jnp.float32
+        )
+        self.block = [
+            block_class(width, features, self.settings, self.dtype, self.axis_name)
+            for width, features in itertools.pairwise((*self.channels, 3))
+        ]
+
+    def identity_terms(self, identity: jax.Array, height: int, width: int) -> GeneratorTerms:
+        """What identities contribute, whatever the attributes.
+
+        Args:
+          identity: (B, E), unit length.
+          height, width: size in pixels of the coarsest attributes.
+        """
+        start = self.start(identity, height, width)
+        start = start + self.start_bias.astype(start.dtype)
+        return GeneratorTerms(start, tuple(block.identity_terms(identity) for block in self.block))
+
     def __call__(
-        self, attributes: tuple[jax.Array, ...], identity: jax.Array, train: bool
+        self, attributes: tuple[jax.Array, ...], identity_terms: GeneratorTerms, train: bool
     ) -> tuple[jax.Array, tuple[tuple[jax.Array, ...], ...]]:
         """Returns the picture (B, S, S, 3) float32 in [-1, 1] and each level's masks."""
-        height, width = attributes[0].shape[1:3]
-        x = self._start(identity, height, width)
+        x = identity_terms.start
         masks = []
-        # Of `__call__(self, x, attribute, identity, train)` the last is no array.
-        block_class = nn.remat(AADResBlock, static_argnums=4) if self.remat else AADResBlock
-        for level, features in enumerate((*self.channels[1:], 3)):
-            block = block_class(
-                features, self.settings, self.dtype, self.axis_name, name=f"block_{level}"
-            )
+        for level, block in enumerate(self.block):
             x = upsample(x) if level else x
-            x, level_masks = block(x, attributes[level], identity, train)
+            x, level_masks = block.blend(x, attributes[level], identity_terms.blocks[level], train)
             masks.append(level_masks)
         return self._squash(x.astype(jnp.float32)), tuple(masks)
-
-    def _start(self, identity: jax.Array, height: int, width: int) -> jax.Array:
-        """The first map: a transposed convolution of the identity, seen as a 1x1 picture."""
-        channels = self.channels[0]
-        dense = nn.Dense(height * width * channels, False, dtype=self.dtype, name="start")
-        bias = self.param("start_bias", nn.initializers.zeros, (channels,), jnp.float32)
-        x = dense(identity).reshape(-1, height, width, channels)
-        return x + bias.astype(x.dtype)
 
     def _squash(self, x: jax.Array) -> jax.Array:
         if self.output == "tanh":
@@ -92,6 +130,7 @@ class AEINet(nn.Module):
       encoder_skip, encoder_bias: see `AttributeEncoder.skip` and `use_bias`.
       output: see `AADGenerator.output`.
       input_range: see `AttributeEncoder.input_range`; pictures are in [-1, 1] either way.
+      folded: see `AttributeEncoder.folded`.
       dtype: dtype of the computation; parameters and the picture are float32.
       axis_name: pmapped axis of the batch normalisation, None outside pmap.
       remat: keep only the inputs of the AAD blocks for the gradients and compute their inside
@@ -106,6 +145,7 @@ class AEINet(nn.Module):
     encoder_bias: bool = False
     output: str = "tanh"
     input_range: str = "signed"
+    folded: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
     remat: bool = False
@@ -118,6 +158,7 @@ class AEINet(nn.Module):
             self.encoder_skip,
             self.encoder_bias,
             self.input_range,
+            self.folded,
             self.dtype,
             self.axis_name,
         )
@@ -133,8 +174,23 @@ class AEINet(nn.Module):
           identity: (B, E), the source's embedding, unit length.
           train: use the batch's statistics and update the running ones (`batch_stats`).
         """
+        terms = self.identity_terms(identity, *target.shape[1:3])
+        return self.swap_by_terms(target, terms, train)
+
+    def identity_terms(self, identity: jax.Array, height: int, width: int) -> GeneratorTerms:
+        """What identities (B, E) of unit length contribute to swaps of height x width pixels."""
+        scale = 2 ** len(self.encoder_channels)
+        return self.generator.identity_terms(identity, height // scale, width // scale)
+
+    def swap_by_terms(
+        self, target: jax.Array, terms: GeneratorTerms, train: bool = False
+    ) -> AEIOutput:
+        """Like `__call__`, of what `identity_terms` gives for the identity and the target's size.
+
+        The terms' batch is the target's, or 1 where all pictures get the same identity.
+        """
         attributes = self.encoder(target, train)
-        image, masks = self.generator(attributes, identity, train)
+        image, masks = self.generator(attributes, terms, train)
         return AEIOutput(image, attributes, masks)
 
     def encode(self, image: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:

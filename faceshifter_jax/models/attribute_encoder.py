@@ -22,6 +22,8 @@ class AttributeEncoder(nn.Module):
       use_bias: biases in the convolutions.
       input_range: `signed`, or `unit` for networks trained on [0, 1] pictures, to which the
         input is mapped.
+      folded: the normalisations are part of the convolutions, as `folding.fold` makes them; for
+        evaluation alone.
       dtype: dtype of the computation; parameters are float32.
       axis_name: pmapped axis of the batch normalisation, None outside pmap.
     """
@@ -30,6 +32,7 @@ class AttributeEncoder(nn.Module):
     skip: str = "concat"
     use_bias: bool = False
     input_range: str = "signed"
+    folded: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -54,14 +57,15 @@ class AttributeEncoder(nn.Module):
                 f"the attribute encoder halves pictures {len(self.channels)} times: their size "
                 f"must be a multiple of {divisor}, not {x.shape[1]}x{x.shape[2]}"
             )
+        use_bias = self.use_bias or self.folded
         down = [self._map_range(x)]
         for i, width in enumerate(self.channels):
-            conv = Conv(width, 4, 2, 1, self.use_bias, self.dtype, name=f"down_{i}")
+            conv = Conv(width, 4, 2, 1, use_bias, self.dtype, name=f"down_{i}")
             down.append(self._normalise(conv(down[-1]), train, f"down_norm_{i}"))
 
         attributes = [down[-1]]
         for i, skip in enumerate(reversed(down[1:-1])):
-            conv = UpConv(skip.shape[-1], self.use_bias, self.dtype, name=f"up_{i}")
+            conv = UpConv(skip.shape[-1], use_bias, self.dtype, name=f"up_{i}")
             up = self._normalise(conv(attributes[-1]), train, f"up_norm_{i}")
             attributes.append(self._join(up, skip))
         return (*attributes, upsample(attributes[-1]))
@@ -74,7 +78,9 @@ class AttributeEncoder(nn.Module):
         raise UserError(f"input_range must be 'signed' or 'unit', not {self.input_range!r}")
 
     def _normalise(self, x: jax.Array, train: bool, name: str) -> jax.Array:
-        return _activation(BatchNorm(self.dtype, self.axis_name, name=name)(x, train))
+        if not self.folded:
+            x = BatchNorm(self.dtype, self.axis_name, name=name)(x, train)
+        return _activation(x)
 
     def _join(self, up: jax.Array, skip: jax.Array) -> jax.Array:
         if self.skip == "concat":

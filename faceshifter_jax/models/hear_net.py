@@ -26,6 +26,8 @@ class HEARNet(nn.Module):
       output: `tanh`, as published, draws the picture; `gated`, our own, says what share of the
         error each place and colour gets back, and what to correct beside: swap + share * error +
         correction. A short training gets nearer with it, as it need not learn to copy.
+      folded: the normalisations are part of the convolutions, as `folding.fold` makes them; for
+        evaluation alone.
       dtype: dtype of the computation; parameters and the picture are float32.
       axis_name: pmapped axis of the batch normalisation, None outside pmap.
     """
@@ -34,6 +36,7 @@ class HEARNet(nn.Module):
     use_bias: bool = True
     input_skip: bool = False
     output: str = "tanh"
+    folded: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -56,19 +59,20 @@ class HEARNet(nn.Module):
         if self.output not in ("tanh", "gated"):
             raise UserError(f"model.output must be 'tanh' or 'gated', not {self.output!r}")
         self._check_size(*swap.shape[1:3])
+        use_bias = self.use_bias or self.folded
         inputs = x = jnp.concatenate([swap, error], -1)
         down = []
         for i, width in enumerate(self.channels):
-            conv = Conv(width, 4, 2, 1, self.use_bias, self.dtype, name=f"down_{i}")
+            conv = Conv(width, 4, 2, 1, use_bias, self.dtype, name=f"down_{i}")
             x = self._normalise(conv(x), train, f"down_norm_{i}")
             down.append(x)
         for i, skip in enumerate(reversed(down[:-1])):
-            conv = UpConv(skip.shape[-1], self.use_bias, self.dtype, name=f"up_{i}")
+            conv = UpConv(skip.shape[-1], use_bias, self.dtype, name=f"up_{i}")
             x = jnp.concatenate([skip, self._normalise(conv(x), train, f"up_norm_{i}")], -1)
         x = upsample(x)
         if self.input_skip:
             x = jnp.concatenate([inputs.astype(x.dtype), x], -1)
-            conv = Conv(self.channels[0] // 2, 3, 1, 1, self.use_bias, self.dtype, name="full_size")
+            conv = Conv(self.channels[0] // 2, 3, 1, 1, use_bias, self.dtype, name="full_size")
             x = self._normalise(conv(x), train, "full_size_norm")
             x = jnp.concatenate([inputs.astype(x.dtype), x], -1)
         if self.output == "gated":
@@ -93,4 +97,6 @@ class HEARNet(nn.Module):
             )
 
     def _normalise(self, x: jax.Array, train: bool, name: str) -> jax.Array:
-        return _activation(BatchNorm(self.dtype, self.axis_name, name=name)(x, train))
+        if not self.folded:
+            x = BatchNorm(self.dtype, self.axis_name, name=name)(x, train)
+        return _activation(x)

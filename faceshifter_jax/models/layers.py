@@ -10,6 +10,8 @@ import numpy as np
 from flax import linen as nn
 from jax.nn import initializers
 
+from faceshifter_jax.models import cpu_lowering
+
 NORM_EPSILON = 1e-5
 
 # Glorot-normal kernels are what the published FaceShifter networks start from.
@@ -70,49 +72,12 @@ class PReLU(nn.Module):
 
 
 def _on_cpu() -> bool:
-    """Whether programs are compiled for a CPU, where some gradients need another lowering."""
+    """Whether programs are compiled for a CPU, where another lowering is faster."""
     return jax.default_backend() == "cpu"
 
 
-def _plain_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        ((padding, padding), (padding, padding)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _growing_conv(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    """A stride-1 convolution whose kernel gradient is one matrix product a tap.
-
-    XLA runs that gradient as a naive loop on a CPU where the output is larger than the input:
-    for 128 to 256 channels on 9x9 pixels, 524 ms by the loop and 6 ms by products.
-    """
-    return _plain_conv(x, kernel, 1, padding)
-
-
-def _growing_conv_forward(x, kernel, padding):
-    return _plain_conv(x, kernel, 1, padding), (x, kernel)
-
-
-def _growing_conv_backward(padding, residual, cotangent):
-    x, kernel = residual
-    _, pull_back = jax.vjp(lambda x: _plain_conv(x, kernel, 1, padding), x)
-    padded = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    height, width = cotangent.shape[1:3]
-    flat = cotangent.reshape(-1, cotangent.shape[-1])
-    taps = [
-        padded[:, i : i + height, j : j + width].reshape(-1, x.shape[-1]).T @ flat
-        for i in range(kernel.shape[0])
-        for j in range(kernel.shape[1])
-    ]
-    return *pull_back(cotangent), jnp.stack(taps).reshape(kernel.shape)
-
-
-_growing_conv.defvjp(_growing_conv_forward, _growing_conv_backward)
+def _on_tpu() -> bool:
+    return jax.default_backend() == "tpu"
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
@@ -120,27 +85,52 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.
     size = kernel.shape[0]
     if size == 1 and stride == 1 and padding == 0:
         return x @ kernel[0, 0]
-    if stride == 1 and 2 * padding >= size and _on_cpu():
-        return _growing_conv(x, kernel, padding)
-    return _plain_conv(x, kernel, stride, padding)
+    if _on_tpu() and stride == 1 and size**2 * kernel.shape[-1] <= x.shape[-1]:
+        return narrow_conv(x, kernel, padding)
+    if not _on_cpu():
+        return cpu_lowering.plain_conv(x, kernel, stride, padding)
+    if _is_small(x, kernel) or (stride > 1 and size <= 2 * stride):
+        return cpu_lowering.conv_by_product(x, kernel, stride, padding)
+    if stride == 1:
+        return cpu_lowering.conv_over_picture(x, kernel, padding)
+    return cpu_lowering.plain_conv(x, kernel, stride, padding)
+
+
+def _is_small(x: jax.Array, kernel: jax.Array) -> bool:
+    """Whether a map is small beside a kernel, whose copies then cost more than the map's."""
+    batch, height, width, _ = x.shape
+    taps, features = kernel.shape[0] ** 2, kernel.shape[-1]
+    return min(height, width) <= kernel.shape[0] or 8 * batch * height * width <= taps * features
+
+
+def narrow_conv(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
+    """A convolution to few channels, zero-padded: one product for all taps, then shifted sums.
+
+    A TPU convolves maps whose channels lie side by side, filled up to 128 of them, and keeps the
+    maps around it with their columns side by side: what the convolution of 64 to 3 channels reads
+    and writes is copied and grows to twice its size. A product takes either order.
+
+    Args:
+      x: (B, H, W, C).
+      kernel: (K, K, C, D), with K * K * D no more than about C.
+      padding: of zeros, on all four sides.
+    """
+    size, _, channels, features = kernel.shape
+    height, width = (length + 2 * padding - size + 1 for length in x.shape[1:3])
+    taps = x @ kernel.transpose(2, 0, 1, 3).reshape(channels, size * size * features)
+    taps = jnp.pad(taps, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    shifted = [
+        taps[:, i : i + height, j : j + width, k * features : (k + 1) * features]
+        for k, (i, j) in enumerate(np.ndindex(size, size))
+    ]
+    return sum(part.astype(jnp.float32) for part in shifted).astype(x.dtype)
 
 
 def up_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Transposed convolution of stride 2 with a 4x4 `kernel` (4, 4, C, D): doubles the size.
-
-    On a CPU by a 2x2 convolution to four times the channels, which then become pixels: XLA
-    runs the kernel gradient of a transposed convolution there thirty times slower.
-    """
-    if not _on_cpu():
-        return jax.lax.conv_transpose(x, kernel, (2, 2), "SAME")
-    batch, height, width, channels = x.shape
-    features = kernel.shape[-1]
-    # Taps of either parity make the pixels of either parity.
-    phases = kernel.reshape(2, 2, 2, 2, channels, features)[:, ::-1, :, ::-1]
-    phases = phases.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, channels, 4 * features)
-    y = _growing_conv(x, phases, 1).reshape(batch, height + 1, width + 1, 2, 2, features)
-    y = y.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height + 2, 2 * width + 2, features)
-    return y[:, 1:-1, 1:-1]
+    """Transposed convolution of stride 2 with a 4x4 `kernel` (4, 4, C, D): doubles the size."""
+    if _on_cpu():
+        return cpu_lowering.up_conv_by_products(x, kernel)
+    return jax.lax.conv_transpose(x, kernel, (2, 2), "SAME")
 
 
 class Conv(nn.Module):
@@ -194,6 +184,8 @@ def upsample(x: jax.Array) -> jax.Array:
     The same as `interpolate(scale_factor=2, mode='bilinear', align_corners=True)` in PyTorch,
     which all published FaceShifter networks use; `jax.image.resize` has no such mode.
     """
+    if _on_cpu():
+        return cpu_lowering.upsample_by_sums(x)
     rows = jnp.asarray(_interpolation_matrix(x.shape[1]), x.dtype)
     columns = jnp.asarray(_interpolation_matrix(x.shape[2]), x.dtype)
     return jnp.einsum("ph,qw,bhwc->bpqc", rows, columns, x)

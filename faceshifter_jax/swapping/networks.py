@@ -1,6 +1,8 @@
 """Trained networks as plain functions of uint8 pictures."""
 
 import dataclasses
+import hashlib
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +16,7 @@ import numpy as np
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.generator import Generator, SecondStage
 from faceshifter_jax.identity import IdentityNetwork
+from faceshifter_jax.models.aei_net import GeneratorTerms
 from faceshifter_jax.tasks import generator_from, identity_network_from, second_stage_from
 from faceshifter_jax.tasks.step import to_unit_range
 from faceshifter_jax.training.checkpoint import LoadedWeights, read_weights
@@ -22,27 +25,43 @@ from faceshifter_jax.training.grid import to_uint8
 Networks = tuple[Generator, IdentityNetwork, SecondStage | None]
 
 _BATCH_PIXELS = 32 * 64 * 64
+_BATCH_ON_ACCELERATORS = 8
+# Sources whose terms are kept, 100 kB each at paper scale: the people of a film, and then some.
+_SOURCES = 64
+
+
+def default_batch_size() -> int:
+    """Faces that go through the networks together where nobody says how many.
+
+    One on a CPU: eight pictures of 256x256 together take a tenth longer there than one by one, as
+    their maps no longer fit the cache.
+    """
+    return 1 if jax.default_backend() == "cpu" else _BATCH_ON_ACCELERATORS
 
 
 def in_batches(
-    compiled: Callable[..., jax.Array], *arrays: np.ndarray, batch_size: int | None = None
+    compiled: Callable[..., jax.Array],
+    pictures: np.ndarray,
+    *others: Any,
+    batch_size: int | None = None,
 ) -> np.ndarray:
     """Applies a compiled function to rows of pictures, a batch at a time.
 
     The last batch is padded, so that the function is compiled once.
 
     Args:
-      compiled: takes the arrays' rows.
-      arrays: uint8 (B, S, S, 3) each.
+      compiled: takes the arguments' rows.
+      pictures: uint8 (B, S, S, 3).
+      others: pytrees of arrays with B rows.
       batch_size: rows at a time; None for as many as pictures of this size allow.
     """
-    size = batch_size or max(1, _BATCH_PIXELS // (arrays[0].shape[1] * arrays[0].shape[2]))
+    size = batch_size or max(1, _BATCH_PIXELS // (pictures.shape[1] * pictures.shape[2]))
     results = []
-    for begin in range(0, len(arrays[0]), size):
-        rows = [array[begin : begin + size] for array in arrays]
-        count = len(rows[0])
-        padded = [np.concatenate([r, np.repeat(r[-1:], size - count, 0)]) for r in rows]
-        results.append(np.asarray(compiled(*padded))[:count])
+    for begin in range(0, len(pictures), size):
+        count = min(size, len(pictures) - begin)
+        rows = begin + np.minimum(np.arange(size), count - 1)
+        batch = jax.tree.map(lambda array, rows=rows: array[rows], (pictures, *others))
+        results.append(np.asarray(compiled(*batch))[:count])
     return np.concatenate(results)
 
 
@@ -77,7 +96,7 @@ class Stages:
         `run_stages`, `draw_masks` and `find_errors`, of which the following are compiled.
       run: `run(source, target)`: two uint8 (B, S, S, 3) to float32 (B, 1 or 3, S, S, 3): AEI-Net's
         swaps in [-1, 1]; with a second stage also the heuristic errors in [-2, 2] and HEAR-Net's
-        results.
+        results. What a source contributes is computed once and remembered.
       masks: `masks(source, target)`: the same two to AEI-Net's masks, float32 (B, L, S, S) in
         [0, 1], a mean for each of the L levels, coarse to fine, enlarged to S; 1 where the
         identity rules.
@@ -129,14 +148,14 @@ def load_stages(
     image_size = weights.networks["generator"].image_size
     if hear is not None:
         _warn_of_other_first_stage(hear, weights)
-    second = None if hear is None else second_stage_from(hear, image_size)
+    second = None if hear is None else second_stage_from(hear, image_size).folded()
     networks = jax.tree.map(jnp.asarray, (generator, identity, second))
     return Stages(
         weights,
         hear,
         image_size,
         networks,
-        run=_batched(run_stages, networks, batch_size),
+        run=build_run(networks, batch_size),
         masks=_batched(draw_masks, networks, batch_size),
         errors=_batched(find_errors, networks, batch_size),
         embed=build_embed(identity, batch_size),
@@ -180,7 +199,7 @@ def first_stage_from(
             f"{weights.path} needs an identity network with embeddings of {needed} numbers; "
             f"{source['path']} gives {source['embedding_size']}: name another --identity"
         )
-    return generator, identity, dataclasses.replace(weights, frozen={"identity": source})
+    return generator.folded(), identity, dataclasses.replace(weights, frozen={"identity": source})
 
 
 def _warn_of_other_first_stage(hear: LoadedWeights, weights: LoadedWeights) -> None:
@@ -249,11 +268,70 @@ def _batched(
     return partial(in_batches, partial(jax.jit(function), networks), batch_size=batch_size)
 
 
+def build_run(
+    networks: Networks, batch_size: int | None
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Returns `Stages.run` of these networks; arguments as there and in `load_stages`."""
+    memory = SourceMemory(partial(jax.jit(find_terms), networks))
+    swap = partial(jax.jit(run_stages_by_terms), networks)
+
+    def run(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return in_batches(
+            lambda target, terms: swap(terms, target),
+            target,
+            memory.find(source),
+            batch_size=batch_size,
+        )
+
+    return run
+
+
+class SourceMemory:
+    """Remembers what sources contribute to swaps: frames of a film share a few sources.
+
+    Attributes:
+      find_terms: uint8 (1, S, S, 3) to the pytree of arrays, one row each, that is remembered.
+      capacity: sources whose terms are kept, those that were asked for last.
+    """
+
+    def __init__(self, find_terms: Callable[[np.ndarray], Any], capacity: int = _SOURCES):
+        self.find_terms = find_terms
+        self.capacity = capacity
+        self._known: OrderedDict[bytes, Any] = OrderedDict()
+
+    def find(self, sources: np.ndarray) -> Any:
+        """The terms of uint8 (B, S, S, 3): a pytree of numpy arrays with B rows."""
+        rows = [self._find_one(source) for source in sources]
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
+
+    def _find_one(self, source: np.ndarray) -> Any:
+        key = hashlib.sha256(np.ascontiguousarray(source)).digest()
+        if key not in self._known:
+            self._known[key] = jax.device_get(self.find_terms(source[None]))
+        self._known.move_to_end(key)
+        terms = self._known[key]
+        if len(self._known) > self.capacity:
+            self._known.popitem(last=False)
+        return terms
+
+
+def find_terms(networks: Networks, source: jax.Array) -> GeneratorTerms:
+    """What sources, uint8 (B, S, S, 3), contribute to swaps of this size."""
+    generator, identity, _ = networks
+    embedding = identity.embed(to_unit_range(source))
+    return generator.identity_terms(embedding, source.shape[1])
+
+
 def run_stages(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
-    """What `Stages.run` compiles."""
+    """What `Stages.run` computes, of sources that need not be remembered."""
+    return run_stages_by_terms(networks, find_terms(networks, source), target)
+
+
+def run_stages_by_terms(networks: Networks, terms: GeneratorTerms, target: jax.Array) -> jax.Array:
+    """What `Stages.run` computes, of the sources' terms."""
     generator, identity, second = networks
-    source, target = to_unit_range(source), to_unit_range(target)
-    swap = generator.swap(target, identity.embed(source))
+    target = to_unit_range(target)
+    swap = generator.swap_by_terms(target, terms)
     if second is None:
         return swap[:, None]
     error = generator.heuristic_error(target, identity.embed(target))

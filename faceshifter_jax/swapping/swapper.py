@@ -31,7 +31,6 @@ Picture = Photo | np.ndarray | str | Path
 SwapSquares = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Aligned sources and targets, uint8 (B, S, S, 3), to swaps, the same."""
 
-_BATCH_ON_ACCELERATORS = 8
 # Pictures wait for others to fill a batch with; so many pixels of them at most.
 _WAITING_PIXELS = 50 * 2**20
 
@@ -99,13 +98,10 @@ class Swapper:
           UserError: not such a network, or its identity network is not known or another one.
         """
         # Not at the top: jax takes seconds, and mistakes in file names are found without it.
-        import jax
-
-        from faceshifter_jax.swapping.networks import load_stages
+        from faceshifter_jax.swapping.networks import default_batch_size, load_stages
         from faceshifter_jax.training.grid import to_uint8
 
-        if batch_size is None:
-            batch_size = 1 if jax.default_backend() == "cpu" else _BATCH_ON_ACCELERATORS
+        batch_size = batch_size or default_batch_size()
         stages = load_stages(checkpoint, identity, hear, batch_size=batch_size)
 
         def explain(source: np.ndarray, target: np.ndarray) -> Explanation:

@@ -62,8 +62,8 @@ def instance_norm(x):
 @pytest.mark.parametrize("mask_per_channel", [False, True])
 @pytest.mark.parametrize("use_bias", [False, True])
 def test_layer(attribute_kernel, mask_kernel, mask_per_channel, use_bias):
-    layer = AADLayer(AADSettings(attribute_kernel, mask_kernel, mask_per_channel, "instance",
-                                 use_bias))  # fmt: skip
+    settings = AADSettings(attribute_kernel, mask_kernel, mask_per_channel, "instance", use_bias)
+    layer = AADLayer(CHANNELS, settings)
     variables = build(layer)
     out, mask = layer.apply(variables, X, ATTRIBUTE, VECTOR, False)
     expected, expected_mask = layer_by_hand(
@@ -79,7 +79,7 @@ def test_layer(attribute_kernel, mask_kernel, mask_per_channel, use_bias):
 
 @pytest.mark.parametrize("train", [False, True])
 def test_layer_with_batch_norm(train):
-    layer = AADLayer(AADSettings(norm="batch"))
+    layer = AADLayer(CHANNELS, AADSettings(norm="batch"))
     variables = build(layer)
     (out, _), updated = layer.apply(variables, X, ATTRIBUTE, VECTOR, train, mutable=["batch_stats"])
     norm, stats = (variables[part]["batch_norm"]["norm"] for part in ("params", "batch_stats"))
@@ -93,7 +93,7 @@ def test_layer_with_batch_norm(train):
 
 
 def test_mask_of_one_is_the_identity_alone_and_of_zero_the_attributes_alone():
-    layer = AADLayer()
+    layer = AADLayer(CHANNELS)
     params = build(layer)["params"]
 
     def run(bias, attribute, vector):
@@ -126,7 +126,7 @@ def block_by_hand(params, settings, features):
 @pytest.mark.parametrize(("identity_skip", "conv_bias"), [(True, False), (False, True)])
 def test_block(features, num_units, identity_skip, conv_bias):
     settings = AADSettings(num_units=num_units, identity_skip=identity_skip, conv_bias=conv_bias)
-    block = AADResBlock(features, settings)
+    block = AADResBlock(CHANNELS, features, settings)
     variables = build(block)
     out, masks = block.apply(variables, X, ATTRIBUTE, VECTOR, False)
     assert out.shape == (2, ROWS, COLUMNS, features)
@@ -138,7 +138,7 @@ def test_block(features, num_units, identity_skip, conv_bias):
 
 def test_unknown_norm_is_refused():
     with pytest.raises(UserError, match="'instance' or 'batch', not 'layer'"):
-        build(AADLayer(AADSettings(norm="layer")))
+        build(AADLayer(CHANNELS, AADSettings(norm="layer")))
 
 
 def test_recomputed_blocks_have_the_same_parameters_results_and_gradients():
@@ -158,10 +158,14 @@ def test_recomputed_blocks_have_the_same_parameters_results_and_gradients():
 
     again = plain.clone(remat=True)
     assert "remat" in str(jax.make_jaxpr(run, static_argnums=0)(again, variables))
+
+    expected = run(plain, variables)
+    # A bias in front of a normalisation has no gradient but rounding, of the size of the others'.
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected[1]))
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * largest),
         run(again, variables),
-        run(plain, variables),
+        expected,
     )
     shapes = [
         jax.tree.map(jnp.shape, jax.eval_shape(network.init, jax.random.key(0), *inputs))

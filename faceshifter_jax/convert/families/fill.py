@@ -27,7 +27,7 @@ _SHOWN_PROBLEMS = 3
 
 def module_settings(module: nn.Module) -> dict[str, Any]:
     """The keyword arguments that make `module`, but for what a run decides, as plain values."""
-    left_out = ("parent", "name", "dtype", "axis_name", "remat")
+    left_out = ("parent", "name", "dtype", "axis_name", "folded", "remat")
     return {
         field.name: _plain(getattr(module, field.name))
         for field in dataclasses.fields(module)

@@ -1,0 +1,131 @@
+"""Each CPU lowering against XLA's own operation: values and both gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from faceshifter_jax.models import cpu_lowering, layers
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def assert_same(ours, reference, *inputs):
+    """Values and the gradients of a random projection; float32 sums in another order."""
+
+    def run(function, *inputs):
+        result, pull_back = jax.vjp(function, *inputs)
+        weights = jnp.sin(jnp.arange(result.size, dtype=jnp.float32)).reshape(result.shape)
+        return result, *pull_back(weights)
+
+    got, want = (jax.jit(run, static_argnums=0)(f, *inputs) for f in (ours, reference))
+    for a, b in zip(got, want, strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "padding", "height", "width", "channels", "features"),
+    [
+        (3, 1, 1, 2, 2, 5, 4),  # the generator's first level: smaller than the kernel
+        (3, 1, 1, 1, 3, 2, 3),
+        (3, 1, 0, 3, 5, 2, 3),
+        (3, 1, 2, 3, 2, 1, 2),
+        (4, 1, 2, 5, 6, 3, 1),
+        (4, 2, 1, 8, 6, 3, 5),
+        (4, 2, 1, 7, 5, 3, 2),  # a row and a column that no place covers
+        (4, 2, 2, 9, 4, 2, 3),
+        (3, 2, 1, 7, 6, 2, 4),
+        (3, 2, 1, 8, 5, 2, 1),
+        (2, 2, 0, 5, 4, 1, 2),
+        (1, 2, 0, 5, 6, 3, 2),
+        (5, 3, 2, 8, 9, 2, 2),
+    ],
+)
+def test_conv_by_product(size, stride, padding, height, width, channels, features):
+    assert_same(
+        lambda x, kernel: cpu_lowering.conv_by_product(x, kernel, stride, padding),
+        lambda x, kernel: cpu_lowering.plain_conv(x, kernel, stride, padding),
+        random(2, height, width, channels),
+        random(size, size, channels, features, seed=1),
+    )
+
+
+@pytest.mark.parametrize("pixels", [1, 14, 1024], ids=["row by row", "by two", "one block"])
+@pytest.mark.parametrize(
+    ("size", "padding", "height", "width", "channels", "features"),
+    [
+        (3, 1, 6, 7, 2, 3),
+        (3, 1, 5, 4, 3, 1),
+        (3, 0, 6, 5, 1, 4),
+        (3, 2, 4, 5, 2, 2),
+        (4, 2, 5, 6, 3, 2),
+        (2, 1, 4, 3, 2, 5),
+        (5, 2, 6, 6, 1, 2),
+    ],
+)
+def test_conv_over_picture(size, padding, height, width, channels, features, pixels, monkeypatch):
+    monkeypatch.setattr(cpu_lowering, "_PIXELS_OF_A_BLOCK", pixels)
+    assert_same(
+        lambda x, kernel: cpu_lowering.conv_over_picture(x, kernel, padding),
+        lambda x, kernel: cpu_lowering.plain_conv(x, kernel, 1, padding),
+        random(2, height, width, channels),
+        random(size, size, channels, features, seed=1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "channels", "features"),
+    [(1, 1, 2, 3), (2, 1, 3, 40), (2, 2, 4, 9), (3, 5, 3, 1), (4, 3, 1, 2), (8, 6, 5, 3)],
+)
+def test_up_conv_by_products(height, width, channels, features):
+    assert_same(
+        cpu_lowering.up_conv_by_products,
+        lambda x, kernel: jax.lax.conv_transpose(x, kernel, (2, 2), "SAME"),
+        random(2, height, width, channels),
+        random(4, 4, channels, features, seed=1),
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 2), (2, 1, 3, 1), (2, 4, 5, 3), (1, 7, 2, 2)])
+def test_upsample_by_sums(shape, monkeypatch):
+    monkeypatch.setattr(layers, "_on_cpu", lambda: False)
+    assert_same(cpu_lowering.upsample_by_sums, layers.upsample, random(*shape))
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs"),
+    [
+        (lambda x, k: cpu_lowering.conv_by_product(x, k, 2, 1), [(1, 4, 4, 2), (4, 4, 2, 3)]),
+        (lambda x, k: cpu_lowering.conv_over_picture(x, k, 1), [(1, 4, 4, 2), (3, 3, 2, 3)]),
+        (cpu_lowering.up_conv_by_products, [(1, 4, 4, 2), (4, 4, 2, 3)]),
+        (cpu_lowering.upsample_by_sums, [(1, 4, 4, 2)]),
+    ],
+    ids=["by product", "over picture", "up", "upsample"],
+)
+def test_bfloat16_stays_bfloat16(function, inputs):
+    arrays = [jnp.ones(shape, jnp.bfloat16) for shape in inputs]
+    result, pull_back = jax.vjp(function, *arrays)
+    assert {g.dtype for g in (result, *pull_back(result))} == {jnp.dtype(jnp.bfloat16)}
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "expected"),
+    [
+        ((2, 2, 2, 1024), (3, 3, 1024, 1024), 1, "conv_by_product"),
+        ((2, 16, 16, 1024), (3, 3, 1024, 1024), 1, "conv_by_product"),
+        ((2, 32, 32, 512), (3, 3, 512, 512), 1, "conv_over_picture"),
+        ((2, 256, 256, 64), (3, 3, 64, 3), 1, "conv_over_picture"),
+        ((2, 256, 256, 3), (4, 4, 3, 32), 2, "conv_by_product"),
+        ((2, 64, 64, 3), (7, 7, 3, 64), 2, "plain_conv"),
+    ],
+)
+def test_which_lowering_is_taken(shape, kernel, stride, expected, monkeypatch):
+    taken = []
+    for name in ("conv_by_product", "conv_over_picture", "plain_conv"):
+        monkeypatch.setattr(cpu_lowering, name, lambda *_, name=name: taken.append(name))
+    layers.convolve(jax.ShapeDtypeStruct(shape, jnp.float32),
+                    jax.ShapeDtypeStruct(kernel, jnp.float32), stride, 1)  # fmt: skip
+    assert taken == [expected]
