@@ -1,0 +1,302 @@
+"""How long a swap takes: ours against a plain PyTorch port, in turn in one run.
+
+    python benchmarks/swap.py                     # paper scale, some four minutes and 5 GB
+    python benchmarks/swap.py --json benchmarks/results/swap.json
+    python benchmarks/swap.py --compile           # torch.compile too, some minutes more
+    python benchmarks/swap.py --small --rounds 2
+
+Both have the same random weights, and their pictures are compared. Ours is what `faceshifter swap`
+runs: uint8 squares in, uint8 squares out, the source's embedding and all that depends on it alone
+kept from one target to the next; on a CPU one by one. The port gets float32 pictures and keeps the
+embedding too. "new source" adds the identity network (IR-SE50) for one source to each batch. Every
+figure is a median of rounds.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from faceshifter_jax.data.workers import usable_cores
+from faceshifter_jax.generator import Generator
+from faceshifter_jax.identity import IdentityNetwork
+from faceshifter_jax.models import AEINet, IResNet
+from faceshifter_jax.network import InputFormat
+from faceshifter_jax.swapping.networks import Networks, build_run, default_batch_size
+from faceshifter_jax.swapping.swapper import Swapper
+from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
+from faceshifter_jax.training.grid import to_uint8
+
+try:
+    import torch
+    import torch_networks
+except ImportError:
+    torch = None
+
+_EMBEDDING = 512
+_PAPER = {
+    "image_size": 256,
+    "encoder_channels": (32, 64, 128, 256, 512, 1024, 1024),
+    "generator_channels": (1024, 1024, 1024, 1024, 512, 256, 128, 64),
+}
+_SMALL = {
+    "image_size": 64,
+    "encoder_channels": (8, 12, 16),
+    "generator_channels": (16, 16, 12, 8),
+}
+_PHOTO_SIZE = (720, 1280)
+
+
+def main() -> int:
+    arguments = _parse(sys.argv[1:])
+    scale = _SMALL if arguments.small else _PAPER
+    depth = 10 if arguments.small else 50
+    networks = _build_networks(scale, depth)
+    record = {
+        "machine": _describe_machine(),
+        "settings": {**scale, "identity_depth": depth, "rounds": arguments.rounds},
+        "matrix_product_gflops": _matrix_product_rate(512 if arguments.small else 2048),
+        "rows": [
+            row
+            for batch_size in arguments.batches
+            for row in _measure(networks, scale, depth, batch_size, arguments)
+        ],
+        "photo_seconds": _time_photo(networks, scale["image_size"], arguments.rounds),
+    }
+    _print(record)
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(record, indent=2) + "\n")
+        print(f"wrote {arguments.json}")
+    return 0
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="1 8")
+    parser.add_argument("--rounds", type=int, default=7, help="measurements of each (7)")
+    parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
+    parser.add_argument("--small", action="store_true", help="tiny networks, 64 pixels")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    return parser.parse_args(words)
+
+
+def _build_networks(scale: dict[str, Any], depth: int) -> Networks:
+    """An AEI-Net and an identity network with random weights."""
+    size = scale["image_size"]
+    module = AEINet(scale["encoder_channels"], scale["generator_channels"])
+    identity = IResNet(depth, embedding_size=_EMBEDDING, squeeze_excitation=True)
+    picture, crop = jnp.zeros((1, size, size, 3)), jnp.zeros((1, 112, 112, 3))
+    variables = _draw(module, picture, jnp.zeros((1, _EMBEDDING)))
+    return (
+        Generator(variables, module),
+        IdentityNetwork(_draw(identity, crop), identity, InputFormat(112)),
+        None,
+    )
+
+
+def _draw(module: nn.Module, *inputs: jax.Array) -> Any:
+    """Random variables, whose maps neither vanish nor grow from layer to layer."""
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs))
+    random = np.random.default_rng(0)
+
+    def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        noise = random.standard_normal(leaf.shape, np.float32)
+        if path[-1].key in ("var", "scale"):
+            return 1 + np.float32(0.2) * np.abs(noise)
+        if leaf.ndim < 2:
+            return np.float32(0.1) * noise
+        return noise * np.float32(np.prod(leaf.shape[:-1]) ** -0.5)
+
+    return jax.tree_util.tree_map_with_path(draw, flax.core.unfreeze(shapes))
+
+
+def _measure(
+    networks: Networks,
+    scale: dict[str, Any],
+    depth: int,
+    batch_size: int,
+    arguments: argparse.Namespace,
+) -> list[dict]:
+    """Times all ways of swapping a batch in turn; a row each."""
+    random = np.random.default_rng(batch_size)
+    shape = (batch_size, scale["image_size"], scale["image_size"], 3)
+    source, target = (random.integers(0, 256, shape, np.uint8) for _ in range(2))
+    source = np.repeat(source[:1], batch_size, 0)
+    ours = build_run(_folded(networks), min(batch_size, default_batch_size()))
+
+    def swap() -> np.ndarray:
+        return to_uint8(ours(source, target)[:, -1])
+
+    def swap_new_source() -> np.ndarray:
+        # Another value of one pixel: another source, of which nothing is remembered.
+        source[:, 0, 0] = random.integers(0, 256, 3)
+        return to_uint8(ours(source, target)[:, -1])
+
+    players: dict[str, Callable[[], Any]] = {"ours": swap, "ours, new source": swap_new_source}
+    if torch is not None:
+        players |= _build_opponents(networks, scale, depth, source, target, arguments.compile)
+    pictures = {name: _as_pictures(player()) for name, player in players.items()}
+    seconds = {name: [] for name in players}
+    for _ in range(arguments.rounds):
+        for name, player in players.items():
+            begin = time.perf_counter()
+            player()
+            seconds[name].append((time.perf_counter() - begin) / batch_size)
+    return [
+        {
+            "batch_size": batch_size,
+            "name": name,
+            "seconds_a_picture": statistics.median(values),
+            "fastest": min(values),
+            "grey_levels_from_ours": _difference(pictures["ours"], pictures[name]),
+        }
+        for name, values in seconds.items()
+    ]
+
+
+def _folded(networks: Networks) -> Networks:
+    generator, identity, second = networks
+    return jax.tree.map(jnp.asarray, (generator.folded(), identity, second))
+
+
+def _build_opponents(
+    networks: Networks,
+    scale: dict[str, Any],
+    depth: int,
+    source: np.ndarray,
+    target: np.ndarray,
+    compiled: bool,
+) -> dict[str, Callable[[], Any]]:
+    """The port with the same weights, swapping the same."""
+    generator, identity, _ = networks
+    net = torch_networks.AEINet(**scale, embedding_size=_EMBEDDING).eval()
+    judge = torch_networks.IRSENet(depth, embedding_size=_EMBEDDING).eval()
+    torch_networks.load(net, generator.variables)
+    torch_networks.load(judge, identity.variables)
+    pictures = _to_torch(target)
+
+    def embed() -> torch.Tensor:
+        crops = torch_networks.crop_for_identity(_to_torch(source[:1]))
+        return torch.nn.functional.normalize(judge(crops)).expand(len(target), -1)
+
+    with torch.inference_mode():
+        embedding = embed()
+
+    def run(module: Callable, embed: Callable) -> Callable[[], Any]:
+        @torch.inference_mode()
+        def swap() -> torch.Tensor:
+            return module(pictures, embed())[0]
+
+        return swap
+
+    opponents = {
+        "PyTorch eager": run(net, lambda: embedding),
+        "PyTorch eager, new source": run(net, embed),
+    }
+    if compiled:
+        opponents["torch.compile"] = run(torch.compile(net), lambda: embedding)
+    return opponents
+
+
+def _to_torch(pictures: np.ndarray) -> "torch.Tensor":
+    return torch.from_numpy(pictures.transpose(0, 3, 1, 2) / np.float32(127.5) - 1).contiguous()
+
+
+def _as_pictures(swaps: Any) -> np.ndarray:
+    if isinstance(swaps, np.ndarray):
+        return swaps
+    return to_uint8(swaps.numpy().transpose(0, 2, 3, 1))
+
+
+def _difference(first: np.ndarray, second: np.ndarray) -> int:
+    return int(np.abs(first.astype(int) - second).max())
+
+
+def _time_photo(networks: Networks, image_size: int, rounds: int) -> float:
+    """Seconds of a whole photograph with one face: found, aligned, swapped and put back."""
+    run = build_run(_folded(networks), 1)
+    swapper = Swapper(lambda source, target: to_uint8(run(source, target)[:, -1]), image_size)
+    source, face = (
+        render(sample_identity(number), sample_attributes(24, occluder="none"), 400)
+        for number in (1, 2)
+    )
+    photo = np.full((*_PHOTO_SIZE, 3), 128, np.uint8)
+    photo[160:560, 440:840] = face
+    casting, _ = swapper.cast_one(source)
+    swapper.swap_photo(casting, photo)
+    seconds = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        swapper.swap_photo(casting, photo)
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)
+
+
+def _matrix_product_rate(side: int) -> float:
+    """GFLOP a second of float32 matrix products: the best that a network could reach."""
+    matrix = jnp.ones((side, side))
+    multiply = jax.jit(jnp.matmul)
+    multiply(matrix, matrix).block_until_ready()
+    seconds = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        multiply(matrix, matrix).block_until_ready()
+        seconds.append(time.perf_counter() - begin)
+    return 2 * side**3 / statistics.median(seconds) / 1e9
+
+
+def _describe_machine() -> dict[str, Any]:
+    return {
+        "cores": usable_cores(),
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "backend": jax.default_backend(),
+        "torch": torch.__version__ if torch is not None else None,
+        "torch_threads": torch.get_num_threads() if torch is not None else None,
+    }
+
+
+def _print(record: dict[str, Any]) -> None:
+    size = record["settings"]["image_size"]
+    machine = record["machine"]
+    print(f"\n{machine['cores']} cores, {record['matrix_product_gflops']:.0f} GFLOP/s in products")
+    if machine["torch"] is None:
+        print("torch is not installed: there is no opponent")
+    print(
+        f"\nswaps of {size}x{size} pixels, seconds a picture; times: ours is so many times faster"
+    )
+    print(f"{'batch':>5}  {'':28}{'seconds':>8}{'fastest':>9}{'times':>7}{'levels off':>12}")
+    for row in record["rows"]:
+        ours = "ours, new source" if row["name"].endswith("new source") else "ours"
+        best = next(
+            other["seconds_a_picture"]
+            for other in record["rows"]
+            if (other["name"], other["batch_size"]) == (ours, row["batch_size"])
+        )
+        print(
+            f"{row['batch_size']:5}  {row['name']:28}{row['seconds_a_picture']:8.3f}"
+            f"{row['fastest']:9.3f}{row['seconds_a_picture'] / best:7.2f}"
+            f"{row['grey_levels_from_ours']:12}"
+        )
+    height, width = _PHOTO_SIZE
+    print(f"\na photo of {width}x{height} with one face, whole: {record['photo_seconds']:.3f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""What the training step costs a TPU, variant beside variant, by the compiler's account.
+
+    python benchmarks/tpu.py --variants ours remat --batch 4 8         # a quarter hour each
+    python benchmarks/tpu.py --parts aad_7 optimizer --output tpu.json # a minute or two each
+
+No TPU is needed, libtpu is (`pip install -e '.[tpu-check]'`). Nothing is timed: the figures are of
+the program that the chip would run.
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+# The modules beside this one.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from common import write_json
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.tpu.topology import check_libtpu, parse_topology, prepare_environment
+from faceshifter_jax.training.main import parse_arguments
+
+STEP = "step"
+"""Name of the whole in place of a part."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One way to compile the same step.
+
+    Attributes:
+      what: a line for the reader.
+      config: settings that differ, by their names with dots.
+      lowering: the platform for which the models choose how to write an operation.
+      options: XLA's.
+    """
+
+    what: str
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    lowering: str = "tpu"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+VARIANTS = {
+    "ours": Variant("as train.py compiles it"),
+    "cpu": Variant("operations written as for a CPU, such as strided convolutions", lowering="cpu"),
+    "remat": Variant("AAD blocks computed again for their gradients", {"remat": "aad"}),
+    "float32": Variant("computed in float32", {"compute_dtype": "float32"}),
+    "momentum": Variant(
+        "with a first moment in Adam, which the paper's beta1 = 0 needs none of",
+        {"optimizer.generator.b1": 0.5, "optimizer.discriminator.b1": 0.5},
+    ),
+    "unsliced": Variant(
+        "weights fetched into fast memory whole: XLA counts one fetched in slices again a slice",
+        options={"xla_tpu_sliced_prefetch_max_slices": "1"},
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compiles, prints a table and writes it; see `--help`."""
+    parsed, flags = _parse(arguments)
+    topology = parse_topology(parsed.topology)
+    check_libtpu()
+    prepare_environment()
+    # Not before: jax reads the environment when it is imported.
+    from faceshifter_jax.tpu.compile import QUICKLY
+    from faceshifter_jax.tpu.report import as_record
+
+    runs, records = list(_runs(parsed)), []
+    print(_HEAD, flush=True)
+    for part, name, batch in runs:
+        variant = VARIANTS[name]
+        if parsed.quick:
+            variant = dataclasses.replace(variant, options={**variant.options, **QUICKLY})
+        step = _compile(part, variant, batch, topology, parsed.config, flags)
+        print(_row(part, name, batch, step), flush=True)
+        figures = as_record(step, topology, batch * topology.num_chips)
+        records.append({"part": part, "variant": name, "per_chip": batch, **figures})
+    if parsed.output:
+        versions = {package: metadata.version(package) for package in ("jax", "libtpu")}
+        what = {"config": parsed.config, "flags": flags, "quick": parsed.quick}
+        write_json(parsed.output, {**what, "versions": versions, "runs": records})
+
+
+def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    names = "; ".join(f"{name}: {variant.what}" for name, variant in VARIANTS.items())
+    parser.add_argument("--config", default="configs/aei.py")
+    parser.add_argument("--topology", default="v5e:2x2")
+    parser.add_argument("--variants", nargs="+", default=["ours"], help=names)
+    parser.add_argument("--batch", nargs="+", default=["8"], help="pictures a chip")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        default=[STEP],
+        help="aad_K, discriminator_K, upsample, attribute_loss, optimizer, or step, the whole",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="as `faceshifter tpu-check --quick` compiles"
+    )
+    parser.add_argument("--output", help="JSON file to write")
+    parsed, flags = parser.parse_known_args(arguments)
+    wrong = [flag for flag in flags if not flag.startswith("--config.")]
+    if wrong:
+        parser.error(f"unknown arguments: {' '.join(wrong)}")
+    return parsed, flags
+
+
+def _runs(parsed: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
+    for part in parsed.parts:
+        for name in parsed.variants:
+            if name not in VARIANTS:
+                raise UserError(f"no variant {name!r}: there are {', '.join(VARIANTS)}")
+            for batch in parsed.batch:
+                if not batch.isdigit() or int(batch) < 1:
+                    raise UserError(f"--batch takes numbers of pictures, not {batch!r}")
+                yield part, name, int(batch)
+
+
+def _compile(
+    part: str, variant: Variant, batch: int, topology: Any, config_path: str, flags: list[str]
+) -> Any:
+    """Compiles one run; returns a `tpu.compile.CompiledStep`."""
+    from tpu_parts import build_part
+
+    from faceshifter_jax.tpu.compile import compile_function, compile_step, tracing_for
+
+    # bfloat16 unless the flags or the variant say otherwise.
+    paths = ["train.py", f"--config={config_path}", "--workdir=unused"]
+    config, _ = parse_arguments([*paths, "--config.compute_dtype=bfloat16", *flags])
+    config.update_from_flattened_dict(dict(variant.config))
+    config.batch_size = batch * topology.num_chips
+    how = {"lowering": variant.lowering, "options": variant.options}
+    if part == STEP:
+        return compile_step(config, topology, **how)
+    with tracing_for(variant.lowering):
+        function, shapes = build_part(part, config)
+    return compile_function(function, shapes, topology, **how)
+
+
+_HEAD = (
+    f"{'part':16s} {'variant':10s} {'batch':>5s} {'memory GB':>10s} {'XLA GB':>8s} "
+    f"{'TFLOP':>7s} {'needs GiB':>10s} {'compiled in s':>14s}"
+)
+
+
+def _row(part: str, name: str, batch: int, step: Any) -> str:
+    """A line of the table; what does not fit has no costs."""
+    row = f"{part:16s} {name:10s} {batch:5d} "
+    if step.costs is None:
+        row += f"{'-':>10s} {'-':>8s} {'-':>7s} "
+    else:
+        row += (
+            f"{step.costs.memory_traffic / 1e9:10.2f} {step.costs.bytes_accessed / 1e9:8.2f} "
+            f"{step.costs.flops / 1e12:7.3f} "
+        )
+    return row + f"{step.needed_bytes / 2**30:10.2f} {step.compile_seconds:14.0f}"
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

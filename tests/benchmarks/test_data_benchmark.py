@@ -1,0 +1,25 @@
+"""The benchmark of the data pipeline runs and says what it measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_small_run_measures_all_stages_and_both_loaders(tmp_path):
+    command = [sys.executable, "benchmarks/data.py", "--output", tmp_path / "data.json"]
+    small = "--pictures=8 --sizes=32 --workers=1 --seconds=0.02 --rounds=1"
+    result = subprocess.run(
+        [*command, *small.split(" ")], cwd=ROOT, capture_output=True, text=True, timeout=200
+    )
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / "data.json").read_text())
+    assert {row["size"] for row in record["stages"]} == {32}
+    assert all(row["microseconds"] > 0 for row in record["stages"])
+    assert [row["variant"] for row in record["whole"]][:2] == ["plain", "mirrored, colours"]
+    for row in record["whole"]:
+        assert row["pictures_per_second"] > 0
+        assert row["variant"] in result.stdout
+    assert all(row["opponent_pictures_per_second"] > 0 for row in record["whole"][:2])
