@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
         # The evaluation of a checkpoint outlives it.
         outlived = thing.parent.name == DIRECTORY and thing.parent.exists()
         if not thing.exists() and not outlived:
-            raise UserError(f"there is no file or folder {thing}")
+            raise UserError(f"{thing} does not exist")
     kinds = {_is_evaluation(Path(thing)) for thing in arguments.things}
     if len(kinds) > 1:
         raise UserError("evaluations and photos cannot be compared with each other")

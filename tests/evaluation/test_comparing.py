@@ -256,7 +256,7 @@ def test_bad_input_is_one_line(tmp_path, capfd):
         **{("a", f"odd_{key}.json"): "holds no metrics of an evaluation" for key in broken},
         ("a", "cut"): "values.npz cannot be read: evaluate again",
         ("a", "mixed"): "is of another evaluation",
-        ("a", "nowhere"): "there is no file or folder",
+        ("a", "nowhere"): "nowhere does not exist",
         ("a", "none/checkpoints"): "holds checkpoints: name one of them, or",
         ("a", "none/checkpoints/latest"): "has no metrics",
         ("a", "photos"): "cannot be compared with each other",
