@@ -64,14 +64,14 @@ VARIANTS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compiles, prints a table and writes it; see `--help`."""
     parsed, flags = _parse(arguments)
-    topology = parse_topology(parsed.topology)
+    topology, runs = parse_topology(parsed.topology), list(_runs(parsed))
     check_libtpu()
     prepare_environment()
     # Not before: jax reads the environment when it is imported.
     from faceshifter_jax.tpu.compile import QUICKLY
     from faceshifter_jax.tpu.report import as_record
 
-    runs, records = list(_runs(parsed)), []
+    records = []
     print(_HEAD, flush=True)
     for part, name, batch in runs:
         variant = VARIANTS[name]

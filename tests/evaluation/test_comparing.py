@@ -247,7 +247,7 @@ def test_bad_input_is_one_line(tmp_path, capfd):
         ("a", "b"): "measured in different ways",
         ("a", "none"): "none has no metrics: make them with `faceshifter evaluate",
         ("a", "two"): "choose one with --protocol",
-        ("a", "missing.json"): "there is no file",
+        ("a", "missing.json"): "missing.json does not exist",
         ("a", "other.json"): "holds no metrics of an evaluation",
         ("a", "no_step.json"): "holds no metrics of an evaluation",
         ("a", "no_data_sha256.json"): "holds no metrics of an evaluation",
