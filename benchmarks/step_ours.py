@@ -1,20 +1,16 @@
 """Our AEI training step, as `train.py` runs it."""
 
-import runpy
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from step_scale import Scale, random_batch
+from step_scale import Scale, random_batch, read_config
 
 from faceshifter_jax.identity import IdentityNetwork
 from faceshifter_jax.network import InputFormat
 from faceshifter_jax.tasks.aei import AEITask
 from faceshifter_jax.tasks.networks import build_identity_network
-
-_CONFIG = Path(__file__).parents[1] / "configs" / "aei.py"
 
 
 class OurStep:
@@ -97,7 +93,7 @@ def _is_of_optimizer(path: tuple[Any, ...]) -> bool:
 
 
 def _config(scale: Scale, batch_size: int, dtype: str, remat: str) -> Any:
-    config = runpy.run_path(str(_CONFIG))["get_config"]()
+    config = read_config()
     config.image_size = scale.image_size
     config.batch_size = batch_size
     config.compute_dtype = dtype

@@ -1,8 +1,13 @@
 """How large the step is that `step.py` measures, for us and for the opponents alike."""
 
 import dataclasses
+import runpy
+from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
+
+_CONFIG = Path(__file__).parents[1] / "configs" / "aei.py"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,29 +32,29 @@ class Scale:
     embedding_size: int
 
 
+def _scale_of(variant: str, **identity: int) -> Scale:
+    """Sizes of `configs/aei.py`, or of its variant."""
+    config = read_config(variant)
+    return Scale(
+        image_size=config.image_size,
+        encoder=config.model.encoder_channels,
+        generator=config.model.generator_channels,
+        num_scales=config.discriminator.num_scales,
+        judge_width=config.discriminator.width,
+        judge_layers=config.discriminator.num_layers,
+        embedding_size=config.identity.embedding_size,
+        **identity,
+    )
+
+
+def read_config(variant: str = "") -> ConfigDict:
+    """The config that `train.py --config configs/aei.py:VARIANT` takes."""
+    return runpy.run_path(str(_CONFIG))["get_config"](variant)
+
+
 SCALES = {
-    "paper": Scale(
-        image_size=256,
-        encoder=(32, 64, 128, 256, 512, 1024, 1024),
-        generator=(1024, 1024, 1024, 1024, 512, 256, 128, 64),
-        num_scales=3,
-        judge_width=64,
-        judge_layers=6,
-        identity_depth=50,
-        identity_width=64,
-        embedding_size=512,
-    ),
-    "demo": Scale(
-        image_size=64,
-        encoder=(24, 48, 96, 128, 128),
-        generator=(128, 128, 128, 96, 48, 24),
-        num_scales=2,
-        judge_width=24,
-        judge_layers=3,
-        identity_depth=10,
-        identity_width=16,
-        embedding_size=128,
-    ),
+    "paper": _scale_of("", identity_depth=50, identity_width=64),
+    "demo": _scale_of("demo", identity_depth=10, identity_width=16),
     "tiny": Scale(
         image_size=16,
         encoder=(4, 8, 8),

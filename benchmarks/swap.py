@@ -1,7 +1,7 @@
 """How long a swap takes: ours against a plain PyTorch port, in turn in one run.
 
     python benchmarks/swap.py                     # paper scale, some four minutes and 5 GB
-    python benchmarks/swap.py --json benchmarks/results/swap.json
+    python benchmarks/swap.py --output benchmarks/results/swap.json
     python benchmarks/swap.py --compile           # torch.compile too, some minutes more
     python benchmarks/swap.py --small --rounds 2
 
@@ -13,23 +13,18 @@ figure is a median of rounds.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common import machine, matrix_rate, print_table, seconds_in_turns, write_json
 from flax import linen as nn
 
-from faceshifter_jax.data.workers import usable_cores
 from faceshifter_jax.generator import Generator
 from faceshifter_jax.identity import IdentityNetwork
 from faceshifter_jax.models import AEINet, IResNet
@@ -65,9 +60,9 @@ def main() -> int:
     depth = 10 if arguments.small else 50
     networks = _build_networks(scale, depth)
     record = {
-        "machine": _describe_machine(),
+        "machine": machine(),
         "settings": {**scale, "identity_depth": depth, "rounds": arguments.rounds},
-        "matrix_product_gflops": _matrix_product_rate(512 if arguments.small else 2048),
+        "matrix_gflop_per_second": matrix_rate(512 if arguments.small else 2048),
         "rows": [
             row
             for batch_size in arguments.batches
@@ -76,10 +71,8 @@ def main() -> int:
         "photo_seconds": _time_photo(networks, scale["image_size"], arguments.rounds),
     }
     _print(record)
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(record, indent=2) + "\n")
-        print(f"wrote {arguments.json}")
+    if arguments.output:
+        write_json(arguments.output, record)
     return 0
 
 
@@ -91,7 +84,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each (7)")
     parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
     parser.add_argument("--small", action="store_true", help="tiny networks, 64 pixels")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--output", help="JSON file to write")
     return parser.parse_args(words)
 
 
@@ -150,19 +143,15 @@ def _measure(
     players: dict[str, Callable[[], Any]] = {"ours": swap, "ours, new source": swap_new_source}
     if torch is not None:
         players |= _build_opponents(networks, scale, depth, source, target, arguments.compile)
+    # These also compile.
     pictures = {name: _as_pictures(player()) for name, player in players.items()}
-    seconds = {name: [] for name in players}
-    for _ in range(arguments.rounds):
-        for name, player in players.items():
-            begin = time.perf_counter()
-            player()
-            seconds[name].append((time.perf_counter() - begin) / batch_size)
+    seconds = seconds_in_turns(players, arguments.rounds, warm_up=0)
     return [
         {
             "batch_size": batch_size,
             "name": name,
-            "seconds_a_picture": statistics.median(values),
-            "fastest": min(values),
+            "seconds_a_picture": statistics.median(values) / batch_size,
+            "fastest": min(values) / batch_size,
             "grey_levels_from_ours": _difference(pictures["ours"], pictures[name]),
         }
         for name, values in seconds.items()
@@ -238,62 +227,31 @@ def _time_photo(networks: Networks, image_size: int, rounds: int) -> float:
     photo = np.full((*_PHOTO_SIZE, 3), 128, np.uint8)
     photo[160:560, 440:840] = face
     casting, _ = swapper.cast_one(source)
-    swapper.swap_photo(casting, photo)
-    seconds = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        swapper.swap_photo(casting, photo)
-        seconds.append(time.perf_counter() - begin)
+    seconds = seconds_in_turns({"": lambda: swapper.swap_photo(casting, photo)}, rounds)[""]
     return statistics.median(seconds)
 
 
-def _matrix_product_rate(side: int) -> float:
-    """GFLOP a second of float32 matrix products: the best that a network could reach."""
-    matrix = jnp.ones((side, side))
-    multiply = jax.jit(jnp.matmul)
-    multiply(matrix, matrix).block_until_ready()
-    seconds = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        multiply(matrix, matrix).block_until_ready()
-        seconds.append(time.perf_counter() - begin)
-    return 2 * side**3 / statistics.median(seconds) / 1e9
-
-
-def _describe_machine() -> dict[str, Any]:
-    return {
-        "cores": usable_cores(),
-        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "backend": jax.default_backend(),
-        "torch": torch.__version__ if torch is not None else None,
-        "torch_threads": torch.get_num_threads() if torch is not None else None,
-    }
-
-
 def _print(record: dict[str, Any]) -> None:
-    size = record["settings"]["image_size"]
-    machine = record["machine"]
-    print(f"\n{machine['cores']} cores, {record['matrix_product_gflops']:.0f} GFLOP/s in products")
-    if machine["torch"] is None:
+    settings, rows = record["settings"], record["rows"]
+    if record["machine"]["torch"] is None:
         print("torch is not installed: there is no opponent")
-    print(
-        f"\nswaps of {size}x{size} pixels, seconds a picture; times: ours is so many times faster"
-    )
-    print(f"{'batch':>5}  {'':28}{'seconds':>8}{'fastest':>9}{'times':>7}{'levels off':>12}")
-    for row in record["rows"]:
+    size, rate = settings["image_size"], record["matrix_gflop_per_second"]
+    print(f"\nswaps of {size}x{size} pixels; matrix product {rate:.0f} GFLOP/s\n")
+    medians = {(row["batch_size"], row["name"]): row["seconds_a_picture"] for row in rows}
+    table = []
+    for row in rows:
         ours = "ours, new source" if row["name"].endswith("new source") else "ours"
-        best = next(
-            other["seconds_a_picture"]
-            for other in record["rows"]
-            if (other["name"], other["batch_size"]) == (ours, row["batch_size"])
+        table.append(
+            {
+                "batch": row["batch_size"],
+                "swap": row["name"],
+                "s a picture": row["seconds_a_picture"],
+                "fastest": row["fastest"],
+                "times ours": row["seconds_a_picture"] / medians[row["batch_size"], ours],
+                "grey levels off": row["grey_levels_from_ours"],
+            }
         )
-        print(
-            f"{row['batch_size']:5}  {row['name']:28}{row['seconds_a_picture']:8.3f}"
-            f"{row['fastest']:9.3f}{row['seconds_a_picture'] / best:7.2f}"
-            f"{row['grey_levels_from_ours']:12}"
-        )
+    print_table(table)
     height, width = _PHOTO_SIZE
     print(f"\na photo of {width}x{height} with one face, whole: {record['photo_seconds']:.3f} s")
 

@@ -116,7 +116,7 @@ def compile_step(
 ) -> CompiledStep:
     """Compiles the step that a training with `config` makes, for every chip of a slice.
 
-    It is what `training.loop` compiles with `config.parallel` at jit: the same function,
+    It is what `training.session` compiles with `config.parallel` at jit: the same function,
     shardings and donation. Shapes stand in for data and weights.
 
     Args:
