@@ -24,6 +24,21 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.ema_decay = 0.999  # 0: the weights as they are
     config.compilation_cache = ""  # directory that keeps compiled programs from run to run
 
+    _add_distributed(config)
+    _add_data(config)
+    _add_networks(config)
+    _add_loss(config)
+    _add_health(config)
+    _add_optimizers(config)
+
+    if variant == "demo":
+        _shrink(config)
+    elif variant:
+        raise ValueError(f"configs/aei.py has no variant {variant!r}; it has 'demo'")
+    return config
+
+
+def _add_distributed(config: ml_collections.ConfigDict) -> None:
     config.distributed = ml_collections.ConfigDict()
     config.distributed.mode = "off"  # "automatic" (TPU pod, Slurm, Open MPI) or "coordinator"
     config.distributed.coordinator = ""  # host:port of process 0
@@ -31,6 +46,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.distributed.process_id = 0
     config.distributed.timeout_seconds = 300  # to wait for the other processes
 
+
+def _add_data(config: ml_collections.ConfigDict) -> None:
     config.data = ml_collections.ConfigDict()
     config.data.path = ""
     config.data.same_picture_share = 0.2
@@ -42,32 +59,12 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.prefetch_batches = 16  # batches in the making bound the threads at work
     config.data.cache_megabytes = 256.0  # decoded pictures stay in memory if all fit
 
+
+def _add_networks(config: ml_collections.ConfigDict) -> None:
     config.identity = ml_collections.ConfigDict()
     config.identity.weights = ""
     config.identity.embedding_size = 512
 
-    config.loss = ml_collections.ConfigDict()
-    config.loss.adversarial = 1.0
-    config.loss.attribute = 10.0
-    config.loss.identity = 5.0
-    config.loss.reconstruction = 10.0
-
-    config.health = ml_collections.ConfigDict()
-    config.health.warn_after_steps = 20_000  # 0: never
-    config.health.window_steps = 1_000  # their averages are judged
-    config.health.nearer_source = 0.5  # warn if fewer swaps are nearer to their source
-    config.health.discriminator_accuracy = 0.95  # warn above it on real and on generated
-
-    _add_networks(config)
-    _add_optimizers(config)
-    if variant == "demo":
-        _shrink(config)
-    elif variant:
-        raise ValueError(f"configs/aei.py has no variant {variant!r}; it has 'demo'")
-    return config
-
-
-def _add_networks(config: ml_collections.ConfigDict) -> None:
     config.model = ml_collections.ConfigDict()
     config.model.encoder_channels = (32, 64, 128, 256, 512, 1024, 1024)
     config.model.generator_channels = (1024, 1024, 1024, 1024, 512, 256, 128, 64)
@@ -90,6 +87,22 @@ def _add_networks(config: ml_collections.ConfigDict) -> None:
     config.discriminator.width = 64
     config.discriminator.num_layers = 6
     config.discriminator.use_norm = True
+
+
+def _add_loss(config: ml_collections.ConfigDict) -> None:
+    config.loss = ml_collections.ConfigDict()
+    config.loss.adversarial = 1.0
+    config.loss.attribute = 10.0
+    config.loss.identity = 5.0
+    config.loss.reconstruction = 10.0
+
+
+def _add_health(config: ml_collections.ConfigDict) -> None:
+    config.health = ml_collections.ConfigDict()
+    config.health.warn_after_steps = 20_000  # 0: never
+    config.health.window_steps = 1_000  # their averages are judged
+    config.health.nearer_source = 0.5  # warn if fewer swaps are nearer to their source
+    config.health.discriminator_accuracy = 0.95  # warn above it on real and on generated
 
 
 def _add_optimizers(config: ml_collections.ConfigDict) -> None:

@@ -23,6 +23,20 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.ema_decay = 0.999  # 0: the weights as they are
     config.compilation_cache = ""  # directory that keeps compiled programs from run to run
 
+    _add_distributed(config)
+    _add_data(config)
+    _add_network(config)
+    _add_loss(config)
+    _add_optimizer(config)
+
+    if variant == "demo":
+        _shrink(config)
+    elif variant:
+        raise ValueError(f"configs/arcface.py has no variant {variant!r}; it has 'demo'")
+    return config
+
+
+def _add_distributed(config: ml_collections.ConfigDict) -> None:
     config.distributed = ml_collections.ConfigDict()
     config.distributed.mode = "off"  # "automatic" (TPU pod, Slurm, Open MPI) or "coordinator"
     config.distributed.coordinator = ""  # host:port of process 0
@@ -30,6 +44,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.distributed.process_id = 0
     config.distributed.timeout_seconds = 300  # to wait for the other processes
 
+
+def _add_data(config: ml_collections.ConfigDict) -> None:
     config.data = ml_collections.ConfigDict()
     config.data.path = ""
     config.data.horizontal_flip = True
@@ -38,6 +54,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.prefetch_batches = 16  # batches in the making bound the threads at work
     config.data.cache_megabytes = 256.0  # decoded pictures stay in memory if all fit
 
+
+def _add_network(config: ml_collections.ConfigDict) -> None:
     config.model = ml_collections.ConfigDict()
     config.model.depth = 50  # 10, 18, 34, 50, 100, 152 or 200
     config.model.width = 64
@@ -47,10 +65,14 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.input_size = 112
     config.model.num_classes = 0  # 0: as many as the dataset has identities
 
+
+def _add_loss(config: ml_collections.ConfigDict) -> None:
     config.loss = ml_collections.ConfigDict()
     config.loss.margin = 0.5  # radians
     config.loss.scale = 64.0
 
+
+def _add_optimizer(config: ml_collections.ConfigDict) -> None:
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.name = "sgd"  # or "adam"
     config.optimizer.learning_rate = 0.1
@@ -59,12 +81,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.999  # of adam alone
     config.optimizer.weight_decay = 5e-4
-
-    if variant == "demo":
-        _shrink(config)
-    elif variant:
-        raise ValueError(f"configs/arcface.py has no variant {variant!r}; it has 'demo'")
-    return config
 
 
 def _shrink(config: ml_collections.ConfigDict) -> None:

@@ -23,6 +23,21 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.ema_decay = 0.999  # 0: the weights as they are
     config.compilation_cache = ""  # directory that keeps compiled programs from run to run
 
+    _add_distributed(config)
+    _add_data(config)
+    _add_networks(config)
+    _add_loss(config)
+    _add_health(config)
+    _add_optimizer(config)
+
+    if variant == "demo":
+        _shrink(config)
+    elif variant:
+        raise ValueError(f"configs/hear.py has no variant {variant!r}; it has 'demo'")
+    return config
+
+
+def _add_distributed(config: ml_collections.ConfigDict) -> None:
     config.distributed = ml_collections.ConfigDict()
     config.distributed.mode = "off"  # "automatic" (TPU pod, Slurm, Open MPI) or "coordinator"
     config.distributed.coordinator = ""  # host:port of process 0
@@ -30,6 +45,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.distributed.process_id = 0
     config.distributed.timeout_seconds = 300  # to wait for the other processes
 
+
+def _add_data(config: ml_collections.ConfigDict) -> None:
     config.data = ml_collections.ConfigDict()
     config.data.path = ""
     config.data.same_picture_share = 0.5
@@ -44,22 +61,13 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.prefetch_batches = 16  # batches in the making bound the threads at work
     config.data.cache_megabytes = 256.0  # decoded pictures stay in memory if all fit
 
+
+def _add_networks(config: ml_collections.ConfigDict) -> None:
     config.aei = ml_collections.ConfigDict()
     config.aei.weights = ""
 
     config.identity = ml_collections.ConfigDict()
     config.identity.weights = ""
-
-    config.loss = ml_collections.ConfigDict()
-    config.loss.identity = 1.0
-    config.loss.change = 1.0
-    config.loss.reconstruction = 1.0
-    config.loss.occluder = 0.0  # not in the paper: error where a synthetic occlusion lies
-
-    config.health = ml_collections.ConfigDict()
-    config.health.warn_after_steps = 5_000  # 0: never
-    config.health.window_steps = 1_000  # their averages are judged
-    config.health.nearer_source = 0.5  # warn if fewer swaps are nearer to their source
 
     config.model = ml_collections.ConfigDict()
     config.model.channels = (64, 128, 256, 512, 512)
@@ -67,6 +75,23 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.input_skip = False
     config.model.output = "tanh"  # or "gated"
 
+
+def _add_loss(config: ml_collections.ConfigDict) -> None:
+    config.loss = ml_collections.ConfigDict()
+    config.loss.identity = 1.0
+    config.loss.change = 1.0
+    config.loss.reconstruction = 1.0
+    config.loss.occluder = 0.0  # not in the paper: error where a synthetic occlusion lies
+
+
+def _add_health(config: ml_collections.ConfigDict) -> None:
+    config.health = ml_collections.ConfigDict()
+    config.health.warn_after_steps = 5_000  # 0: never
+    config.health.window_steps = 1_000  # their averages are judged
+    config.health.nearer_source = 0.5  # warn if fewer swaps are nearer to their source
+
+
+def _add_optimizer(config: ml_collections.ConfigDict) -> None:
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.name = "adam"  # or "sgd"
     config.optimizer.learning_rate = 4e-4
@@ -75,11 +100,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.optimizer.b1 = 0.0
     config.optimizer.b2 = 0.999
     config.optimizer.weight_decay = 0.0
-    if variant == "demo":
-        _shrink(config)
-    elif variant:
-        raise ValueError(f"configs/hear.py has no variant {variant!r}; it has 'demo'")
-    return config
 
 
 def _shrink(config: ml_collections.ConfigDict) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from faceshifter_jax.data.embedded import plan_embedded
-from faceshifter_jax.data.folder import list_picture_files
+from faceshifter_jax.data.folder import PictureFile, list_picture_files
 from faceshifter_jax.data.pictures import ReadPicture
 from faceshifter_jax.data.publish import (
     check_dataset_replaceable,
@@ -63,9 +63,8 @@ def prepare_folder(
             num_workers=num_workers or usable_cores(),
             data_dir=scratch,
         )
-        _download_and_prepare(builder)
-        result = builder.data_path.rename(scratch / "result")
-        _write_left_out(Path(result) / LEFT_OUT_FILE, builder.left_out)
+        result = _build_in(scratch, builder)
+        _write_left_out(result / LEFT_OUT_FILE, builder.left_out)
     return out
 
 
@@ -127,31 +126,10 @@ def prepare_photos(
     with unfinished_work(out, raw.plan_of(photos, files, size=size, rules=rules)) as work:
         _remove_left_scratch(work)
         with publish_when_complete(out, overwrite=overwrite, scratch_in=work.folder) as scratch:
-            from faceshifter_jax.data.builders import FaceFolder
-
             findings, num_ready = raw.find_in_photos(
                 photos, files, work, size=size, rules=rules, num_workers=num_workers
             )
-            rows: list[tuple[str, dict]] = []
-
-            def pictures() -> Iterator[ReadPicture]:
-                for file, finding in zip(files, findings, strict=True):
-                    rows.append((file.name, finding.facts))
-                    yield finding.as_picture()
-
-            builder = FaceFolder(
-                photos=photos,
-                files=files,
-                size=size,
-                num_workers=1,
-                pictures=pictures(),
-                num_ready=num_ready,
-                data_dir=scratch,
-            )
-            _download_and_prepare(builder)
-            result = builder.data_path.rename(scratch / "result")
-            _write_left_out(Path(result) / LEFT_OUT_FILE, builder.left_out)
-            raw.write_table(Path(result) / TABLE_FILE, rows)
+            _build_from_findings(photos, files, findings, scratch, size=size, num_ready=num_ready)
     return out
 
 
@@ -203,9 +181,42 @@ def prepare_embedded(
             num_workers=num_workers or usable_cores(),
             data_dir=scratch,
         )
-        _download_and_prepare(builder)
-        builder.data_path.rename(scratch / "result")
+        _build_in(scratch, builder)
     return out
+
+
+def _build_from_findings(
+    photos: Path,
+    files: Sequence[PictureFile],
+    findings: Iterator,
+    scratch: Path,
+    *,
+    size: int,
+    num_ready: int,
+) -> None:
+    """Makes the dataset of `raw_photos.find_in_photos`, with its table, in `scratch`/result."""
+    from faceshifter_jax.data.builders import FaceFolder
+    from faceshifter_jax.data.raw_photos import write_table
+
+    rows: list[tuple[str, dict]] = []
+
+    def pictures() -> Iterator[ReadPicture]:
+        for file, finding in zip(files, findings, strict=True):
+            rows.append((file.name, finding.facts))
+            yield finding.as_picture()
+
+    builder = FaceFolder(
+        photos=photos,
+        files=files,
+        size=size,
+        num_workers=1,
+        pictures=pictures(),
+        num_ready=num_ready,
+        data_dir=scratch,
+    )
+    result = _build_in(scratch, builder)
+    _write_left_out(result / LEFT_OUT_FILE, builder.left_out)
+    write_table(result / TABLE_FILE, rows)
 
 
 def _remove_left_scratch(work: UnfinishedWork) -> None:
@@ -223,13 +234,15 @@ def _check_counts(size: int, num_workers: int | None) -> None:
         raise UserError(f"the number of workers must be at least 1, got {num_workers}")
 
 
-def _download_and_prepare(builder) -> None:
+def _build_in(scratch: Path, builder) -> Path:
+    """Builds a dataset in `scratch`/result, where `publish_when_complete` looks for it."""
     import tensorflow_datasets as tfds
 
     # TFDS announces a download of unknown size, and shows bars of its own; errors are raised.
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare()
+    return Path(builder.data_path.rename(scratch / "result"))
 
 
 def _write_left_out(path: Path, left_out: Sequence[tuple[str, str]]) -> None:

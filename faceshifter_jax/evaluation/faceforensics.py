@@ -162,19 +162,25 @@ def prepare(
             "compression": arguments.compression,
             "data": str(root),
             "data_sha256": digest.hexdigest(),
-            "pose_estimator": arguments.pose,
-            "expression_estimator": arguments.expression,
-            **describe_network("pose", arguments.pose, range=arguments.pose_range),
-            **describe_network(
-                "expression",
-                arguments.expression,
-                range=arguments.expression_range,
-                part=arguments.expression_part,
-            ),
+            **_describe_estimators(arguments),
         },
         pose=pose or None,
         expression=expression or None,
     )
+
+
+def _describe_estimators(arguments: argparse.Namespace) -> dict[str, str | None]:
+    return {
+        "pose_estimator": arguments.pose,
+        "expression_estimator": arguments.expression,
+        **describe_network("pose", arguments.pose, range=arguments.pose_range),
+        **describe_network(
+            "expression",
+            arguments.expression,
+            range=arguments.expression_range,
+            part=arguments.expression_part,
+        ),
+    }
 
 
 def _find_videos(root: Path, compression: str, names: tuple[str, ...]) -> list[Path]:

@@ -14,7 +14,7 @@ from faceshifter_jax.data.folder import list_picture_files
 from faceshifter_jax.data.progress import Progress, count_of
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.provenance.statement import Provenance
-from faceshifter_jax.swapping import video_command
+from faceshifter_jax.swapping import swap_arguments, video_command
 from faceshifter_jax.swapping.casting import DEFAULT_THRESHOLD, Casting
 from faceshifter_jax.swapping.faces import DETECTORS, build_detector
 from faceshifter_jax.swapping.photo_files import (
@@ -24,97 +24,20 @@ from faceshifter_jax.swapping.photo_files import (
 )
 from faceshifter_jax.swapping.photos import Photo, load_photo
 from faceshifter_jax.swapping.results import Swap
+from faceshifter_jax.swapping.swap_arguments import explanation_places
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.swapping.video_file import is_video
-
-_EXPLANATIONS = ("error", "masks")
-_WRITTEN = ("output", *(f"save_{name}" for name in _EXPLANATIONS))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    who = parser.add_argument_group("who")
-    who.add_argument("--source", help="photo of the person to be seen")
-    who.add_argument(
-        "--target",
-        required=True,
-        help="photo or video that is to show that person, or a folder of such photos",
-    )
-    who.add_argument(
-        "--faces",
-        choices=("largest", "all"),
-        default="largest",
-        help="which of a target's faces SOURCE replaces (largest)",
-    )
-    who.add_argument(
-        "--map",
-        metavar="PERSON=SOURCE",
-        nargs="+",
-        help="in place of --source: photos of people in the target, each with that of the person "
-        "to be seen instead; everyone else stays",
-    )
-    who.add_argument(
-        "--threshold",
-        type=float,
-        help=f"of --map: cosine from which two faces are one person's ({DEFAULT_THRESHOLD})",
-    )
-    how = parser.add_argument_group("how")
-    how.add_argument(
-        "--checkpoint",
-        required=True,
-        help="workdir of an aei or hear training, or a converted generator",
-    )
-    how.add_argument(
-        "--identity",
-        help="identity network, a workdir or a converted one: for a converted generator, or if "
-        "the training's was moved",
-    )
-    how.add_argument("--hear", help="HEAR-Net, a workdir or a converted one, as second stage")
-    how.add_argument(
-        "--detector",
-        default="mtcnn",
-        help=f"what finds faces: {', '.join(DETECTORS)}, or module:class of your own (mtcnn)",
-    )
-    how.add_argument(
-        "--small-faces",
-        action="store_true",
-        help="look for faces below 3%% of a picture's longer side, too; several times slower",
-    )
-    how.add_argument(
-        "--aligned",
-        action="store_true",
-        help="the photos are aligned squares; write what the network makes of them",
-    )
-    what = parser.add_argument_group("what is written")
-    what.add_argument(
-        "--output",
-        required=True,
-        help="picture or video to write, such as swap.png; a folder where TARGET is one",
-    )
-    what.add_argument("--overwrite", action="store_true", help="replace existing files")
-    what.add_argument(
-        "--save-error",
-        metavar="FILE",
-        help="picture of the heuristic errors, what the network loses of each face; a folder where "
-        "TARGET is one",
-    )
-    what.add_argument(
-        "--save-masks",
-        metavar="FILE",
-        help="picture of the network's masks, level by level, white where the identity rules; a "
-        "folder where TARGET is one",
-    )
-    what.add_argument(
-        "--no-provenance",
-        action="store_true",
-        help="do not write into the outputs that they were swapped, and by what",
-    )
+    swap_arguments.add_arguments(parser)
     video_command.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Swaps and writes the results."""
-    _check(arguments)
+    swap_arguments.check(arguments)
     if is_video(arguments.target):
         video_command.run(arguments, _read_casting, _load_swapper)
         return
@@ -126,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _swap_one(arguments: argparse.Namespace) -> None:
-    places = {"output": arguments.output} | _explanation_places(arguments)
+    places = {"output": arguments.output} | explanation_places(arguments)
     # It renames the last one first: an output that is there has all of its explanations.
     with contextlib.ExitStack() as stack:
         writes = {
@@ -149,7 +72,7 @@ def _swap_one(arguments: argparse.Namespace) -> None:
 def _swap_folder(arguments: argparse.Namespace) -> None:
     target = Path(arguments.target)
     folders = {"output": Path(arguments.output)} | {
-        name: Path(place) for name, place in _explanation_places(arguments).items()
+        name: Path(place) for name, place in explanation_places(arguments).items()
     }
     for folder in folders.values():
         if folder.suffix.lower() in MARKED_SUFFIXES and not folder.is_dir():
@@ -203,43 +126,6 @@ def _swap_into(
         progress.advance()
     progress.finish()
     return num_failed
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    _check_places(arguments)
-    if bool(arguments.source) == bool(arguments.map):
-        raise UserError("say who is to be seen: either --source PHOTO or --map PERSON=SOURCE ...")
-    if arguments.map and arguments.faces != "largest":
-        raise UserError("--map says itself which faces are replaced: leave --faces out")
-    if arguments.threshold is not None:
-        if not -1 <= arguments.threshold <= 1:
-            raise UserError(f"--threshold is a cosine, from -1 to 1, not {arguments.threshold:g}")
-        if not arguments.map:
-            raise UserError("--threshold is for --map, and there is none")
-    if arguments.aligned and (arguments.map or Path(arguments.target).is_dir()):
-        raise UserError("--aligned takes one --source and one --target picture")
-    if arguments.small_faces and arguments.detector != "mtcnn":
-        raise UserError("--small-faces is a setting of the detector mtcnn")
-
-
-def _check_places(arguments: argparse.Namespace) -> None:
-    for name in ("target", *_WRITTEN):
-        if getattr(arguments, name) == "":
-            raise UserError(f"{_option(name)} is empty: name a file or a folder")
-    taken: dict[str, str] = {}
-    for name in _WRITTEN:
-        place = getattr(arguments, name)
-        if place is None:
-            continue
-        other = taken.setdefault(os.path.realpath(place), name)
-        if other != name:
-            raise UserError(
-                f"{_option(other)} and {_option(name)} are both {place}: name another place for one"
-            )
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _read_casting(arguments: argparse.Namespace) -> Callable[[Swapper], Casting]:
@@ -307,11 +193,6 @@ def _load_as(role: str, path: str) -> Photo:
 
 def _provenance(swapper: Swapper, arguments: argparse.Namespace) -> Provenance | None:
     return None if arguments.no_provenance else swapper.provenance
-
-
-def _explanation_places(arguments: argparse.Namespace) -> dict[str, str]:
-    places = {name: getattr(arguments, f"save_{name}") for name in _EXPLANATIONS}
-    return {name: place for name, place in places.items() if place}
 
 
 def _publish(

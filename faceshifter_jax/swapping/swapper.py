@@ -1,12 +1,9 @@
 """A trained network as something that swaps faces in whole pictures."""
 
-import dataclasses
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.provenance.statement import Provenance
@@ -22,11 +19,9 @@ from faceshifter_jax.swapping.detection import Detector
 from faceshifter_jax.swapping.faces import AlignedFace, Embed, FaceFinder
 from faceshifter_jax.swapping.pasting import put_back
 from faceshifter_jax.swapping.photo_files import publish_photo
-from faceshifter_jax.swapping.photos import Photo, load_photo, repaint
+from faceshifter_jax.swapping.photos import Photo, repaint
+from faceshifter_jax.swapping.pictures import Picture, as_photo, name_of, to_square
 from faceshifter_jax.swapping.results import Explanation, Swap, SwappedFace
-
-Picture = Photo | np.ndarray | str | Path
-"""A photograph, uint8 (H, W, 3) in RGB, or a file."""
 
 SwapSquares = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Aligned sources and targets, uint8 (B, S, S, 3), to swaps, the same."""
@@ -161,7 +156,7 @@ class Swapper:
         """
         if faces not in ("largest", "all"):
             raise ValueError(f'faces must be "largest" or "all", not {faces!r}')
-        face, notes = self._largest(_as_photo(source, "the source"))
+        face, notes = self._largest(as_photo(source, "the source"))
         return OneSource(face.square, faces), notes
 
     def cast_people(
@@ -181,12 +176,12 @@ class Swapper:
         """
         if not len(people):
             raise ValueError("people must hold at least one pair of pictures")
-        persons = [_as_photo(person, "the person to be replaced") for person, _ in people]
-        sources = [_as_photo(source, "the source") for _, source in people]
+        persons = [as_photo(person, "the person to be replaced") for person, _ in people]
+        sources = [as_photo(source, "the source") for _, source in people]
         replaced, notes = zip(*map(self._largest, persons), strict=True)
         seen, more_notes = zip(*map(self._largest, sources), strict=True)
         casting = ByPerson(
-            tuple(_name_of(person, number) for number, (person, _) in enumerate(people, 1)),
+            tuple(name_of(person, number) for number, (person, _) in enumerate(people, 1)),
             self.finder.embed(replaced),
             np.stack([face.square for face in seen]),
             threshold,
@@ -220,7 +215,7 @@ class Swapper:
         waiting: list[tuple[Photo, list[Role], list[str]] | UserError] = []
         for target in targets:
             try:
-                photo = _as_photo(target, "the target")
+                photo = as_photo(target, "the target")
                 faces = self.finder.require(photo.pixels, photo.name)
                 waiting.append((photo, *casting.cast(self.finder, faces, photo.name)))
             except UserError as error:
@@ -249,8 +244,8 @@ class Swapper:
 
     def swap_squares(self, source: Picture, target: Picture, *, explain: bool = False) -> Swap:
         """Like `swap_aligned`, as a `Swap`."""
-        source, target = _as_photo(source, "the source"), _as_photo(target, "the target")
-        squares = [_to_square(photo, self.image_size) for photo in (source, target)]
+        source, target = as_photo(source, "the source"), as_photo(target, "the target")
+        squares = [to_square(photo, self.image_size) for photo in (source, target)]
         (face,) = self._run(*(square[None] for square in squares), explain)
         # What the target's file says of its pixels is not true of the network's.
         return Swap(Photo(face.swapped, target.name), (face,))
@@ -339,39 +334,3 @@ class Swapper:
         for i, (target, square) in enumerate(zip(targets, swapped, strict=True)):
             own = explained and Explanation(explained.errors[i : i + 1], explained.masks[i : i + 1])
             yield SwappedFace(target, square, own)
-
-
-def _name_of(person: Picture, number: int) -> str:
-    if isinstance(person, np.ndarray):
-        return f"person {number}"
-    return person.name if isinstance(person, Photo) else str(person)
-
-
-def _as_photo(picture: Picture, name: str) -> Photo:
-    """Turns anything that is a picture into one; its name in messages begins with its role."""
-    if isinstance(picture, Photo):
-        return picture
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(f"{name} must be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
-        if not picture.size:
-            raise ValueError(f"{name} has no pixels: {picture.shape}")
-        return Photo(picture, name)
-    if not isinstance(picture, str | os.PathLike):
-        kind = type(picture).__name__
-        raise ValueError(f"{name} must be a file's name, uint8 (H, W, 3) or a Photo, not {kind}")
-    photo = load_photo(picture)
-    return dataclasses.replace(photo, name=f"{name} {photo.name}")
-
-
-def _to_square(photo: Photo, size: int) -> np.ndarray:
-    height, width = photo.pixels.shape[:2]
-    if height != width:
-        raise UserError(
-            f"{photo.name} has {width}x{height} pixels: an aligned picture is a square; without "
-            "--aligned the face in it is looked for"
-        )
-    if height == size:
-        return photo.pixels
-    resized = Image.fromarray(photo.pixels).resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(resized)

@@ -141,23 +141,12 @@ class AEITask:
             )
             return loss, (output.image, updated["batch_stats"], metrics)
 
-        def discriminator_objective(params, real, fake):
-            real_scores = self._discriminator.apply({"params": params}, real)
-            fake_scores = self._discriminator.apply({"params": params}, fake)
-            loss = losses.hinge_discriminator_loss(real_scores, fake_scores).mean()
-            metrics = {
-                "discriminator_loss": loss,
-                "real_accuracy": _share(lambda score: score > 0, real_scores),
-                "fake_accuracy": _share(lambda score: score < 0, fake_scores),
-            }
-            return loss, metrics
-
         def compute(state, frozen, rows):
             rows = _prepare(frozen, rows)
             generator_grads, (swap, batch_stats, metrics) = jax.grad(
                 generator_objective, has_aux=True
             )(state.params["generator"], state, frozen, rows)
-            discriminator_grads, more = jax.grad(discriminator_objective, has_aux=True)(
+            discriminator_grads, more = jax.grad(self._discriminator_objective, has_aux=True)(
                 state.params["discriminator"], rows["target"], swap
             )
             grads = {"generator": generator_grads, "discriminator": discriminator_grads}
@@ -199,6 +188,20 @@ class AEITask:
             "identity": losses.identity_loss(embedding, rows["identity"]),
             "reconstruction": reconstruction * rows["same_weights"],
         }
+
+    def _discriminator_objective(
+        self, params: Any, real: jax.Array, fake: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        """The discriminator's mean loss on pictures, (B, S, S, 3) each, and its metrics."""
+        real_scores = self._discriminator.apply({"params": params}, real)
+        fake_scores = self._discriminator.apply({"params": params}, fake)
+        loss = losses.hinge_discriminator_loss(real_scores, fake_scores).mean()
+        metrics = {
+            "discriminator_loss": loss,
+            "real_accuracy": _share(lambda score: score > 0, real_scores),
+            "fake_accuracy": _share(lambda score: score < 0, fake_scores),
+        }
+        return loss, metrics
 
     def _update(self, state: TrainState, grads: Mapping[str, Any], batch_stats: Any) -> TrainState:
         params, opt_state = {}, {}

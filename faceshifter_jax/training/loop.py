@@ -53,23 +53,12 @@ def train(
       Interrupted: SIGINT or SIGTERM came, to one process at least; the state is saved.
     """
     config = config.copy_and_resolve_references()
-    setup.check_config(config)
-    distributed.initialize(config.distributed)
-    with distributed.together():
-        setup.use_compilation_cache(config.compilation_cache)
-        parallel = build_parallel(config.parallel)
-        parallel.check_batch_size(config.batch_size, config.get("accumulate_steps", 1))
+    parallel = _start_processes(config)
     workdir = Path(workdir).absolute()
     with ExitStack() as stack:
         stack.enter_context(distributed.lost_process_is_one_line())
         stack.enter_context(no_room_is_one_line(workdir))
-        checkpoints = stack.enter_context(
-            Checkpoints(
-                workdir,
-                keep_newest=config.keep_checkpoints,
-                keep_every_steps=config.keep_every_steps,
-            )
-        )
+        checkpoints = stack.enter_context(_build_checkpoints(config, workdir))
         first_step = _find_first_step(checkpoints)
         with distributed.together():
             inputs = _read_inputs(
@@ -90,17 +79,30 @@ def train(
             if distributed.is_first_process():
                 print(setup.nothing_to_do(workdir, first_step, config.num_steps), flush=True)
             return state
-        # From here on the training leaves something behind; a refused one has not.
-        with distributed.together():
-            monitor, moved = _open_workdir(config, inputs, checkpoints, first_step)
-            stack.enter_context(closing(monitor))
-        distributed.check_shared(workdir)
-        _say_what_begins(config, inputs, state, parallel, monitor, moved)
-        session = Session(
-            config, inputs.task, parallel, inputs.loader, checkpoints, monitor, inputs.meta, frozen
-        )
-        session.stop = stack.enter_context(catch_signals())
-        return session.run(state, first_step, inputs.samples)
+        return _train_from(config, inputs, frozen, state, parallel, checkpoints, first_step)
+
+
+def _start_processes(config: ConfigDict) -> Parallel:
+    """Joins the other processes; returns how a step runs on the devices of all.
+
+    Raises:
+      UserError: settings that cannot work, alone or on these devices.
+    """
+    setup.check_config(config)
+    distributed.initialize(config.distributed)
+    with distributed.together():
+        setup.use_compilation_cache(config.compilation_cache)
+        parallel = build_parallel(config.parallel)
+        parallel.check_batch_size(config.batch_size, config.get("accumulate_steps", 1))
+    return parallel
+
+
+def _build_checkpoints(config: ConfigDict, workdir: Path) -> Checkpoints:
+    return Checkpoints(
+        workdir,
+        keep_newest=config.keep_checkpoints,
+        keep_every_steps=config.keep_every_steps,
+    )
 
 
 def _find_first_step(checkpoints: Checkpoints) -> int:
@@ -162,6 +164,32 @@ def _read_inputs(
         samples = setup.read_samples(config, task.batch_kind, build_loader)
         stack.pop_all()
     return _Inputs(task, loader, frozen, networks, start, samples, meta, changes)
+
+
+def _train_from(
+    config: ConfigDict,
+    inputs: _Inputs,
+    frozen: Any,
+    state: Any,
+    parallel: Parallel,
+    checkpoints: Checkpoints,
+    first_step: int,
+) -> Any:
+    """Trains on from `state`; returns the last one.
+
+    From here on the training leaves something behind; a refused one has not.
+    """
+    with ExitStack() as stack:
+        with distributed.together():
+            monitor, moved = _open_workdir(config, inputs, checkpoints, first_step)
+            stack.enter_context(closing(monitor))
+        distributed.check_shared(checkpoints.workdir)
+        _say_what_begins(config, inputs, state, parallel, monitor, moved)
+        session = Session(
+            config, inputs.task, parallel, inputs.loader, checkpoints, monitor, inputs.meta, frozen
+        )
+        session.stop = stack.enter_context(catch_signals())
+        return session.run(state, first_step, inputs.samples)
 
 
 def _open_workdir(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tiny_tasks import aei_config, arcface_config, hear_config, make_state, pair_batch
 
-from faceshifter_jax.swapping.networks import SourceMemory, load_identity, load_stages, run_stages
+from faceshifter_jax.swapping.networks import load_identity, load_stages, run_stages
+from faceshifter_jax.swapping.source_memory import SourceMemory
 from faceshifter_jax.tasks import (
     AEITask,
     ArcFaceTask,

@@ -1,0 +1,148 @@
+"""What `faceshifter swap` is told: its arguments, and whether they fit each other."""
+
+import argparse
+import os
+from pathlib import Path
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.swapping.casting import DEFAULT_THRESHOLD
+from faceshifter_jax.swapping.faces import DETECTORS
+
+_EXPLANATIONS = ("error", "masks")
+_WRITTEN = ("output", *(f"save_{name}" for name in _EXPLANATIONS))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments that are not for videos alone."""
+    _add_who(parser)
+    _add_how(parser)
+    _add_what(parser)
+
+
+def _add_who(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("who")
+    group.add_argument("--source", help="photo of the person to be seen")
+    group.add_argument(
+        "--target",
+        required=True,
+        help="photo or video that is to show that person, or a folder of such photos",
+    )
+    group.add_argument(
+        "--faces",
+        choices=("largest", "all"),
+        default="largest",
+        help="which of a target's faces SOURCE replaces (largest)",
+    )
+    group.add_argument(
+        "--map",
+        metavar="PERSON=SOURCE",
+        nargs="+",
+        help="in place of --source: photos of people in the target, each with that of the person "
+        "to be seen instead; everyone else stays",
+    )
+    group.add_argument(
+        "--threshold",
+        type=float,
+        help=f"of --map: cosine from which two faces are one person's ({DEFAULT_THRESHOLD})",
+    )
+
+
+def _add_how(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how")
+    group.add_argument(
+        "--checkpoint",
+        required=True,
+        help="workdir of an aei or hear training, or a converted generator",
+    )
+    group.add_argument(
+        "--identity",
+        help="identity network, a workdir or a converted one: for a converted generator, or if "
+        "the training's was moved",
+    )
+    group.add_argument("--hear", help="HEAR-Net, a workdir or a converted one, as second stage")
+    group.add_argument(
+        "--detector",
+        default="mtcnn",
+        help=f"what finds faces: {', '.join(DETECTORS)}, or module:class of your own (mtcnn)",
+    )
+    group.add_argument(
+        "--small-faces",
+        action="store_true",
+        help="look for faces below 3%% of a picture's longer side, too; several times slower",
+    )
+    group.add_argument(
+        "--aligned",
+        action="store_true",
+        help="the photos are aligned squares; write what the network makes of them",
+    )
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is written")
+    group.add_argument(
+        "--output",
+        required=True,
+        help="picture or video to write, such as swap.png; a folder where TARGET is one",
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace existing files")
+    group.add_argument(
+        "--save-error",
+        metavar="FILE",
+        help="picture of the heuristic errors, what the network loses of each face; a folder where "
+        "TARGET is one",
+    )
+    group.add_argument(
+        "--save-masks",
+        metavar="FILE",
+        help="picture of the network's masks, level by level, white where the identity rules; a "
+        "folder where TARGET is one",
+    )
+    group.add_argument(
+        "--no-provenance",
+        action="store_true",
+        help="do not write into the outputs that they were swapped, and by what",
+    )
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises UserError for arguments that do not fit each other."""
+    _check_places(arguments)
+    if bool(arguments.source) == bool(arguments.map):
+        raise UserError("say who is to be seen: either --source PHOTO or --map PERSON=SOURCE ...")
+    if arguments.map and arguments.faces != "largest":
+        raise UserError("--map says itself which faces are replaced: leave --faces out")
+    if arguments.threshold is not None:
+        if not -1 <= arguments.threshold <= 1:
+            raise UserError(f"--threshold is a cosine, from -1 to 1, not {arguments.threshold:g}")
+        if not arguments.map:
+            raise UserError("--threshold is for --map, and there is none")
+    if arguments.aligned and (arguments.map or Path(arguments.target).is_dir()):
+        raise UserError("--aligned takes one --source and one --target picture")
+    if arguments.small_faces and arguments.detector != "mtcnn":
+        raise UserError("--small-faces is a setting of the detector mtcnn")
+
+
+def _check_places(arguments: argparse.Namespace) -> None:
+    for name in ("target", *_WRITTEN):
+        if getattr(arguments, name) == "":
+            raise UserError(f"{_option(name)} is empty: name a file or a folder")
+    taken: dict[str, str] = {}
+    for name in _WRITTEN:
+        place = getattr(arguments, name)
+        if place is None:
+            continue
+        other = taken.setdefault(os.path.realpath(place), name)
+        if other != name:
+            raise UserError(
+                f"{_option(other)} and {_option(name)} are both {place}: name another place for one"
+            )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def explanation_places(arguments: argparse.Namespace) -> dict[str, str]:
+    """Returns where explanations are to be written, keyed by their kind: "error" or "masks"."""
+    places = {name: getattr(arguments, f"save_{name}") for name in _EXPLANATIONS}
+    return {name: place for name, place in places.items() if place}
