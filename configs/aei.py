@@ -120,7 +120,7 @@ def _add_optimizers(config: ml_collections.ConfigDict) -> None:
 
 
 def _shrink(config: ml_collections.ConfigDict) -> None:
-    config.num_steps = 1_250
+    config.num_steps = 1_600
     config.batch_size = 8
     config.log_every_steps = 50
     config.save_every_steps = 500

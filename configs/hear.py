@@ -103,7 +103,7 @@ def _add_optimizer(config: ml_collections.ConfigDict) -> None:
 
 
 def _shrink(config: ml_collections.ConfigDict) -> None:
-    config.num_steps = 600
+    config.num_steps = 700
     config.batch_size = 8
     config.log_every_steps = 50
     config.save_every_steps = 300

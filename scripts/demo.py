@@ -2,18 +2,23 @@
 
 Renders faces, trains an identity network, a second one that judges, AEI-Net and HEAR-Net, then
 swaps faces of people that none of them has seen. It only calls the commands that it prints.
+The judge is trained beside the rest, because nothing needs it before the end: while others
+compile, a core has nothing to do.
 """
 
+import contextlib
 import json
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 RUNS = Path("runs/demo")
 TRAIN_DATA, JUDGE_DATA = RUNS / "data" / "train", RUNS / "data" / "judge"
 ARCFACE, JUDGE, AEI, HEAR = (RUNS / name for name in ("arcface", "judge", "aei", "hear"))
+JUDGE_LOG = RUNS / "judge.log"
 
 FACESHIFTER = [sys.executable, "-m", "faceshifter_jax.cli"]
 TRAIN = [sys.executable, "train.py"]
@@ -21,14 +26,37 @@ TRAIN = [sys.executable, "train.py"]
 
 def run(title: str, command: list[str | Path]) -> None:
     """Prints a command as one would type it, runs it, and leaves with its code if it fails."""
-    words = [str(word) for word in command]
-    shown = ["faceshifter", *words[3:]] if words[:3] == FACESHIFTER else ["python", *words[1:]]
-    print(f"\n== {title}\n$ {shlex.join(shown)}", flush=True)
     begin = time.monotonic()
-    code = wait(subprocess.Popen(words))
+    code = wait(subprocess.Popen(announce(title, command)))
     if code:
         sys.exit(code)
     print(f"   took {time.monotonic() - begin:.0f} s", flush=True)
+
+
+def announce(title: str, command: list[str | Path]) -> list[str]:
+    """Prints a command as one would type it, and returns its words."""
+    words = [str(word) for word in command]
+    shown = ["faceshifter", *words[3:]] if words[:3] == FACESHIFTER else ["python", *words[1:]]
+    print(f"\n== {title}\n$ {shlex.join(shown)}", flush=True)
+    return words
+
+
+@contextlib.contextmanager
+def beside(title: str, command: list[str | Path], log: Path) -> Iterator[subprocess.Popen]:
+    """Runs a command while others run, with its output in a file.
+
+    If those fail or are interrupted, it is told to save and stop, too.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file:
+        process = subprocess.Popen(announce(title, command), stdout=file, stderr=file)
+    print(f"   beside the next ones; its output goes to {log}", flush=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            wait(process)
 
 
 def wait(process: subprocess.Popen) -> int:
@@ -56,28 +84,29 @@ def main() -> None:
     print("commands yourself, first: . .venv/bin/activate")
     render("faces to train on", TRAIN_DATA, identities=600, seed=1)
     render("other people, for the judge", JUDGE_DATA, identities=500, seed=2)
-    run(
-        "the identity network, which AEI-Net's loss uses",
-        [*TRAIN, "--config", "configs/arcface.py:demo", "--workdir", ARCFACE],
-    )
-    run(
-        "the judge: the same network, another seed, other people",
-        [*TRAIN, "--config", "configs/arcface.py:demo", "--workdir", JUDGE,
-         "--config.seed=1", f"--config.data.path={JUDGE_DATA}"],
-    )  # fmt: skip
-    run(
-        "AEI-Net, which swaps faces",
-        [*TRAIN, "--config", "configs/aei.py:demo", "--workdir", AEI],
-    )
-    run(
-        "HEAR-Net, which gives back what AEI-Net loses: glasses, hands, hair",
-        [*TRAIN, "--config", "configs/hear.py:demo", "--workdir", HEAR],
-    )
+    judge = [
+        *TRAIN, "--config", "configs/arcface.py:demo", "--workdir", JUDGE,
+        "--config.seed=1", f"--config.data.path={JUDGE_DATA}",
+    ]  # fmt: skip
+    with beside("the judge: another seed, other people", judge, JUDGE_LOG) as judging:
+        train_swapper()
+        if wait(judging):
+            sys.exit(f"error: the judge's training failed, and {JUDGE_LOG} says why")
     run(
         "200 swaps of 100 people never trained on, and 200 with something in front of the face",
         [*FACESHIFTER, "evaluate", "--checkpoint", HEAR, "--judge", JUDGE, "--output", RUNS],
     )
     summarise(json.loads((RUNS / "metrics.json").read_text()), time.monotonic() - begin)
+
+
+def train_swapper() -> None:
+    """The identity network and the two stages, one after the other."""
+    for title, config, workdir in (
+        ("the identity network, which AEI-Net's loss uses", "arcface", ARCFACE),
+        ("AEI-Net, which swaps faces", "aei", AEI),
+        ("HEAR-Net, which gives back what AEI-Net loses: glasses, hands, hair", "hear", HEAR),
+    ):
+        run(title, [*TRAIN, "--config", f"configs/{config}.py:demo", "--workdir", workdir])
 
 
 def summarise(metrics: dict[str, float], seconds: float) -> None:
