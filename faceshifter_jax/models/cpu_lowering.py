@@ -2,14 +2,16 @@
 
 XLA runs stride-1 convolutions over large pictures at the speed of the matrix unit there. Where a
 map is small beside the kernel, or the stride is 2, it copies kernels round or falls back to naive
-loops; and the kernel gradient over large pictures runs at a tenth of that speed. `layers` decides
-when these functions are taken.
+loops; and their kernel gradients run at a tenth of that speed or less. `layers` decides when these
+functions are taken.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # Pixels of a product for the kernel gradient: what is copied for one then stays in the cache.
 _PIXELS_OF_A_BLOCK = 1024
@@ -49,26 +51,70 @@ def _patches(x: jax.Array, size: int, stride: int, padding: int) -> jax.Array:
     return jnp.concatenate(taps, -1)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def conv_over_picture(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    """`plain_conv` with stride 1, whose kernel gradient is a sum of matrix products.
+Convolution = Callable[[jax.Array, jax.Array, int], jax.Array]
 
-    XLA's own takes ten times as long over 256x256 pixels with 64 channels.
+
+def _with_gradients(gradients: Callable[..., tuple[jax.Array, jax.Array]]) -> Convolution:
+    """`plain_conv` with stride 1 as a function of `x`, `kernel`, `padding`, with other gradients.
+
+    `gradients(x, kernel, cotangent, padding)` are those of `x` and of the kernel.
     """
-    return plain_conv(x, kernel, 1, padding)
+
+    @partial(jax.custom_vjp, nondiff_argnums=(2,))
+    def conv(x, kernel, padding):
+        return plain_conv(x, kernel, 1, padding)
+
+    def forward(x, kernel, padding):
+        return plain_conv(x, kernel, 1, padding), (x, kernel)
+
+    def backward(padding, residual, cotangent):
+        return gradients(*residual, cotangent, padding)
+
+    conv.defvjp(forward, backward)
+    return conv
 
 
-def _conv_over_picture_forward(x, kernel, padding):
-    return plain_conv(x, kernel, 1, padding), (x, kernel)
-
-
-def _conv_over_picture_backward(padding, residual, cotangent):
-    x, kernel = residual
+def _input_gradient(x, kernel, cotangent, padding):
     _, pull_back = jax.vjp(lambda x: plain_conv(x, kernel, 1, padding), x)
-    return *pull_back(cotangent), _kernel_gradient(x, cotangent, kernel.shape[0], padding)
+    return pull_back(cotangent)[0]
 
 
-conv_over_picture.defvjp(_conv_over_picture_forward, _conv_over_picture_backward)
+def _gradients_by_blocks(x, kernel, cotangent, padding):
+    by_kernel = _kernel_gradient(x, cotangent, kernel.shape[0], padding)
+    return _input_gradient(x, kernel, cotangent, padding), by_kernel
+
+
+def _gradients_by_taps(x, kernel, cotangent, padding):
+    """The kernel's is one product a tap, of the whole map."""
+    padded = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    height, width, features = cotangent.shape[1:]
+    flat = cotangent.reshape(-1, features)
+    taps = [
+        padded[:, i : i + height, j : j + width].reshape(-1, x.shape[-1]).T @ flat
+        for i, j in np.ndindex(kernel.shape[:2])
+    ]
+    by_kernel = jnp.stack(taps).reshape(kernel.shape)
+    return _input_gradient(x, kernel, cotangent, padding), by_kernel
+
+
+def _gradients_by_shifted_cotangents(x, kernel, cotangent, padding):
+    """Both are products with the taps of the cotangent, which has few channels, side by side."""
+    size, _, channels, features = kernel.shape
+    taps = _patches(cotangent, size, 1, size - 1 - padding)
+    turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2).reshape(-1, channels)
+    by_kernel = x.reshape(-1, channels).T @ taps.reshape(-1, taps.shape[-1])
+    by_kernel = by_kernel.reshape(channels, size, size, features).transpose(1, 2, 0, 3)
+    return taps @ turned, by_kernel[::-1, ::-1]
+
+
+# XLA's own kernel gradient takes ten times as long over 256x256 pixels with 64 channels.
+conv_over_picture = _with_gradients(_gradients_by_blocks)
+
+# Without blocks, for maps that stay in the cache whole.
+conv_over_map = _with_gradients(_gradients_by_taps)
+
+# For few features, to which XLA's own gradients take ten times as long (64x64 pixels, 24 to 3).
+conv_to_few = _with_gradients(_gradients_by_shifted_cotangents)
 
 
 def _kernel_gradient(x: jax.Array, cotangent: jax.Array, size: int, padding: int) -> jax.Array:
@@ -101,6 +147,21 @@ def _kernel_gradient(x: jax.Array, cotangent: jax.Array, size: int, padding: int
     zeros = jnp.zeros((size * channels, size * features), x.dtype)
     total, _ = jax.lax.scan(add_block, zeros, jnp.arange(batch * blocks))
     return total.reshape(size, channels, size, features).transpose(2, 0, 1, 3)
+
+
+def up_conv_by_phases(x: jax.Array, kernel: jax.Array, convolve: Convolution) -> jax.Array:
+    """`lax.conv_transpose(x, kernel, (2, 2), "SAME")` for a kernel (4, 4, C, D).
+
+    A 2x2 convolution, by `convolve`, to four times the channels, which then become pixels: taps
+    of either parity make the pixels of either parity.
+    """
+    batch, height, width, channels = x.shape
+    features = kernel.shape[-1]
+    phases = kernel.reshape(2, 2, 2, 2, channels, features)[:, ::-1, :, ::-1]
+    phases = phases.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, channels, 4 * features)
+    y = convolve(x, phases, 1).reshape(batch, height + 1, width + 1, 2, 2, features)
+    y = y.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height + 2, 2 * width + 2, features)
+    return y[:, 1:-1, 1:-1]
 
 
 def up_conv_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:

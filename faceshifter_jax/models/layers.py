@@ -71,6 +71,13 @@ class PReLU(nn.Module):
         return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
 
 
+# What decides on a CPU: numbers of a map that stays in the cache, of columns of a product that
+# are hardly more than the map itself, and of channels that fill the matrix unit.
+_CACHED = 2**20
+_FEW_COLUMNS = 32
+_WIDE = 48
+
+
 def _on_cpu() -> bool:
     """Whether programs are compiled for a CPU, where another lowering is faster."""
     return jax.default_backend() == "cpu"
@@ -89,11 +96,25 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.
         return narrow_conv(x, kernel, padding)
     if not _on_cpu():
         return cpu_lowering.plain_conv(x, kernel, stride, padding)
-    if _is_small(x, kernel) or (stride > 1 and size <= 2 * stride):
+    by_product = _is_small(x, kernel) or (stride > 1 and size <= 2 * stride)
+    if by_product or size**2 * x.shape[-1] <= _FEW_COLUMNS:
         return cpu_lowering.conv_by_product(x, kernel, stride, padding)
-    if stride == 1:
+    if stride > 1:
+        return cpu_lowering.plain_conv(x, kernel, stride, padding)
+    return _convolve_map(x, kernel, padding)
+
+
+def _convolve_map(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
+    """On a CPU, with stride 1: only the gradients differ. `benchmarks/lowering.py` has times."""
+    size, _, channels, features = kernel.shape
+    if size**2 * features <= _FEW_COLUMNS and padding < size:
+        return cpu_lowering.conv_to_few(x, kernel, padding)
+    if x.size < _CACHED:
+        return cpu_lowering.conv_over_map(x, kernel, padding)
+    # XLA's own kernel gradient is a naive loop where the map grows.
+    if min(channels, features) >= _WIDE or 2 * padding >= size:
         return cpu_lowering.conv_over_picture(x, kernel, padding)
-    return cpu_lowering.plain_conv(x, kernel, stride, padding)
+    return cpu_lowering.plain_conv(x, kernel, 1, padding)
 
 
 def _is_small(x: jax.Array, kernel: jax.Array) -> bool:
@@ -128,9 +149,11 @@ def narrow_conv(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
 
 def up_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Transposed convolution of stride 2 with a 4x4 `kernel` (4, 4, C, D): doubles the size."""
-    if _on_cpu():
+    if not _on_cpu():
+        return jax.lax.conv_transpose(x, kernel, (2, 2), "SAME")
+    if x.size < _CACHED:
         return cpu_lowering.up_conv_by_products(x, kernel)
-    return jax.lax.conv_transpose(x, kernel, (2, 2), "SAME")
+    return cpu_lowering.up_conv_by_phases(x, kernel, cpu_lowering.conv_over_picture)
 
 
 class Conv(nn.Module):

@@ -76,13 +76,43 @@ def test_conv_over_picture(size, padding, height, width, channels, features, pix
     )
 
 
+@pytest.mark.parametrize("lowering", ["conv_over_map", "conv_to_few"])
+@pytest.mark.parametrize(
+    ("size", "padding", "height", "width", "channels", "features"),
+    [
+        (3, 1, 6, 7, 2, 3),
+        (3, 0, 6, 5, 3, 1),
+        (3, 2, 4, 5, 2, 2),
+        (4, 2, 5, 6, 3, 1),
+        (2, 1, 4, 3, 2, 5),
+        (5, 1, 6, 7, 1, 2),
+        (1, 0, 3, 2, 4, 2),
+    ],
+)
+def test_gradients_over_maps(lowering, size, padding, height, width, channels, features):
+    assert_same(
+        lambda x, kernel: getattr(cpu_lowering, lowering)(x, kernel, padding),
+        lambda x, kernel: cpu_lowering.plain_conv(x, kernel, 1, padding),
+        random(2, height, width, channels),
+        random(size, size, channels, features, seed=1),
+    )
+
+
 @pytest.mark.parametrize(
     ("height", "width", "channels", "features"),
     [(1, 1, 2, 3), (2, 1, 3, 40), (2, 2, 4, 9), (3, 5, 3, 1), (4, 3, 1, 2), (8, 6, 5, 3)],
 )
-def test_up_conv_by_products(height, width, channels, features):
-    assert_same(
+@pytest.mark.parametrize(
+    "up_conv",
+    [
         cpu_lowering.up_conv_by_products,
+        lambda x, kernel: cpu_lowering.up_conv_by_phases(x, kernel, cpu_lowering.conv_over_map),
+    ],
+    ids=["products", "phases"],
+)
+def test_up_conv(up_conv, height, width, channels, features):
+    assert_same(
+        up_conv,
         lambda x, kernel: jax.lax.conv_transpose(x, kernel, (2, 2), "SAME"),
         random(2, height, width, channels),
         random(4, 4, channels, features, seed=1),
@@ -100,10 +130,12 @@ def test_upsample_by_sums(shape, monkeypatch):
     [
         (lambda x, k: cpu_lowering.conv_by_product(x, k, 2, 1), [(1, 4, 4, 2), (4, 4, 2, 3)]),
         (lambda x, k: cpu_lowering.conv_over_picture(x, k, 1), [(1, 4, 4, 2), (3, 3, 2, 3)]),
+        (lambda x, k: cpu_lowering.conv_over_map(x, k, 1), [(1, 4, 4, 2), (3, 3, 2, 3)]),
+        (lambda x, k: cpu_lowering.conv_to_few(x, k, 1), [(1, 4, 4, 2), (3, 3, 2, 3)]),
         (cpu_lowering.up_conv_by_products, [(1, 4, 4, 2), (4, 4, 2, 3)]),
         (cpu_lowering.upsample_by_sums, [(1, 4, 4, 2)]),
     ],
-    ids=["by product", "over picture", "up", "upsample"],
+    ids=["by product", "over picture", "over map", "to few", "up", "upsample"],
 )
 def test_bfloat16_stays_bfloat16(function, inputs):
     arrays = [jnp.ones(shape, jnp.bfloat16) for shape in inputs]
@@ -117,14 +149,20 @@ def test_bfloat16_stays_bfloat16(function, inputs):
         ((2, 2, 2, 1024), (3, 3, 1024, 1024), 1, "conv_by_product"),
         ((2, 16, 16, 1024), (3, 3, 1024, 1024), 1, "conv_by_product"),
         ((2, 32, 32, 512), (3, 3, 512, 512), 1, "conv_over_picture"),
-        ((2, 256, 256, 64), (3, 3, 64, 3), 1, "conv_over_picture"),
+        ((2, 256, 256, 64), (3, 3, 64, 64), 1, "conv_over_picture"),
+        ((2, 256, 256, 64), (3, 3, 64, 3), 1, "conv_to_few"),
+        ((8, 112, 112, 3), (3, 3, 3, 64), 1, "conv_by_product"),
+        ((8, 64, 64, 24), (3, 3, 24, 24), 1, "conv_over_map"),
+        ((32, 64, 64, 24), (3, 3, 24, 24), 1, "plain_conv"),
+        ((32, 65, 65, 24), (2, 2, 24, 48), 1, "conv_over_picture"),
         ((2, 256, 256, 3), (4, 4, 3, 32), 2, "conv_by_product"),
         ((2, 64, 64, 3), (7, 7, 3, 64), 2, "plain_conv"),
     ],
 )
 def test_which_lowering_is_taken(shape, kernel, stride, expected, monkeypatch):
     taken = []
-    for name in ("conv_by_product", "conv_over_picture", "plain_conv"):
+    names = ("conv_by_product", "conv_over_picture", "conv_over_map", "conv_to_few", "plain_conv")
+    for name in names:
         monkeypatch.setattr(cpu_lowering, name, lambda *_, name=name: taken.append(name))
     layers.convolve(jax.ShapeDtypeStruct(shape, jnp.float32),
                     jax.ShapeDtypeStruct(kernel, jnp.float32), stride, 1)  # fmt: skip
