@@ -103,7 +103,7 @@ def _add_optimizer(config: ml_collections.ConfigDict) -> None:
 
 
 def _shrink(config: ml_collections.ConfigDict) -> None:
-    config.num_steps = 700
+    config.num_steps = 800
     config.batch_size = 8
     config.log_every_steps = 50
     config.save_every_steps = 300
@@ -122,7 +122,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.model.input_skip = True
     config.model.output = "gated"
     # The demo's AEI-Net is so soft that there is more to give back than at paper scale.
-    config.loss.identity = 24.0
+    config.loss.identity = 16.0
     config.loss.change = 0.2
     config.loss.reconstruction = 200.0
     config.loss.occluder = 1000.0
