@@ -126,6 +126,7 @@ def _kernel_gradient(x: jax.Array, cotangent: jax.Array, size: int, padding: int
     batch, height, width, features = cotangent.shape
     blocks = -(-(height + size - 1) * width // _PIXELS_OF_A_BLOCK)
     rows = -(-(height + size - 1) // blocks)
+    blocks = -(-(height + size - 1) // rows)
     # Rows of zeros, beyond the padding too, add nothing.
     below = blocks * rows - x.shape[1] - padding
     x = jnp.pad(x, ((0, 0), (padding, below), (padding, padding), (0, 0)))
@@ -141,12 +142,14 @@ def _kernel_gradient(x: jax.Array, cotangent: jax.Array, size: int, padding: int
         grads = [grads[:, i : i + rows] for i in reversed(range(size))]
         left = jnp.concatenate(pixels, -1).reshape(rows * width, -1)
         right = jnp.concatenate(grads, -1).reshape(rows * width, -1)
-        return total + left.T @ right, None
+        return total + jnp.matmul(left.T, right, preferred_element_type=jnp.float32), None
 
     channels = x.shape[-1]
-    zeros = jnp.zeros((size * channels, size * features), x.dtype)
+    # In bfloat16 a sum of hundreds of blocks would stop growing.
+    zeros = jnp.zeros((size * channels, size * features), jnp.float32)
     total, _ = jax.lax.scan(add_block, zeros, jnp.arange(batch * blocks))
-    return total.reshape(size, channels, size, features).transpose(2, 0, 1, 3)
+    total = total.reshape(size, channels, size, features).transpose(2, 0, 1, 3)
+    return total.astype(x.dtype)
 
 
 def up_conv_by_phases(x: jax.Array, kernel: jax.Array, convolve: Convolution) -> jax.Array:

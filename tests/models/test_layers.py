@@ -27,10 +27,14 @@ def assert_same_function(ours, reference, x, kernel):
         np.testing.assert_allclose(got, want, atol=1e-4)
 
 
-@pytest.fixture(params=[True, False], ids=["lowered for a CPU", "lowered for others"])
+@pytest.fixture(params=["small maps on a CPU", "large maps on a CPU", "elsewhere"])
 def any_backend(request, monkeypatch):
-    """Runs a test with the branches taken on a CPU, then with those taken elsewhere."""
-    monkeypatch.setattr(layers, "_on_cpu", lambda: request.param)
+    """Runs a test with the branches that each of them takes, whatever the sizes."""
+    monkeypatch.setattr(layers, "_on_cpu", lambda: request.param != "elsewhere")
+    if request.param == "large maps on a CPU":
+        for limit in ("_CACHED", "_FEW_COLUMNS", "_WIDE"):
+            monkeypatch.setattr(layers, limit, 0)
+        monkeypatch.setattr(layers, "_is_small", lambda x, kernel: False)
 
 
 @pytest.mark.usefixtures("any_backend")
