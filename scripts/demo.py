@@ -2,8 +2,8 @@
 
 Renders faces, trains an identity network, a second one that judges, AEI-Net and HEAR-Net, then
 swaps faces of people that none of them has seen. It only calls the commands that it prints.
-The judge is trained beside the rest, because nothing needs it before the end: while others
-compile, a core has nothing to do.
+The judge is trained beside AEI-Net, because nothing needs it before the end: while that one
+compiles, and for a part of each of its steps, a core has nothing to do.
 """
 
 import contextlib
@@ -88,8 +88,10 @@ def main() -> None:
         *TRAIN, "--config", "configs/arcface.py:demo", "--workdir", JUDGE,
         "--config.seed=1", f"--config.data.path={JUDGE_DATA}",
     ]  # fmt: skip
+    train("the identity network, which AEI-Net's loss uses", "arcface", ARCFACE)
     with beside("the judge: another seed, other people", judge, JUDGE_LOG) as judging:
-        train_swapper()
+        train("AEI-Net, which swaps faces", "aei", AEI)
+        train("HEAR-Net, which gives back what AEI-Net loses: glasses, hands, hair", "hear", HEAR)
         if wait(judging):
             sys.exit(f"error: the judge's training failed, and {JUDGE_LOG} says why")
     run(
@@ -99,14 +101,9 @@ def main() -> None:
     summarise(json.loads((RUNS / "metrics.json").read_text()), time.monotonic() - begin)
 
 
-def train_swapper() -> None:
-    """The identity network and the two stages, one after the other."""
-    for title, config, workdir in (
-        ("the identity network, which AEI-Net's loss uses", "arcface", ARCFACE),
-        ("AEI-Net, which swaps faces", "aei", AEI),
-        ("HEAR-Net, which gives back what AEI-Net loses: glasses, hands, hair", "hear", HEAR),
-    ):
-        run(title, [*TRAIN, "--config", f"configs/{config}.py:demo", "--workdir", workdir])
+def train(title: str, config: str, workdir: Path) -> None:
+    """Trains with the demo variant of a config."""
+    run(title, [*TRAIN, "--config", f"configs/{config}.py:demo", "--workdir", workdir])
 
 
 def summarise(metrics: dict[str, float], seconds: float) -> None:
