@@ -1,13 +1,72 @@
 """What the benchmarks share: timing in turns, the machine, tables and JSON."""
 
+import argparse
 import json
+import math
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads a command line; `description` keeps its lines, and an error is one."""
+
+    def __init__(self, description: str):
+        super().__init__(
+            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """An argparse type: whole numbers from `least`."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = None
+        if number is None or number < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number, at least {least}: {text!r}")
+        return number
+
+    return parse
+
+
+def above_zero(text: str) -> float:
+    """An argparse type: numbers above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0: {text!r}")
+    return number
+
+
+def check_output(parser: argparse.ArgumentParser, path: str | Path | None) -> None:
+    """Makes the folder of a file to write; ends with a line and exit code 2 if that cannot be.
+
+    For right after parsing: what cannot be written is found out before the work, not after it.
+    """
+    if path is None:
+        return
+    path = Path(path)
+    if path.is_dir():
+        parser.error(f"{path} is a folder: name the file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Permissions do not tell of a disk that is read-only.
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        parser.error(f"cannot write to the folder {path.parent}: {error.strerror}")
 
 
 def seconds_in_turns(
@@ -94,9 +153,7 @@ def _text(value: Any) -> str:
 
 
 def write_json(path: str | Path, result: Mapping[str, Any]) -> None:
-    """Writes a benchmark's result; its folder is made."""
+    """Writes a benchmark's result into a folder that `check_output` made."""
     from faceshifter_jax.files import write_text
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(result, indent=1) + "\n")
+    write_text(Path(path), json.dumps(result, indent=1) + "\n")

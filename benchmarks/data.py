@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from common import machine, print_table, write_json
+from common import Parser, above_zero, at_least, check_output, machine, print_table, write_json
 from PIL import Image
 from pillow_loader import JITTER, PictureFolder, batches, opponent_name
 
@@ -90,18 +90,15 @@ def main() -> int:
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--pictures", type=int, default=48, help="rendered faces (48)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256], help="64 256")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="1 2")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement (1)")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each (5)")
+    parser = Parser(__doc__)
+    parser.add_argument("--pictures", type=at_least(4), default=48, help="rendered faces (48)")
+    parser.add_argument("--sizes", type=at_least(1), nargs="+", default=[64, 256], help="64 256")
+    parser.add_argument("--workers", type=at_least(1), nargs="+", default=[1, 2], help="1 2")
+    parser.add_argument("--seconds", type=above_zero, default=1.0, help="of each measurement (1)")
+    parser.add_argument("--rounds", type=at_least(1), default=5, help="measurements of each (5)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON file to write")
     arguments = parser.parse_args(words)
-    if arguments.pictures < 4 or min(*arguments.sizes, *arguments.workers, arguments.rounds) < 1:
-        parser.error("--pictures must be at least 4, --sizes, --workers and --rounds at least 1")
+    check_output(parser, arguments.output)
     return arguments
 
 

@@ -11,10 +11,12 @@ It takes no run, only a compilation. The identity network is small, for it costs
 the pictures.
 """
 
+import on_cpu  # noqa: F401
+
+# isort: split
 import argparse
 import dataclasses
 import gc
-import os
 import statistics
 import sys
 import time
@@ -24,7 +26,16 @@ from typing import Any
 
 import jax
 import numpy as np
-from common import machine, matrix_rate, print_table, write_json
+from common import (
+    Parser,
+    above_zero,
+    at_least,
+    check_output,
+    machine,
+    matrix_rate,
+    print_table,
+    write_json,
+)
 from log_chart import Panel, draw_panels
 from step_ours import OurStep
 from step_scale import SCALES, Scale
@@ -66,21 +77,26 @@ def main() -> int:
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES))
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256, 512])
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--widths", type=float, nargs="+", default=[0.125, 0.25, 0.5, 1.0])
-    parser.add_argument("--size", type=int, default=128, help="where it is not varied (128)")
-    parser.add_argument("--batch", type=int, default=2, help="where it is not varied (2)")
-    parser.add_argument("--width", type=float, default=0.25, help="where it is not varied (0.25)")
-    parser.add_argument("--steps", type=int, default=5, help="measured of each (5)")
+    parser.add_argument("--sizes", type=at_least(1), nargs="+", default=[64, 128, 256, 512])
+    parser.add_argument("--batches", type=at_least(1), nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--widths", type=above_zero, nargs="+", default=[0.125, 0.25, 0.5, 1.0])
+    parser.add_argument("--size", type=at_least(1), default=128, help="where not varied (128)")
+    parser.add_argument("--batch", type=at_least(1), default=2, help="where not varied (2)")
+    parser.add_argument("--width", type=above_zero, default=0.25, help="where not varied (0.25)")
+    parser.add_argument("--steps", type=at_least(1), default=5, help="measured of each (5)")
     parser.add_argument("--no-times", action="store_true", help="memory alone")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--plot", type=Path, help="SVG file to write")
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    for size in (arguments.size, *arguments.sizes):
+        divisor = 2 ** _num_levels(size)
+        if size % divisor:
+            parser.error(f"pictures of side {size}: it must be a multiple of {divisor}")
+    check_output(parser, arguments.output)
+    check_output(parser, arguments.plot)
+    return arguments
 
 
 def points(base: Point, arguments: argparse.Namespace) -> Iterator[Point]:
@@ -113,9 +129,8 @@ def measure(point: Point, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _scale(point: Point) -> Scale:
-    """The paper's step, narrower and at another size; a level less for each halving."""
-    paper = SCALES["paper"]
-    levels = max(1, min(len(paper.encoder), point.size.bit_length() - 2))
+    """The paper's step, narrower and at another size."""
+    paper, levels = SCALES["paper"], _num_levels(point.size)
 
     def narrow(channels: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(max(_LEAST_WIDTH, round(width * point.width)) for width in channels)
@@ -128,6 +143,11 @@ def _scale(point: Point) -> Scale:
         judge_width=max(_LEAST_WIDTH, round(paper.judge_width * point.width)),
         **_IDENTITY,
     )
+
+
+def _num_levels(size: int) -> int:
+    """How often the encoder halves pictures: the paper's, a level less for each halving of them."""
+    return max(1, min(len(SCALES["paper"].encoder), size.bit_length() - 2))
 
 
 def _time(compiled: jax.stages.Compiled, inputs: Any, batch: Any, steps: int) -> float:
@@ -173,5 +193,4 @@ def panels(base: Point, rows: dict[Point, dict[str, Any]], axes: list[str]) -> l
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
     sys.exit(main())

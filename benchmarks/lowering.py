@@ -8,9 +8,10 @@ last column says how much longer that takes than the fastest: a way to check the
 another machine.
 """
 
-import argparse
+import on_cpu  # noqa: F401
+
+# isort: split
 import functools
-import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -18,7 +19,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from common import machine, print_table, seconds_in_turns, write_json
+from common import (
+    Parser,
+    at_least,
+    check_output,
+    machine,
+    print_table,
+    seconds_in_turns,
+    write_json,
+)
 
 from faceshifter_jax.models import cpu_lowering, layers
 
@@ -34,6 +43,7 @@ LAYERS = {
         ((8, 32, 32, 48), 3, 48, 1, 1),
         ((8, 32, 32, 24), 4, 48, 2, 1),
         ((8, 9, 9, 96), 4, 192, 1, 2),
+        ((8, 64, 64, 54), 3, 12, 1, 1),
     ),
     "paper": (
         ((2, 256, 256, 64), 3, 64, 1, 1),
@@ -44,6 +54,8 @@ LAYERS = {
         ((2, 8, 8, 1024), 3, 1024, 1, 1),
         ((2, 33, 33, 256), 4, 512, 2, 2),
         ((2, 18, 18, 512), 4, 512, 1, 2),
+        # At a quarter of the width, as `growth.py` has it.
+        ((2, 256, 256, 16), 3, 16, 1, 1),
     ),
     "tiny": (((1, 4, 4, 2), 3, 2, 1, 1), ((1, 4, 4, 2), 4, 2, 2, 1)),
 }
@@ -52,13 +64,12 @@ _OVER_MAPS = ("conv_over_map", "conv_over_picture", "conv_to_few")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--scale", nargs="+", choices=LAYERS, default=["demo", "paper"])
-    parser.add_argument("--rounds", type=int, default=7, help="measurements of each (7)")
+    parser.add_argument("--rounds", type=at_least(1), default=7, help="measurements of each (7)")
     parser.add_argument("--output", help="JSON file to write")
     arguments = parser.parse_args()
+    check_output(parser, arguments.output)
     rows = [
         measure(*layer, arguments.rounds) for scale in arguments.scale for layer in LAYERS[scale]
     ]
@@ -111,5 +122,4 @@ def _program(way: Callable[..., jax.Array], x: np.ndarray, kernel: np.ndarray) -
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
     sys.exit(main())

@@ -8,6 +8,9 @@ ours are kept from round to round in a temporary folder. What cannot run, as `to
 without a C++ compiler, is reported and left out.
 """
 
+import on_cpu  # noqa: F401
+
+# isort: split
 import argparse
 import json
 import os
@@ -17,9 +20,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
-from common import machine, matrix_rate, print_table, write_json
+from common import (
+    Parser,
+    above_zero,
+    at_least,
+    check_output,
+    machine,
+    matrix_rate,
+    print_table,
+    write_json,
+)
 from step_scale import SCALES
 
 OPPONENTS = (
@@ -36,21 +49,18 @@ OPPONENTS = (
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--scale", choices=SCALES, default="paper", help="sizes (default: paper)")
-    parser.add_argument("--batch", type=int, nargs="+", default=[2], help="pictures a step")
+    parser.add_argument("--batch", type=at_least(1), nargs="+", default=[2], help="pictures a step")
     parser.add_argument("--opponents", nargs="+", choices=OPPONENTS, default=list(OPPONENTS))
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each opponent")
-    parser.add_argument("--steps", type=int, default=3, help="measured steps of a process")
-    parser.add_argument("--timeout", type=float, default=1800, help="seconds for a process")
+    parser.add_argument("--rounds", type=at_least(1), default=3, help="processes of each opponent")
+    parser.add_argument("--steps", type=at_least(1), default=3, help="measured steps of a process")
+    parser.add_argument("--timeout", type=above_zero, default=1800, help="seconds for a process")
     parser.add_argument("--cache", help="keep our compiled programs in this folder")
     parser.add_argument("--output", help="JSON file to write")
     parser.add_argument("--worker", choices=(*OPPONENTS, "count"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if min(*options.batch, options.rounds, options.steps) < 1:
-        parser.error("--batch, --rounds and --steps must be at least 1")
+    check_output(parser, options.output)
     return options
 
 
@@ -132,7 +142,6 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
         step = TorchStep(scale, batch, modes[-1], "compile" in modes, "channels_last" in modes)
     else:
         # Read when JAX starts.
-        os.environ["JAX_PLATFORMS"] = "cpu"
         os.environ["JAX_COMPILATION_CACHE_DIR"] = options.cache
         from step_ours import OurStep
 
@@ -148,9 +157,21 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "first_seconds": seconds[0],
         "seconds": seconds[1:],
-        "memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "memory_gib": _peak_memory() / 2**30,
         "metrics": metrics,
     }
+
+
+def _peak_memory() -> int:
+    """The most bytes of memory that this process has held."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        # A child's ru_maxrss begins at its parent's peak.
+        if "VmHWM" in lines:
+            return 2**10 * int(lines["VmHWM"].split()[0])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 2**10 * peak
 
 
 def report(result: dict[str, Any]) -> None:

@@ -9,9 +9,14 @@ Both have the same random weights, and their pictures are compared. Ours is what
 runs: uint8 squares in, uint8 squares out, the source's embedding and all that depends on it alone
 kept from one target to the next; on a CPU one by one. The port gets float32 pictures and keeps the
 embedding too. "new source" adds the identity network (IR-SE50) for one source to each batch. Every
-figure is a median of rounds.
+figure is a median of rounds. "GFLOP/s" divides the operations of the plain swap, as XLA counts them
+before it optimises anything, by the time: the same number for everybody. What cannot run, as
+`torch.compile` without a C++ compiler or the photo without `.[swap]`, is reported and left out.
 """
 
+import on_cpu  # noqa: F401
+
+# isort: split
 import argparse
 import statistics
 import sys
@@ -22,9 +27,19 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import machine, matrix_rate, print_table, seconds_in_turns, write_json
+from common import (
+    Parser,
+    at_least,
+    check_output,
+    machine,
+    matrix_rate,
+    print_table,
+    seconds_in_turns,
+    write_json,
+)
 from flax import linen as nn
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.generator import Generator
 from faceshifter_jax.identity import IdentityNetwork
 from faceshifter_jax.models import AEINet, IResNet
@@ -32,6 +47,7 @@ from faceshifter_jax.network import InputFormat
 from faceshifter_jax.swapping.networks import Networks, build_run, default_batch_size
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
+from faceshifter_jax.tpu.compile import tracing_for
 from faceshifter_jax.training.grid import to_uint8
 
 try:
@@ -52,6 +68,7 @@ _SMALL = {
     "generator_channels": (16, 16, 12, 8),
 }
 _PHOTO_SIZE = (720, 1280)
+_COMPILED = "torch.compile"
 
 
 def main() -> int:
@@ -68,7 +85,7 @@ def main() -> int:
             for batch_size in arguments.batches
             for row in _measure(networks, scale, depth, batch_size, arguments)
         ],
-        "photo_seconds": _time_photo(networks, scale["image_size"], arguments.rounds),
+        **_time_photo(networks, scale["image_size"], arguments.rounds),
     }
     _print(record)
     if arguments.output:
@@ -77,15 +94,15 @@ def main() -> int:
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="1 8")
-    parser.add_argument("--rounds", type=int, default=7, help="measurements of each (7)")
+    parser = Parser(__doc__)
+    parser.add_argument("--batches", type=at_least(1), nargs="+", default=[1, 8], help="1 8")
+    parser.add_argument("--rounds", type=at_least(1), default=7, help="measurements of each (7)")
     parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
     parser.add_argument("--small", action="store_true", help="tiny networks, 64 pixels")
     parser.add_argument("--output", help="JSON file to write")
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    check_output(parser, arguments.output)
+    return arguments
 
 
 def _build_networks(scale: dict[str, Any], depth: int) -> Networks:
@@ -143,19 +160,65 @@ def _measure(
     players: dict[str, Callable[[], Any]] = {"ours": swap, "ours, new source": swap_new_source}
     if torch is not None:
         players |= _build_opponents(networks, scale, depth, source, target, arguments.compile)
-    # These also compile.
-    pictures = {name: _as_pictures(player()) for name, player in players.items()}
-    seconds = seconds_in_turns(players, arguments.rounds, warm_up=0)
+    pictures, failed = _compile(players)
+    seconds = seconds_in_turns(
+        {name: players[name] for name in pictures}, arguments.rounds, warm_up=0
+    )
+    operations = _operations(networks, scale, batch_size)
     return [
-        {
-            "batch_size": batch_size,
-            "name": name,
-            "seconds_a_picture": statistics.median(values) / batch_size,
-            "fastest": min(values) / batch_size,
-            "grey_levels_from_ours": _difference(pictures["ours"], pictures[name]),
-        }
-        for name, values in seconds.items()
+        {"batch_size": batch_size, "name": name, **figures}
+        | {"grey_levels_from_ours": _difference(pictures["ours"], pictures[name])}
+        for name, figures in _figures(seconds, operations, batch_size).items()
+    ] + [
+        {"batch_size": batch_size, "name": name, "seconds_a_picture": None, "failed": reason}
+        for name, reason in failed.items()
     ]
+
+
+def _figures(
+    seconds: dict[str, list[float]], operations: tuple[float, float], batch_size: int
+) -> dict[str, dict[str, float]]:
+    """Time and rate of each; `operations` as of `_operations`."""
+    figures = {}
+    for name, values in seconds.items():
+        gflop = operations[name.endswith("new source")] / 1e9
+        median = statistics.median(values) / batch_size
+        figures[name] = {
+            "seconds_a_picture": median,
+            "fastest": min(values) / batch_size,
+            "gflop_a_picture": gflop,
+            "gflop_per_second": gflop / median,
+        }
+    return figures
+
+
+def _compile(
+    players: dict[str, Callable[[], Any]],
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """A first swap of each: the pictures, and why `torch.compile` could make none."""
+    pictures, failed = {}, {}
+    for name, player in players.items():
+        try:
+            pictures[name] = _as_pictures(player())
+        # Its errors have no class in common.
+        except Exception as error:
+            if name != _COMPILED:
+                raise
+            failed[name] = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return pictures, failed
+
+
+def _operations(networks: Networks, scale: dict[str, Any], batch_size: int) -> tuple[float, float]:
+    """Operations of a picture's swap, plain: of a known source, and of one new one a batch."""
+    generator, identity, _ = networks
+    size = scale["image_size"]
+    picture = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    embedding = jax.ShapeDtypeStruct((1, _EMBEDDING), jnp.float32)
+    with tracing_for("none"):
+        swap = jax.jit(Generator.swap).lower(generator, picture, embedding)
+        embed = jax.jit(IdentityNetwork.embed).lower(identity, picture)
+    swap, embed = (lowered.cost_analysis()["flops"] for lowered in (swap, embed))
+    return swap, swap + embed / batch_size
 
 
 def _folded(networks: Networks) -> Networks:
@@ -198,7 +261,7 @@ def _build_opponents(
         "PyTorch eager, new source": run(net, embed),
     }
     if compiled:
-        opponents["torch.compile"] = run(torch.compile(net), lambda: embedding)
+        opponents[_COMPILED] = run(torch.compile(net), lambda: embedding)
     return opponents
 
 
@@ -216,8 +279,11 @@ def _difference(first: np.ndarray, second: np.ndarray) -> int:
     return int(np.abs(first.astype(int) - second).max())
 
 
-def _time_photo(networks: Networks, image_size: int, rounds: int) -> float:
-    """Seconds of a whole photograph with one face: found, aligned, swapped and put back."""
+def _time_photo(networks: Networks, image_size: int, rounds: int) -> dict[str, Any]:
+    """`photo_seconds` of a photograph with one face: found, aligned, swapped and put back.
+
+    None without what finds faces, and `photo_failed` says why.
+    """
     run = build_run(_folded(networks), 1)
     swapper = Swapper(lambda source, target: to_uint8(run(source, target)[:, -1]), image_size)
     source, face = (
@@ -226,9 +292,12 @@ def _time_photo(networks: Networks, image_size: int, rounds: int) -> float:
     )
     photo = np.full((*_PHOTO_SIZE, 3), 128, np.uint8)
     photo[160:560, 440:840] = face
-    casting, _ = swapper.cast_one(source)
+    try:
+        casting, _ = swapper.cast_one(source)
+    except UserError as error:
+        return {"photo_seconds": None, "photo_failed": str(error)}
     seconds = seconds_in_turns({"": lambda: swapper.swap_photo(casting, photo)}, rounds)[""]
-    return statistics.median(seconds)
+    return {"photo_seconds": statistics.median(seconds)}
 
 
 def _print(record: dict[str, Any]) -> None:
@@ -240,6 +309,8 @@ def _print(record: dict[str, Any]) -> None:
     medians = {(row["batch_size"], row["name"]): row["seconds_a_picture"] for row in rows}
     table = []
     for row in rows:
+        if "failed" in row:
+            continue
         ours = "ours, new source" if row["name"].endswith("new source") else "ours"
         table.append(
             {
@@ -247,13 +318,20 @@ def _print(record: dict[str, Any]) -> None:
                 "swap": row["name"],
                 "s a picture": row["seconds_a_picture"],
                 "fastest": row["fastest"],
+                "GFLOP/s": row["gflop_per_second"],
+                "of the matrix rate": row["gflop_per_second"] / rate,
                 "times ours": row["seconds_a_picture"] / medians[row["batch_size"], ours],
                 "grey levels off": row["grey_levels_from_ours"],
             }
         )
     print_table(table)
+    for row in rows:
+        if "failed" in row:
+            print(f"batch {row['batch_size']}, {row['name']} failed: {row['failed']}")
     height, width = _PHOTO_SIZE
-    print(f"\na photo of {width}x{height} with one face, whole: {record['photo_seconds']:.3f} s")
+    seconds = record["photo_seconds"]
+    photo = f"failed: {record['photo_failed']}" if seconds is None else f"{seconds:.3f} s"
+    print(f"\na photo of {width}x{height} with one face, whole: {photo}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 # The modules beside this one.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from common import write_json
+from common import Parser, check_output, write_json
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.tpu.topology import check_libtpu, parse_topology, prepare_environment
@@ -65,12 +65,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Compiles, prints a table and writes it; see `--help`."""
     parsed, flags = _parse(arguments)
     topology, runs = parse_topology(parsed.topology), list(_runs(parsed))
-    check_libtpu()
     prepare_environment()
     # Not before: jax reads the environment when it is imported.
+    from tpu_parts import find_part
+
     from faceshifter_jax.tpu.compile import QUICKLY
     from faceshifter_jax.tpu.report import as_record
 
+    config = _read_config(parsed.config, flags)
+    for part in parsed.parts:
+        if part != STEP:
+            find_part(part, config)
+    check_libtpu()
     records = []
     print(_HEAD, flush=True)
     for part, name, batch in runs:
@@ -81,14 +87,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(_row(part, name, batch, step), flush=True)
         figures = as_record(step, topology, batch * topology.num_chips)
         records.append({"part": part, "variant": name, "per_chip": batch, **figures})
-    if parsed.output:
-        versions = {package: metadata.version(package) for package in ("jax", "libtpu")}
-        what = {"config": parsed.config, "flags": flags, "quick": parsed.quick}
-        write_json(parsed.output, {**what, "versions": versions, "runs": records})
+        if parsed.output:
+            write_json(parsed.output, _describe(parsed, flags) | {"runs": records})
+
+
+def _describe(parsed: argparse.Namespace, flags: list[str]) -> dict[str, Any]:
+    """What was compiled by what."""
+    versions = {package: metadata.version(package) for package in ("jax", "libtpu")}
+    what = {"config": parsed.config, "flags": flags, "quick": parsed.quick}
+    return {**what, "versions": versions}
 
 
 def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = Parser(__doc__)
     names = "; ".join(f"{name}: {variant.what}" for name, variant in VARIANTS.items())
     parser.add_argument("--config", default="configs/aei.py")
     parser.add_argument("--topology", default="v5e:2x2")
@@ -108,6 +119,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     wrong = [flag for flag in flags if not flag.startswith("--config.")]
     if wrong:
         parser.error(f"unknown arguments: {' '.join(wrong)}")
+    check_output(parser, parsed.output)
     return parsed, flags
 
 
@@ -130,9 +142,7 @@ def _compile(
 
     from faceshifter_jax.tpu.compile import compile_function, compile_step, tracing_for
 
-    # bfloat16 unless the flags or the variant say otherwise.
-    paths = ["train.py", f"--config={config_path}", "--workdir=unused"]
-    config, _ = parse_arguments([*paths, "--config.compute_dtype=bfloat16", *flags])
+    config = _read_config(config_path, flags)
     config.update_from_flattened_dict(dict(variant.config))
     config.batch_size = batch * topology.num_chips
     how = {"lowering": variant.lowering, "options": variant.options}
@@ -141,6 +151,12 @@ def _compile(
     with tracing_for(variant.lowering):
         function, shapes = build_part(part, config)
     return compile_function(function, shapes, topology, **how)
+
+
+def _read_config(path: str, flags: list[str]) -> Any:
+    """The config, bfloat16 unless the flags say otherwise."""
+    paths = ["train.py", f"--config={path}", "--workdir=unused"]
+    return parse_arguments([*paths, "--config.compute_dtype=bfloat16", *flags])[0]
 
 
 _HEAD = (

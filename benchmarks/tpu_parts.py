@@ -40,17 +40,25 @@ def build_part(name: str, config: ConfigDict) -> Part:
     Raises:
       UserError: there is no such part.
     """
+    return find_part(name, config)(config)
+
+
+def find_part(name: str, config: ConfigDict) -> Callable[[ConfigDict], Part]:
+    """Returns what builds a part; arguments and exceptions as of `build_part`."""
+    if config.task != "aei":
+        raise UserError(f"parts are those of configs/aei.py: there is none of task {config.task!r}")
     match = re.fullmatch(r"(aad|discriminator)_(\d+)", name)
     if match:
         build, limit = {
             "aad": (_aad_block, len(config.model.encoder_channels) + 1),
             "discriminator": (_discriminator, config.discriminator.num_scales),
         }[match[1]]
-        if int(match[2]) < limit:
-            return build(config, int(match[2]))
+        number = int(match[2])
+        if number < limit:
+            return lambda config: build(config, number)
     plain = {"upsample": _upsample, "attribute_loss": _attribute_loss, "optimizer": _optimizer}
     if name in plain:
-        return plain[name](config)
+        return plain[name]
     raise UserError(
         f"no part {name!r}: there are aad_0 to aad_{len(config.model.encoder_channels)}, "
         f"discriminator_0 to discriminator_{config.discriminator.num_scales - 1}, "

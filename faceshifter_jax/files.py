@@ -14,8 +14,11 @@ _numbers = itertools.count()
 def write_text(path: Path, text: str) -> None:
     """Writes `text` beside `path`, then renames it: a reader never sees half of it."""
     beside = _beside(path)
-    beside.write_text(text)
-    beside.replace(path)
+    try:
+        beside.write_text(text)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Long work that a killed process leaves where the next one goes on."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import shutil
@@ -12,6 +13,8 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import write_text
 
 _WORK_FILE = "work.json"
+# What file systems answer that have no locks, such as Lustre as it is often mounted.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 class UnfinishedWork:
@@ -46,11 +49,7 @@ def unfinished_work(result: Path, plan: Mapping[str, Any]) -> Iterator[Unfinishe
       UserError: the folder of `result` cannot be written to, or another process is at it.
     """
     folder = _make_folder(result)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"another process is making {result}: wait for it") from error
+    with locked(folder / "lock", f"another process is making {result}: wait for it"):
         # As it will be read.
         plan = json.loads(json.dumps(plan))
         work = UnfinishedWork(folder, begun=_read_plan(folder) == plan)
@@ -64,6 +63,31 @@ def unfinished_work(result: Path, plan: Mapping[str, Any]) -> Iterator[Unfinishe
                 shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def locked(file: Path, busy: str) -> Iterator[None]:
+    """Lets one process at a time be inside; a process that is killed is no longer inside.
+
+    On a file system that has no locks it keeps nobody out, and on one that several machines share
+    perhaps only processes of the same machine.
+
+    Args:
+      file: made if need be, in an existing directory, where it stays.
+      busy: what to say where another process is inside.
+
+    Raises:
+      UserError: `busy`.
+    """
+    with file.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(busy) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield
 
 
 def check_place(result: Path) -> None:

@@ -7,9 +7,7 @@ process they do the whole work and wait for nobody.
 import argparse
 import contextlib
 import io
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 
 import jax
@@ -29,6 +27,7 @@ from faceshifter_jax.training.distributed import (
     lost_process_is_one_line,
     together,
 )
+from faceshifter_jax.training.interrupt import leave
 from faceshifter_jax.training.parallel import AXIS, build_parallel
 
 _TIMEOUT_SECONDS = 300
@@ -81,10 +80,10 @@ def connected(arguments: argparse.Namespace) -> Iterator[None]:
                 _open_connections()
                 yield
     except NotConnected as error:
-        _leave(f"error: {_as_options(error)}", _BAD_INPUT)
+        leave(f"error: {_as_options(error)}", _BAD_INPUT)
     except LostProcess as error:
         reason = " ".join(str(error.__cause__).split())[:200]
-        _leave(
+        leave(
             f"error: another process is gone or cannot be reached ({reason}): see what it "
             "printed, end all of them and start all again",
             _BAD_INPUT,
@@ -92,11 +91,11 @@ def connected(arguments: argparse.Namespace) -> Iterator[None]:
     except KeyboardInterrupt:
         if not is_connected():
             raise
-        _leave("interrupted", _INTERRUPTED)
+        leave("interrupted", _INTERRUPTED)
     except SystemExit as request:
         if not is_connected():
             raise
-        _leave("", int(request.code or 0))
+        leave("", int(request.code or 0))
 
 
 def _initialize(arguments: argparse.Namespace) -> None:
@@ -139,14 +138,6 @@ def _as_options(error: UserError) -> str:
         return "--distributed" if name in (None, "mode") else f"--{name.replace('_', '-')}"
 
     return re.sub(r"(?:--)?config\.distributed(?:\.(\w+))?", option, str(error))
-
-
-def _leave(message: str, code: int) -> None:
-    if message:
-        print(message, file=sys.stderr)
-    sys.stderr.flush()
-    sys.__stdout__.flush()
-    os._exit(code)
 
 
 def in_shares(

@@ -305,7 +305,8 @@ class AEITask:
 def _prepare(frozen: Frozen, rows: Batch) -> dict[str, jax.Array]:
     """Adds `identity` and `own_identity`, the embeddings (B, E) of the sources and the targets.
 
-    The targets' are for `swap_metrics` alone: at paper scale 3 % of the step's operations.
+    The targets' are for `swap_metrics` alone: at paper scale 4 % of the step's operations with
+    IR-SE50, 7 % with IResNet-100.
     """
     source, target = to_unit_range(rows["source"]), to_unit_range(rows["target"])
     # One pass for both, interleaved so that every device keeps its rows.

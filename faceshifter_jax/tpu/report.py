@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from faceshifter_jax.data.progress import format_duration
 from faceshifter_jax.tpu.chips import Chip
 from faceshifter_jax.tpu.compile import CompiledStep, StepCosts
@@ -21,18 +19,10 @@ def fits(step: CompiledStep, chip: Chip) -> bool:
     return step.costs is not None and step.needed_bytes <= _usable_bytes(step, chip)
 
 
-def remedies(config: ConfigDict) -> list[str]:
-    """Returns the settings of `config` that would let its step do with less memory."""
-    less = ["--config.remat=aad"] if config.get("remat") == "none" else []
-    if "accumulate_steps" in config:
-        less.append(f"--config.accumulate_steps={2 * config.accumulate_steps}")
-    return less
-
-
 def describe(
     step: CompiledStep, topology: Topology, batch_size: int, less: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Yields the report's lines; `batch_size` is the global one, `less` the `remedies`."""
+    """Yields the report's lines; `batch_size` is the global one, `less` ways to less memory."""
     yield from step.assumed
     yield (
         f"traced in {format_duration(step.lower_seconds)}, "

@@ -80,7 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         # Not before: jax reads the environment when it is imported.
         from faceshifter_jax.tpu.account import describe_groups, group
         from faceshifter_jax.tpu.compile import QUICKLY, compile_step
-        from faceshifter_jax.tpu.report import as_record, describe, fits, remedies
+        from faceshifter_jax.tpu.report import as_record, describe, fits
+        from faceshifter_jax.training.memory import remedies
 
         headline = _headline(arguments, config, topology)
         announce = functools.partial(print, headline, flush=True)

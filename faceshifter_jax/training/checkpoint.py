@@ -1,7 +1,7 @@
 """Checkpoints of a training: written in the background by the first process."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from faceshifter_jax.training.faults import explain_write_error
 from faceshifter_jax.training.integrity import ARRAY_CHECKSUMS, array_checksums, seal_meta
 from faceshifter_jax.training.stored import DIRECTORY, DamagedCheckpoint
 from faceshifter_jax.training.weights import LoadedWeights, read_weights
+from faceshifter_jax.unfinished import locked
 
 __all__ = ["DIRECTORY", "Checkpoints", "DamagedCheckpoint", "LoadedWeights", "read_weights"]
 
 DAMAGED_DIRECTORY = "damaged_checkpoints"
+LOCK_FILE = ".lock"
 # Orbax would else have the threads of all processes wait for each other, for minutes after one of
 # them has failed.
 _ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
@@ -46,6 +48,7 @@ class Checkpoints:
         self._directory = self.workdir / DIRECTORY
         self._set_aside = self._directory.with_name(DAMAGED_DIRECTORY)
         self._damaged: dict[int, str] = {}
+        self._held: ExitStack | None = None
         self._saving: int | None = None
         self._failure: UserError | None = None
         self._options = ocp.CheckpointManagerOptions(
@@ -72,10 +75,11 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        # After a failure there is nothing left to wait for, and it was said.
-        if "_manager" in self.__dict__ and not self._failure:
-            with self._explain_failure():
-                self._manager.close()
+        with self._held or nullcontext():
+            # After a failure there is nothing left to wait for, and it was said.
+            if "_manager" in self.__dict__ and not self._failure:
+                with self._explain_failure():
+                    self._manager.close()
 
     def create(self) -> list[str]:
         """Makes the directory, and moves what `newest_whole` found damaged out of it.
@@ -84,13 +88,22 @@ class Checkpoints:
           A line for each checkpoint that was moved.
 
         Raises:
-          UserError: it cannot be made.
+          UserError: it cannot be made, or another training writes to it.
         """
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
+            self._keep_others_out()
             return [self._move_aside(step, reason) for step, reason in self._damaged.items()]
         except OSError as error:
             raise UserError(f"cannot make the directory {self._directory}: {error}") from error
+
+    def _keep_others_out(self) -> None:
+        """Lets no other training get past here until the end of the context."""
+        if self._held is None:
+            busy = f"another training writes to {self.workdir}: wait for its end, or end it"
+            held = ExitStack()
+            held.enter_context(locked(self.workdir / LOCK_FILE, busy))
+            self._held = held
 
     def _move_aside(self, step: int, reason: str) -> str:
         self._set_aside.mkdir(exist_ok=True)
@@ -114,9 +127,14 @@ class Checkpoints:
           Its step, None if there is no checkpoint.
 
         Raises:
-          UserError: none of them is whole, or a format that this version cannot read.
+          UserError: none of them is whole, a format that this version cannot read, or another
+            training that writes to the workdir.
         """
         self._damaged = {}
+        # What another one saves and removes meanwhile could not be read; a new workdir, in which
+        # a refused training leaves nothing, can wait for `create`.
+        if self._directory.is_dir():
+            self._keep_others_out()
         for step in sorted(stored.find_steps(self._directory), reverse=True):
             directory = self._directory / str(step)
             try:

@@ -24,6 +24,8 @@ from faceshifter_jax.training.faults import in_one_line
 MODES = ("off", "automatic", "coordinator")
 # Beyond our own limit, because jax ends the process with a stack trace at its own.
 _GRACE_SECONDS = 3600
+# Names in one line; processes with configs of different tasks disagree on dozens.
+_SHOWN = 5
 # What transports and jax's coordination service say of a process that does not answer.
 _LOST = re.compile(
     r"gloo|nccl|connection|socket|peer|heartbeat|unavailable|deadline_exceeded", re.IGNORECASE
@@ -206,6 +208,22 @@ def from_first_process(value: int | None) -> int | None:
     return None if sent < 0 else int(sent)
 
 
+def check_same_newest(workdir: Path, step: int | None) -> None:
+    """Checks that all processes see the same newest checkpoint, before one reads what it lacks.
+
+    Args:
+      workdir: the training's directory, as this process knows it.
+      step: that of the newest checkpoint that this process sees in it.
+
+    Raises:
+      UserError: in all processes; a directory of its own is named by the process that has it.
+    """
+    first = from_first_process(step)
+    with together():
+        if step != first:
+            raise _not_shared(workdir)
+
+
 def check_shared(directory: Path) -> None:
     """Checks that all processes see the directory of the first one under their own path.
 
@@ -226,13 +244,17 @@ def check_shared(directory: Path) -> None:
                 file.touch()
         with together():
             if not file.exists():
-                raise UserError(
-                    f"the workdir {directory} of process {jax.process_index()} is not that of "
-                    "process 0: name a directory that all processes see"
-                )
+                raise _not_shared(directory)
     finally:
         if is_first_process():
             file.unlink(missing_ok=True)
+
+
+def _not_shared(workdir: Path) -> UserError:
+    return UserError(
+        f"the workdir {workdir} of process {jax.process_index()} is not that of process 0: name a "
+        "directory that all processes see"
+    )
 
 
 def check_same_everywhere(facts: Mapping[str, Any]) -> None:
@@ -244,18 +266,26 @@ def check_same_everywhere(facts: Mapping[str, Any]) -> None:
     Raises:
       UserError: in all processes, naming what differs.
     """
-    digests = [
-        np.frombuffer(hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest(), np.uint8)
-        for value in facts.values()
-    ]
-    if not digests:
-        return
-    gathered = multihost_utils.process_allgather(np.stack(digests))
-    gathered = gathered.reshape(-1, *np.stack(digests).shape)
-    different = (gathered != gathered[:1]).any(axis=(0, 2))
-    names = [name for name, differs in zip(facts, different, strict=True) if differs]
+    # Names first: processes with other ones could not even gather what belongs to them.
+    names = _find_different({"which settings there are": list(facts)}) or _find_different(facts)
     if names:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         raise UserError(
-            f"the processes disagree on {', '.join(names)}: start all of them with the same "
-            "config and data"
+            f"the processes disagree on {', '.join(names[:_SHOWN])}{more}: start all of them with "
+            "the same config and data"
         )
+
+
+def _find_different(facts: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the facts that differ; all processes have the same names."""
+    if not facts:
+        return []
+    digests = np.stack(
+        [
+            np.frombuffer(hashlib.sha256(json.dumps(fact, sort_keys=True).encode()).digest(), "u1")
+            for fact in facts.values()
+        ]
+    )
+    gathered = multihost_utils.process_allgather(digests).reshape(-1, *digests.shape)
+    different = (gathered != gathered[:1]).any(axis=(0, 2))
+    return [name for name, differs in zip(facts, different, strict=True) if differs]

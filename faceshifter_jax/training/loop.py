@@ -69,8 +69,7 @@ def train(
                 build_loader or data.build_loader,
             )
             stack.enter_context(closing(inputs.loader))
-        facts = setup.common_facts(inputs.meta, checkpoints.latest_step())
-        distributed.check_same_everywhere(facts)
+        distributed.check_same_everywhere(setup.common_facts(inputs.meta, inputs.networks))
         frozen = parallel.replicate(inputs.frozen)
         state = setup.init_or_restore(
             inputs.task, config.seed, checkpoints, first_step, parallel, inputs.networks
@@ -107,10 +106,10 @@ def _build_checkpoints(config: ConfigDict, workdir: Path) -> Checkpoints:
 
 def _find_first_step(checkpoints: Checkpoints) -> int:
     """Returns the step of the newest whole checkpoint, which one process reads for all, or 0."""
-    newest = None
     with distributed.together():
-        if distributed.is_first_process():
-            newest = checkpoints.newest_whole()
+        latest = checkpoints.latest_step()
+        newest = checkpoints.newest_whole() if distributed.is_first_process() else None
+    distributed.check_same_newest(checkpoints.workdir, latest)
     return distributed.from_first_process(newest) or 0
 
 

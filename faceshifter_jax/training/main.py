@@ -24,6 +24,9 @@ USAGE = """usage: python train.py --config CONFIG --workdir DIR [--config.KEY=VA
   --config.KEY=VALUE  changes one setting, such as --config.batch_size=8
 """
 
+_STOPPED_AT_ONCE = "stopped at once, without saving"
+_BAD_INPUT, _INTERRUPTED = 2, 130
+
 
 def main(argv: Sequence[str], **factories: Callable) -> int:
     """Trains as the command line says.
@@ -44,10 +47,10 @@ def main(argv: Sequence[str], **factories: Callable) -> int:
         return _train(config, workdir, factories)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _BAD_INPUT
     except KeyboardInterrupt:
-        print("stopped at once, without saving", file=sys.stderr)
-        return 130
+        print(_STOPPED_AT_ONCE, file=sys.stderr)
+        return _INTERRUPTED
 
 
 def parse_arguments(argv: Sequence[str]) -> tuple[ConfigDict, str]:
@@ -127,26 +130,29 @@ def _check_keys(arguments: Sequence[str], config: ConfigDict) -> None:
 def _train(config: ConfigDict, workdir: str, factories: Mapping[str, Callable]) -> int:
     # Imported late: a mistake on the command line is reported without waiting for jax.
     from faceshifter_jax.training import distributed
-    from faceshifter_jax.training.interrupt import Interrupted
+    from faceshifter_jax.training.interrupt import Interrupted, leave
     from faceshifter_jax.training.loop import train
+    from faceshifter_jax.training.memory import OutOfMemory
 
     try:
         train(config, workdir, **factories)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         return interruption.exit_code
-    except (distributed.NotConnected, distributed.LostProcess) as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        # At a usual exit jax would wait for the processes that never came, or are gone.
-        os._exit(2)
+    # At a usual exit jax would wait for the processes that never came, are gone, or wait for this
+    # one. Other UserErrors are raised in all of them.
+    except (distributed.NotConnected, distributed.LostProcess, OutOfMemory) as error:
+        leave(f"error: {error}", _BAD_INPUT)
     except UserError:
         raise
+    except KeyboardInterrupt:
+        if not distributed.is_connected():
+            raise
+        leave(_STOPPED_AT_ONCE, _INTERRUPTED)
     except Exception:
         if not distributed.is_connected():
             raise
-        traceback.print_exc()
-        # At a usual exit jax would wait for the others, and they wait for this one.
-        os._exit(1)
+        leave(traceback.format_exc().rstrip(), 1)
     return 0
 
 

@@ -28,7 +28,9 @@ class Monitor:
     """
 
     def __init__(self, workdir: Path, *, first_step: int, num_steps: int, health: Health):
-        """Opens the writers in `workdir`, where what lies beyond `first_step` is dropped.
+        """Opens the writers in `workdir`, and drops the lines of metrics.jsonl beyond `first_step`.
+
+        TensorBoard's events and sample grids beyond it stay.
 
         Args:
           workdir: an existing directory.

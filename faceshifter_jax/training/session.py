@@ -17,6 +17,7 @@ from faceshifter_jax.training.checkpoint import Checkpoints
 from faceshifter_jax.training.faults import in_one_line, no_room_is_one_line
 from faceshifter_jax.training.guard import FAILED, guard_step, make_request, not_finite
 from faceshifter_jax.training.interrupt import Interrupted, StopRequest
+from faceshifter_jax.training.memory import out_of_memory_is_one_line
 from faceshifter_jax.training.monitor import Monitor
 from faceshifter_jax.training.parallel import Parallel, describe_memory
 
@@ -40,6 +41,10 @@ class Session:
 
     def run(self, state: Any, first_step: int, samples: Mapping[str, Any]) -> Any:
         """Makes the steps after `first_step`; returns the last state."""
+        with out_of_memory_is_one_line(self.config):
+            return self._make_steps(state, first_step, samples)
+
+    def _make_steps(self, state: Any, first_step: int, samples: Mapping[str, Any]) -> Any:
         predict = self.parallel.compile_predict(self.task.predict)
         with distributed.together():
             batch = self._next_batch()
@@ -56,7 +61,7 @@ class Session:
                 with self._stop_all_later():
                     self.monitor.report(step, self.config.batch_size, self.loader.wait_seconds)
             if request or self._due(step, self.config.save_every_steps):
-                self._save(step, state)
+                request = self._save(step, state) or request
             if request:
                 self._stop(step, request)
             if self._due(step, self.config.sample_every_steps):
@@ -134,10 +139,12 @@ class Session:
         self.monitor.say(f"compiled the step in {duration}{describe_memory(compiled)}")
         return compiled
 
-    def _save(self, step: int, state: Any) -> None:
+    def _save(self, step: int, state: Any) -> int:
+        """Saves the state; returns what `_wait_for_steps` says of the steps before it."""
         with self.monitor.paused():
-            self._wait_for_steps(0)
+            request = self._wait_for_steps(0)
             self.checkpoints.save(step, state, self.meta)
+        return request
 
     def _stop(self, step: int, number: int) -> None:
         self.checkpoints.wait()

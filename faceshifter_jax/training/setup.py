@@ -13,6 +13,7 @@ from faceshifter_jax.data import PreparedDataset
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.training.checkpoint import Checkpoints, read_weights
 from faceshifter_jax.training.parallel import Parallel
+from faceshifter_jax.training.weights import hash_arrays
 
 SAMPLE_ROWS = 8
 # The sample grid shows rows of another seed, the same ones for the whole training.
@@ -21,7 +22,8 @@ SAMPLE_SEED_OFFSET = 1_000_003
 _NEEDED = ("task", "parallel", "data", "init_from", "distributed", "compilation_cache")
 # Settings that the processes of one training may have each for itself.
 _OF_ONE_PROCESS = (
-    *("path", "subset", "occluders", "weights", "init_from", "compilation_cache", "process_id"),
+    *("path", "subset", "occluders", "weights", "init_from", "compilation_cache"),
+    *("coordinator", "process_id", "timeout_seconds"),
     *("num_threads", "prefetch_batches", "cache_megabytes"),
 )
 _AT_LEAST_ONE = ("num_steps", "batch_size", "log_every_steps", "keep_checkpoints", "image_size")
@@ -95,21 +97,25 @@ def load_frozen(task: Any) -> tuple[Any, dict[str, dict[str, str]]]:
     return task.load_frozen(weights), sources
 
 
-def common_facts(meta: Mapping[str, Any], newest_step: int | None) -> dict[str, Any]:
+def common_facts(meta: Mapping[str, Any], networks: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what must be equal in all processes, by the name to be shown if it is not.
 
     Paths may differ, as the hashes of what they hold tell more.
+
+    Args:
+      meta: that of new checkpoints.
+      networks: see `load_start`.
     """
     config = {
-        key: value
+        f"config.{key}": value
         for key, value in traverse_util.flatten_dict(dict(meta["config"]), sep=".").items()
         if key.rpartition(".")[2] not in _OF_ONE_PROCESS
     }
     return {
-        "the config": config,
+        **config,
         "the data": meta["dataset"],
         "the frozen networks": {name: source["sha256"] for name, source in meta["frozen"].items()},
-        "the workdir's newest checkpoint": newest_step,
+        "the networks to begin with": {role: hash_arrays(tree) for role, tree in networks.items()},
     }
 
 

@@ -50,16 +50,26 @@ def read_meta(directory: Path) -> dict[str, Any]:
 
     Raises:
       DamagedCheckpoint: it is not what was saved.
-      UserError: a format that this version cannot read, or a disk that does not answer.
+      UserError: no such directory, a format that this version cannot read, or a disk that does
+        not answer.
     """
-    for part in ("state", "meta"):
-        if not (directory / part).is_dir():
-            raise DamagedCheckpoint(directory, f"it has no {part!r}")
+    if not directory.is_dir():
+        raise UserError(f"there is no checkpoint at {directory}")
+    _check_has(directory, "meta")
     with _damaged_if_unreadable(directory, "meta"):
         meta = dict(ocp.JsonCheckpointHandler().restore(directory / "meta"))
+    if isinstance(meta.get("format_version"), int):
+        # First: a later format may keep its arrays and checksums otherwise, and is not damaged.
+        check_format(meta, directory)
+    _check_has(directory, "state")
     if damage := find_damage(meta):
         raise DamagedCheckpoint(directory, damage)
     return check_format(meta, directory)
+
+
+def _check_has(directory: Path, part: str) -> None:
+    if not (directory / part).is_dir():
+        raise DamagedCheckpoint(directory, f"it has no {part!r}")
 
 
 def read_arrays(

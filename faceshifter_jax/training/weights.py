@@ -69,7 +69,7 @@ def read_weights(path: str | Path) -> LoadedWeights:
         config=config,
         params=params,
         batch_stats=batch_stats,
-        sha256=_hash_arrays({"params": params, "batch_stats": batch_stats}),
+        sha256=hash_arrays({"params": params, "batch_stats": batch_stats}),
         path=str(path),
         directory=str(directory),
         step=int(directory.name),
@@ -135,7 +135,8 @@ def _with_tuples(value: Any) -> Any:
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
-def _hash_arrays(tree: Mapping[str, Any]) -> str:
+def hash_arrays(tree: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of the keys, shapes, dtypes and bytes of nested dicts of arrays."""
     digest = hashlib.sha256()
     for key, array in sorted(traverse_util.flatten_dict(tree, sep="/").items()):
         digest.update(f"{key} {array.dtype} {array.shape}\n".encode())

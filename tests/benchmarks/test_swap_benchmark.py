@@ -1,6 +1,7 @@
 """The benchmark of the swap runs, small, and says what it should."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,19 +9,23 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_small_run_compares_and_records(tmp_path):
-    record = tmp_path / "results" / "swap.json"
+def run_small(record, *arguments, **environment):
     command = [sys.executable, "benchmarks/swap.py", "--small", "--rounds", "1", "--batches", "1"]
     done = subprocess.run(
-        [*command, "--output", str(record)],
+        [*command, "--output", str(record), *arguments],
         cwd=ROOT,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "s a picture" in done.stdout
-    content = json.loads(record.read_text())
+    return done.stdout, json.loads(record.read_text())
+
+
+def test_small_run_compares_and_records(tmp_path):
+    _, content = run_small(tmp_path / "results" / "swap.json")
     rows = {row["name"]: row for row in content["rows"]}
     assert {"ours", "ours, new source"} <= set(rows)
     for row in rows.values():
@@ -30,4 +35,25 @@ def test_small_run_compares_and_records(tmp_path):
     assert (port is not None) == (content["machine"]["torch"] is not None)
     assert port is None or port["grey_levels_from_ours"] <= 1
     assert content["matrix_gflop_per_second"] > 0
+    # The same operations for both; those of a new source's embedding are more.
+    counts = [rows[name]["gflop_a_picture"] for name in ("ours", "ours, new source")]
+    assert 0 < counts[0] < counts[1]
+    assert port is None or port["gflop_a_picture"] == counts[0]
     assert content["photo_seconds"] > 0
+
+
+def test_what_cannot_run_is_reported_and_the_rest_is_kept(tmp_path):
+    (tmp_path / "mtcnn.py").write_text("raise ImportError('none here')")
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    printed, content = run_small(
+        tmp_path / "swap.json", "--compile", PYTHONPATH=paths, CXX="no-such-compiler"
+    )
+    assert content["photo_seconds"] is None
+    assert "pip install 'faceshifter-jax[swap]'" in content["photo_failed"]
+    assert content["photo_failed"] in printed
+    rows = {row["name"]: row for row in content["rows"]}
+    assert rows["ours"]["seconds_a_picture"] > 0
+    if content["machine"]["torch"] is not None:
+        assert rows["PyTorch eager"]["seconds_a_picture"] > 0
+        assert "no-such-compiler" in rows["torch.compile"]["failed"]
+        assert rows["torch.compile"]["failed"] in printed

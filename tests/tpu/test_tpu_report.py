@@ -19,8 +19,9 @@ from faceshifter_jax.tpu.compile import (
 )
 from faceshifter_jax.tpu.hlo import Traffic
 from faceshifter_jax.tpu.inputs import assume_num_classes, batch_shapes, frozen_shapes
-from faceshifter_jax.tpu.report import as_record, describe, fits, remedies
+from faceshifter_jax.tpu.report import as_record, describe, fits
 from faceshifter_jax.tpu.topology import parse_topology
+from faceshifter_jax.training.memory import remedies
 
 GIB = 2**30
 

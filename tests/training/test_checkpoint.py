@@ -1,13 +1,16 @@
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import SingleDeviceSharding
-from toy import ToyTask, toy_config
+from toy import FACTORIES, ToyTask, toy_config
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.training.checkpoint import Checkpoints, read_weights
 from faceshifter_jax.training.compatibility import build_meta, config_to_json
+from faceshifter_jax.training.loop import train
 
 
 def toy_meta():
@@ -144,6 +147,28 @@ def test_unknown_format_is_refused(tmp_path):
     with (
         Checkpoints(tmp_path, keep_newest=2, keep_every_steps=0) as checkpoints,
         pytest.raises(UserError, match="has checkpoint format 99"),
+    ):
+        checkpoints.read_meta(2)
+
+
+@pytest.mark.parametrize("change", ["checksum", "layout"])
+def test_later_format_is_refused_and_not_taken_for_damage(change, tmp_path):
+    save(tmp_path, [1, 2])
+    newest = tmp_path / "checkpoints" / "2"
+    file = newest / "meta" / "metadata"
+    other = {"meta_checksum": "sha256:abc"} if change == "checksum" else {}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format_version": 2, **other}))
+    if change == "layout":
+        (newest / "state").rename(newest / "arrays")
+    with pytest.raises(UserError, match="checkpoints/2 has checkpoint format 2"):
+        train(toy_config(), tmp_path, **FACTORIES)
+    assert kept_steps(tmp_path) == [1, 2]
+
+
+def test_checkpoint_that_is_not_there_is_not_called_damaged(tmp_path):
+    with (
+        Checkpoints(tmp_path, keep_newest=2, keep_every_steps=0) as checkpoints,
+        pytest.raises(UserError, match=r"there is no checkpoint at .*checkpoints/2$"),
     ):
         checkpoints.read_meta(2)
 

@@ -1,7 +1,11 @@
 """Trainings in two real processes with two devices each."""
 
 import json
+import os
+import shutil
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -34,7 +38,9 @@ def assert_close(first, second):
 
 
 def test_two_processes_train_as_one_and_write_once(one_device, tmp_path):
-    (output, _), (silent, _) = finish(start_two(tmp_path, num_steps=20, sample_every_steps=10), 0)
+    own = {}, {"distributed.timeout_seconds": 50}  # which processes need not agree on
+    both = start_two(tmp_path, *own, num_steps=20, sample_every_steps=10)
+    (output, _), (silent, _) = finish(both, 0)
     assert "devices: 4 x cpu in 2 processes" in output
     assert [line for line in silent.splitlines() if not line.startswith("[Gloo]")] == []
     assert_close(read_state(tmp_path), one_device)
@@ -110,15 +116,76 @@ def test_what_one_process_cannot_do_ends_both_in_one_line(tmp_path):
     assert own_lines(second)[0].startswith("error: no weights at")
 
 
+def assert_disagree_on(what, both):
+    for _, errors in finish(both, 2):
+        assert own_lines(errors) == [
+            f"error: the processes disagree on {what}: start all of them with the same config "
+            "and data"
+        ]
+
+
 @pytest.mark.slow
 def test_processes_that_disagree_are_refused(tmp_path):
     both = start_two(tmp_path / "run", {"seed": 1}, {"seed": 2})
-    for _, errors in finish(both, 2):
-        assert own_lines(errors) == [
-            "error: the processes disagree on the config: start all of them with the same config "
-            "and data"
-        ]
+    assert_disagree_on("config.seed", both)
     assert not (tmp_path / "run").exists()
+
+
+COMPARE = """
+import sys
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.training.distributed import check_same_everywhere, initialize
+
+port, process, *names = sys.argv[1:]
+initialize({"mode": "coordinator", "coordinator": f"127.0.0.1:{port}", "num_processes": 2,
+            "process_id": int(process), "timeout_seconds": 60})
+try:
+    check_same_everywhere({name: process for name in names})
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("own", "what"),
+    [
+        (("ab", "abc"), "which settings there are"),
+        (("abcdefg", "abcdefg"), "a, b, c, d, e and 2 more"),
+    ],
+)
+def test_disagreement_is_one_short_line_whatever_the_settings_are(own, what):
+    port = str(free_port())
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", COMPARE, port, str(process), *names],
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for process, names in enumerate(own)
+    ]
+    for output, _ in finish(both, 0):
+        lines = [line for line in output.splitlines() if not line.startswith("[Gloo]")]
+        assert lines == [
+            f"the processes disagree on {what}: start all of them with the same config and data"
+        ]
+
+
+@pytest.mark.slow
+def test_processes_that_begin_with_other_networks_are_refused(tmp_path):
+    train(toy_config(num_steps=2), tmp_path / "before", **FACTORIES)
+    shutil.copytree(tmp_path / "before", tmp_path / "equal")
+    train(toy_config(num_steps=4), tmp_path / "other", **FACTORIES)
+
+    def start(name, second):
+        return start_two(
+            tmp_path / name, {"init_from": tmp_path / "before"}, {"init_from": tmp_path / second}
+        )
+
+    assert_disagree_on("the networks to begin with", start("refused", "other"))
+    assert not (tmp_path / "refused").exists()
+    finish(start("accepted", "equal"), 0)
 
 
 @pytest.mark.slow
@@ -149,8 +216,12 @@ def test_what_goes_wrong_before_the_first_step_ends_both_in_one_line(own, messag
 
 
 @pytest.mark.slow
-def test_workdirs_that_are_not_shared_are_refused_at_the_start(tmp_path):
-    (_, first), (_, second) = finish(start_two((tmp_path / "one", tmp_path / "other")), 2)
+@pytest.mark.parametrize("begun", [None, "one", "other"])
+def test_workdirs_that_are_not_shared_are_refused_at_the_start(begun, tmp_path):
+    if begun:
+        train(toy_config(num_steps=2), tmp_path / begun, **FACTORIES)
+    both = start_two((tmp_path / "one", tmp_path / "other"))
+    (_, first), (_, second) = finish(both, 2)
     assert own_lines(first) == ["error: process 1 could not go on: see what it printed"]
     assert own_lines(second) == [
         f"error: the workdir {tmp_path / 'other'} of process 1 is not that of process 0: name a "

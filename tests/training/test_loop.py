@@ -1,5 +1,6 @@
 import json
 import re
+import signal
 from types import SimpleNamespace
 
 import jax
@@ -176,6 +177,25 @@ def test_frozen_weights_are_recorded_and_must_stay_the_same(tmp_path, capsys):
 def test_settings_that_cannot_work_are_refused(changes, message, tmp_path):
     with pytest.raises(UserError, match=message):
         train(toy_config(**changes), tmp_path, **FACTORIES)
+
+
+def test_second_training_in_one_workdir_is_refused_while_the_first_runs(tmp_path):
+    settings = {"num_steps": 5000, "log_every_steps": 1, "data.step_seconds": 0.05}
+    first = start_toy(tmp_path, **settings)
+    for line in first.stdout:
+        if line.startswith("step 3/"):
+            break
+    second = start_toy(tmp_path, **settings)
+    _, errors = second.communicate(timeout=120)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert second.returncode == 2, errors
+    assert errors == (
+        f"error: another training writes to {tmp_path}: wait for its end, or end it\n"
+    )
+    newest = read_weights(tmp_path).step
+    train(toy_config(num_steps=newest + 2), tmp_path, **FACTORIES)
+    assert read_weights(tmp_path).step == newest + 2
 
 
 def test_file_in_place_of_the_workdir_is_refused(tmp_path):

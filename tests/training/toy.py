@@ -170,6 +170,12 @@ class ToyTask:
     def health(self):
         return Health()
 
+    def check_start(self, sources):
+        return {"generator": sources[0].params["generator"]}, []
+
+    def start_from(self, state, networks):
+        return state.replace(params=networks, ema_params=networks)
+
     def frozen_sources(self):
         return {"teacher": self.config.frozen} if self.config.frozen else {}
 
