@@ -165,6 +165,7 @@ def test_evaluating_an_identity_network_is_refused(arcface, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arcface", [":demo"], indirect=True)
 def test_networks_of_a_training_travel_as_files(arcface, data, tmp_path):
     """Workdirs converted to files, which are then identity weights, a start, and evaluated."""

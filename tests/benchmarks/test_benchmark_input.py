@@ -11,6 +11,15 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = ("data", "growth", "lowering", "step", "swap", "tpu")
 
 
+def first_of_each(cases, key=lambda case: case[0]):
+    """The first case of each script, and the others marked slow: each costs the imports."""
+    seen = set()
+    for case in cases:
+        again = key(case) in seen
+        seen.add(key(case))
+        yield pytest.param(*case, marks=pytest.mark.slow) if again else case
+
+
 def run(*command, **environment):
     return subprocess.run(
         [sys.executable, *command],
@@ -24,20 +33,22 @@ def run(*command, **environment):
 
 @pytest.mark.parametrize(
     ("script", "words", "says"),
-    [
-        ("data", ["--pictures", "3"], "--pictures: must be a whole number, at least 4"),
-        ("data", ["--seconds", "0"], "--seconds: must be a number above 0"),
-        ("growth", ["--steps", "0"], "--steps: must be a whole number, at least 1"),
-        ("growth", ["--widths", "1", "nan"], "--widths: must be a number above 0: 'nan'"),
-        ("growth", ["--sizes", "64", "100"], "side 100: it must be a multiple of 32"),
-        ("lowering", ["--rounds", "0"], "--rounds: must be"),
-        ("step", ["--batch", "2", "0"], "--batch: must be"),
-        ("step", ["--rounds", "-1"], "--rounds: must be"),
-        ("swap", ["--batches", "0"], "--batches: must be"),
-        ("swap", ["--rounds", "many"], "--rounds: must be"),
-        ("tpu", ["--parts", "step", "aad_99"], "no part 'aad_99': there are aad_0 to aad_7"),
-        ("tpu", ["--parts", "aad_1", "--config=configs/hear.py"], "none of task 'hear'"),
-    ],
+    first_of_each(
+        [
+            ("data", ["--pictures", "3"], "--pictures: must be a whole number, at least 4"),
+            ("data", ["--seconds", "0"], "--seconds: must be a number above 0"),
+            ("growth", ["--steps", "0"], "--steps: must be a whole number, at least 1"),
+            ("growth", ["--widths", "1", "nan"], "--widths: must be a number above 0: 'nan'"),
+            ("growth", ["--sizes", "64", "100"], "side 100: it must be a multiple of 32"),
+            ("lowering", ["--rounds", "0"], "--rounds: must be"),
+            ("step", ["--batch", "2", "0"], "--batch: must be"),
+            ("step", ["--rounds", "-1"], "--rounds: must be"),
+            ("swap", ["--batches", "0"], "--batches: must be"),
+            ("swap", ["--rounds", "many"], "--rounds: must be"),
+            ("tpu", ["--parts", "step", "aad_99"], "no part 'aad_99': there are aad_0 to aad_7"),
+            ("tpu", ["--parts", "aad_1", "--config=configs/hear.py"], "none of task 'hear'"),
+        ]
+    ),
 )
 def test_bad_input_is_one_line_before_any_work(script, words, says):
     done = run(BENCHMARKS / f"{script}.py", *words)
@@ -49,7 +60,11 @@ def test_bad_input_is_one_line_before_any_work(script, words, says):
 
 
 @pytest.mark.parametrize(
-    ("script", "option"), [*((script, "--output") for script in SCRIPTS), ("growth", "--plot")]
+    ("script", "option"),
+    first_of_each(
+        [*((script, "--output") for script in SCRIPTS), ("growth", "--plot")],
+        key=lambda case: case[1],
+    ),
 )
 def test_a_file_that_cannot_be_written_is_found_out_first(script, option, tmp_path):
     (tmp_path / "file").touch()
@@ -65,7 +80,13 @@ def test_a_folder_is_no_file_to_write(tmp_path):
     assert done.stderr == f"error: {tmp_path} is a folder: name the file to write\n"
 
 
-@pytest.mark.parametrize("script", ["growth", "lowering", "step", "swap"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "swap",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("growth", "lowering", "step")),
+    ],
+)
 def test_ours_computes_on_the_cpu_whatever_else_there_is(script):
     code = f"import {script}, jax; print(jax.default_backend())"
     done = run(

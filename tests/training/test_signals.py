@@ -21,7 +21,12 @@ def wait_for(process, beginning):
 
 @pytest.mark.parametrize(
     ("number", "save_every_steps"),
-    [(signal.SIGTERM, 0), (signal.SIGTERM, 1), (signal.SIGTERM, 2), (signal.SIGINT, 1)],
+    [
+        (signal.SIGTERM, 0),
+        (signal.SIGINT, 1),
+        pytest.param(signal.SIGTERM, 1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_signal_saves_the_step_and_exits_with_its_code(number, save_every_steps, tmp_path):
     settings = {
