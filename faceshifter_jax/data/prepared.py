@@ -45,7 +45,8 @@ class PreparedDataset:
         self.num_pictures = len(self._source)
         self.num_identities = int(self.metadata["num_identities"])
         if len(self.identities) != self.num_pictures:
-            raise UserError(f"the dataset in {path} is damaged: prepare it again")
+            counts = f"{self.num_pictures} records, {len(self.identities)} identities"
+            raise _damaged(self.path, counts)
         facts = json.dumps([self.num_pictures, self.metadata], sort_keys=True)
         self.fingerprint = hashlib.sha256(facts.encode()).hexdigest()
         shape = (self.num_pictures, self.image_size, self.image_size, 3)
@@ -67,8 +68,12 @@ class PreparedDataset:
         return f"{self.path}: {', '.join(parts)}"
 
     def record(self, index: int) -> dict[str, Any]:
-        """Reads a record: `image` still encoded (bytes), `identity`, `name` (str), seeds (int)."""
-        record = self._source[index]
+        """Reads a record: `image` still encoded (bytes), `identity`, `name` (str), seeds (int).
+
+        Raises:
+            UserError: it is damaged.
+        """
+        record = self._read(index)
         seeds = {name: int(record[name]) for name in record if name.endswith("_seed")}
         return {
             "image": record["image"],
@@ -77,14 +82,28 @@ class PreparedDataset:
         } | seeds
 
     def picture(self, index: int) -> np.ndarray:
-        """Reads a picture: uint8 (image_size, image_size, 3), RGB; not to be written to."""
+        """Reads a picture: uint8 (image_size, image_size, 3), RGB; not to be written to.
+
+        Raises:
+            UserError: it is damaged.
+        """
         if self._cache is None:
-            return decode_picture(self._source[index]["image"])
+            return decode_picture(self._read(index)["image"])
         if not self._is_cached[index]:
             # Two threads may both decode a picture: they write the same bytes.
-            self._cache[index] = decode_picture(self._source[index]["image"])
+            self._cache[index] = decode_picture(self._read(index)["image"])
             self._is_cached[index] = True
         return self._cache[index]
+
+    def _read(self, index: int) -> dict[str, Any]:
+        try:
+            record = self._source[index]
+        except RuntimeError as error:
+            raise _damaged(self.path, f"record {index}: {error}") from error
+        # What TFDS makes of the nothing behind the end of a file that was cut short.
+        if record["image"] is None:
+            raise _damaged(self.path, f"record {index} is empty")
+        return record
 
     def scene(self, index: int) -> tuple:
         """Gives the (Identity, Attributes) that a picture of the embedded faces was rendered from.
@@ -120,5 +139,9 @@ def _open(path: Path) -> tuple[Any, dict[str, Any]]:
     try:
         source[len(source) - 1]
     except RuntimeError as error:
-        raise UserError(f"the dataset in {path} is damaged: prepare it again ({error})") from error
+        raise _damaged(path, str(error)) from error
     return source, metadata
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"the dataset in {path} is damaged: prepare it again ({reason})")

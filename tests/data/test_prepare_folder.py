@@ -1,7 +1,10 @@
+import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from small_pictures import SIZE, make_picture, save_picture
 
-from faceshifter_jax.data import PreparedDataset, prepare_folder
+from faceshifter_jax.data import PreparedDataset, build_loader, prepare_folder
 from faceshifter_jax.errors import UserError
 
 
@@ -189,6 +192,46 @@ def test_a_damaged_dataset_is_refused(photos, tmp_path, damage):
     damage(next(out.glob("*array_record*")))
     with pytest.raises(UserError, match="prepare it again"):
         PreparedDataset(out)
+
+
+@pytest.fixture
+def own_dataset(dataset_path, tmp_path):
+    return shutil.copytree(dataset_path, tmp_path / "own")
+
+
+def flip_bits(path, begin, number):
+    content = bytearray(path.read_bytes())
+    for index in range(begin, begin + number):
+        content[index] ^= 255
+    path.write_bytes(content)
+
+
+def test_a_record_that_the_disk_has_changed_is_named(own_dataset, dataset):
+    records = next(own_dataset.glob("*array_record*"))
+    encoded = dataset.record(2)["image"]
+    flip_bits(records, records.read_bytes().index(encoded) + len(encoded) // 2, 8)
+    damaged = PreparedDataset(own_dataset)
+    np.testing.assert_array_equal(damaged.picture(3), dataset.picture(3))
+    for read in (damaged.picture, damaged.record):
+        with pytest.raises(UserError, match=r"damaged: prepare it again \(record 2: ") as error:
+            read(2)
+        assert "\n" not in str(error.value)
+
+
+def test_records_that_were_cut_off_under_an_open_dataset_are_named(own_dataset):
+    damaged = PreparedDataset(own_dataset)
+    os.truncate(next(own_dataset.glob("*array_record*")), 100)
+    for read in (damaged.picture, damaged.record):
+        with pytest.raises(UserError, match=r"damaged: prepare it again .*record 5"):
+            read(5)
+
+
+def test_a_loader_says_that_a_record_is_damaged(own_dataset):
+    settings = {"path": str(own_dataset), "num_threads": 2}
+    loader = build_loader("pairs", settings, seed=0, batch_size=4, image_size=SIZE)
+    os.truncate(next(own_dataset.glob("*array_record*")), 100)
+    with closing(loader), pytest.raises(UserError, match="damaged: prepare it again"):
+        list(itertools.islice(loader, 20))
 
 
 def test_photographs_have_no_scene(dataset):
