@@ -19,6 +19,7 @@ from faceshifter_jax.training.compatibility import (
     check_same_run,
     describe_changes,
 )
+from faceshifter_jax.training.compilation import use_compilation_cache
 from faceshifter_jax.training.faults import no_room_is_one_line
 from faceshifter_jax.training.interrupt import catch_signals
 from faceshifter_jax.training.monitor import Monitor
@@ -90,7 +91,7 @@ def _start_processes(config: ConfigDict) -> Parallel:
     setup.check_config(config)
     distributed.initialize(config.distributed)
     with distributed.together():
-        setup.use_compilation_cache(config.compilation_cache)
+        use_compilation_cache(config.compilation_cache)
         parallel = build_parallel(config.parallel)
         parallel.check_batch_size(config.batch_size, config.get("accumulate_steps", 1))
     return parallel

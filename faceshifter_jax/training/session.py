@@ -14,6 +14,7 @@ from faceshifter_jax.data.progress import format_duration
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.training import distributed
 from faceshifter_jax.training.checkpoint import Checkpoints
+from faceshifter_jax.training.compilation import compiler_options
 from faceshifter_jax.training.faults import in_one_line, no_room_is_one_line
 from faceshifter_jax.training.guard import FAILED, guard_step, make_request, not_finite
 from faceshifter_jax.training.interrupt import Interrupted, StopRequest
@@ -134,7 +135,7 @@ class Session:
         begin = time.monotonic()
         self.monitor.say("compiling the step ...")
         step = self.parallel.compile_step(guard_step(self.task.make_step(axis_name), axis_name))
-        compiled = step.lower(state, self.frozen, batch).compile()
+        compiled = step.lower(state, self.frozen, batch).compile(compiler_options())
         duration = format_duration(time.monotonic() - begin)
         self.monitor.say(f"compiled the step in {duration}{describe_memory(compiled)}")
         return compiled

@@ -1,6 +1,5 @@
 """What a training needs before its first step."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -117,27 +116,6 @@ def common_facts(meta: Mapping[str, Any], networks: Mapping[str, Any]) -> dict[s
         "the frozen networks": {name: source["sha256"] for name, source in meta["frozen"].items()},
         "the networks to begin with": {role: hash_arrays(tree) for role, tree in networks.items()},
     }
-
-
-def use_compilation_cache(directory: str) -> None:
-    """Lets XLA look up in a directory, and leave there, what took more than a second to compile.
-
-    Args:
-      directory: made if need be; "" for none but what JAX_COMPILATION_CACHE_DIR names.
-
-    Raises:
-      UserError: it cannot be made or written to.
-    """
-    if not directory:
-        return
-    path = Path(directory).absolute()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make config.compilation_cache {path}: {error.strerror}") from error
-    if not os.access(path, os.W_OK):
-        raise UserError(f"cannot write to config.compilation_cache {path}")
-    jax.config.update("jax_compilation_cache_dir", str(path))
 
 
 def load_start(task: Any, init_from: str) -> tuple[dict[str, Any], list[str]]:

@@ -55,12 +55,12 @@ def remove_a_file(directory):
 
 
 def flip_bits(directory):
-    """In the bytes of every array."""
-    largest = max(directory.rglob("d/*"), key=lambda path: path.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    for part in range(1, 16, 2):
-        content[len(content) * part // 16] ^= 4
-    largest.write_bytes(content)
+    """In the bytes of every large array, which may lie in one file or in several."""
+    for path in directory.rglob("d/*"):
+        content = bytearray(path.read_bytes())
+        for place in range(1000, len(content), 2000):
+            content[place] ^= 4
+        path.write_bytes(content)
 
 
 def change_the_meta(directory):
