@@ -4,9 +4,13 @@ XLA runs stride-1 convolutions over large pictures at the speed of the matrix un
 map is small beside the kernel, or the stride is 2, it copies kernels round or falls back to naive
 loops; and their kernel gradients run at a tenth of that speed or less. `layers` decides when these
 functions are taken.
+
+Those with gradients of their own (`jax.custom_vjp`) have no forward mode: `jax.jvp`, `jax.jacfwd`
+and `jax.hessian` raise a TypeError.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
@@ -36,17 +40,16 @@ def conv_by_product(x: jax.Array, kernel: jax.Array, stride: int, padding: int) 
     """
     patches = _patches(x, kernel.shape[0], stride, padding)
     flat = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, kernel.shape[-1])
-    return flat.reshape(*patches.shape[:3], -1)
+    return flat.reshape(*patches.shape[:3], kernel.shape[-1])
 
 
 def _patches(x: jax.Array, size: int, stride: int, padding: int) -> jax.Array:
     """(B, H', W', size * size * C): the pixels under the kernel, tap by tap."""
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    height, width = ((n - size) // stride + 1 for n in x.shape[1:3])
+    height, width = (max(0, (n - size) // stride + 1) for n in x.shape[1:3])
     taps = [
-        x[:, i : i + stride * (height - 1) + 1 : stride, j : j + stride * (width - 1) + 1 : stride]
-        for i in range(size)
-        for j in range(size)
+        x[:, i : i + stride * height : stride, j : j + stride * width : stride]
+        for i, j in np.ndindex(size, size)
     ]
     return jnp.concatenate(taps, -1)
 
@@ -68,7 +71,12 @@ def _with_gradients(gradients: Callable[..., tuple[jax.Array, jax.Array]]) -> Co
         return plain_conv(x, kernel, 1, padding), (x, kernel)
 
     def backward(padding, residual, cotangent):
-        return gradients(*residual, cotangent, padding)
+        x, _ = residual
+        if x.size and cotangent.size:
+            return gradients(*residual, cotangent, padding)
+        # Blocks and taps of nothing have no shape.
+        _, pull_back = jax.vjp(lambda x, kernel: plain_conv(x, kernel, 1, padding), *residual)
+        return pull_back(cotangent)
 
     conv.defvjp(forward, backward)
     return conv
@@ -113,43 +121,55 @@ conv_over_picture = _with_gradients(_gradients_by_blocks)
 # Without blocks, for maps that stay in the cache whole.
 conv_over_map = _with_gradients(_gradients_by_taps)
 
-# For few features, to which XLA's own gradients take ten times as long (64x64 pixels, 24 to 3).
+# For few features, to which XLA's own gradients take ten times as long (64x64 pixels, 24 to 3), and
+# a padding below the kernel's size.
 conv_to_few = _with_gradients(_gradients_by_shifted_cotangents)
 
 
 def _kernel_gradient(x: jax.Array, cotangent: jax.Array, size: int, padding: int) -> jax.Array:
-    """(size, size, C, D), the sum over all places, a few rows of a picture at a time.
+    """(size, size, C, D), the sum over all places, a few rows of all pictures at a time.
 
     Tap (i, j) multiplies pixel (h + i, w + j) by the cotangent at (h, w). Shifting pixels along
     rows only and cotangents along columns only gives all taps from 2 * size copies in a block.
     """
     batch, height, width, features = cotangent.shape
-    blocks = -(-(height + size - 1) * width // _PIXELS_OF_A_BLOCK)
-    rows = -(-(height + size - 1) // blocks)
-    blocks = -(-(height + size - 1) // rows)
+    # One sum for each device that may hold a part of the batch: they meet once, after the last
+    # block, where a single sum would meet in every block.
+    parts = math.gcd(batch, jax.device_count())
+    lead = (parts,) if parts > 1 else ()
+    blocks, rows = _blocks(height + size - 1, width * (batch // parts))
     # Rows of zeros, beyond the padding too, add nothing.
     below = blocks * rows - x.shape[1] - padding
     x = jnp.pad(x, ((0, 0), (padding, below), (padding, padding), (0, 0)))
     around = (size - 1, blocks * rows - height)
     cotangent = jnp.pad(cotangent, ((0, 0), around, (0, 0), (0, 0)))
+    # In bfloat16 a sum of hundreds of blocks would stop growing.
+    wide = jnp.promote_types(x.dtype, jnp.float32)
 
     def add_block(total, index):
-        start = (index // blocks, index % blocks * rows, 0, 0)
-        pixels = jax.lax.dynamic_slice(x, start, (1, rows, *x.shape[2:]))
-        window = (1, rows + size - 1, width, features)
-        grads = jax.lax.dynamic_slice(cotangent, start, window)
+        pixels = jax.lax.dynamic_slice_in_dim(x, index * rows, rows, 1)
+        grads = jax.lax.dynamic_slice_in_dim(cotangent, index * rows, rows + size - 1, 1)
         pixels = [pixels[:, :, j : j + width] for j in range(size)]
         grads = [grads[:, i : i + rows] for i in reversed(range(size))]
-        left = jnp.concatenate(pixels, -1).reshape(rows * width, -1)
-        right = jnp.concatenate(grads, -1).reshape(rows * width, -1)
-        return total + jnp.matmul(left.T, right, preferred_element_type=jnp.float32), None
+        left, right = (
+            jnp.concatenate(taps, -1).reshape(*lead, batch // parts, rows * width, -1)
+            for taps in (pixels, grads)
+        )
+        product = "...bpc,...bpd->...cd"
+        return total + jnp.einsum(product, left, right, preferred_element_type=wide), None
 
     channels = x.shape[-1]
-    # In bfloat16 a sum of hundreds of blocks would stop growing.
-    zeros = jnp.zeros((size * channels, size * features), jnp.float32)
-    total, _ = jax.lax.scan(add_block, zeros, jnp.arange(batch * blocks))
-    total = total.reshape(size, channels, size, features).transpose(2, 0, 1, 3)
-    return total.astype(x.dtype)
+    zeros = jnp.zeros((*lead, size * channels, size * features), wide)
+    total, _ = jax.lax.scan(add_block, zeros, jnp.arange(blocks))
+    total = total.reshape(parts, size, channels, size, features).sum(0)
+    return total.transpose(2, 0, 1, 3).astype(x.dtype)
+
+
+def _blocks(rows: int, pixels_of_a_row: int) -> tuple[int, int]:
+    """Into how many blocks to divide `rows`, and the rows of each; the last may go beyond."""
+    blocks = -(-rows * pixels_of_a_row // _PIXELS_OF_A_BLOCK)
+    rows_of_a_block = -(-rows // blocks)
+    return -(-rows // rows_of_a_block), rows_of_a_block
 
 
 def up_conv_by_phases(x: jax.Array, kernel: jax.Array, convolve: Convolution) -> jax.Array:
@@ -221,3 +241,55 @@ def _double(x: jax.Array, axis: int) -> jax.Array:
     odd = (1 - after) * x + after * _shift(x, -1, axis)
     doubled = jnp.stack([even, odd], axis + 1)
     return doubled.reshape(*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
+
+
+def _same_padding(x: jax.Array, size: int, stride: int) -> list[tuple[int, int]]:
+    return jax.lax.padtype_to_pads(x.shape[1:3], (size, size), (stride, stride), "SAME")
+
+
+def _shifted(padded: jax.Array, size: int, stride: int) -> Iterator[jax.Array]:
+    """Yields what each tap of a kernel sees of a padded picture, row by row of the kernel."""
+    stop = [side - size + 1 for side in padded.shape[1:3]]
+    for i, j in np.ndindex(size, size):
+        yield padded[:, i : i + stop[0] : stride, j : j + stop[1] : stride]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def depthwise_by_sums(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolves each channel of `x` (B, H, W, C) with its own filter in `kernel` (K, K, 1, C).
+
+    Padding is TensorFlow's `SAME`. A sum of shifted products: XLA runs the convolution as a naive
+    loop, at 3x3 some twenty times slower, and its gradient with a stride up to a hundred times.
+    """
+    size = kernel.shape[0]
+    padded = jnp.pad(x, ((0, 0), *_same_padding(x, size, stride), (0, 0)))
+    taps = kernel.reshape(size * size, -1)
+    return sum(tap * view for tap, view in zip(taps, _shifted(padded, size, stride), strict=True))
+
+
+def _depthwise_forward(x, kernel, stride):
+    return depthwise_by_sums(x, kernel, stride), (x, kernel)
+
+
+def _depthwise_backward(stride, residual, cotangent):
+    x, kernel = residual
+    size = kernel.shape[0]
+    padding = _same_padding(x, size, stride)
+    # The gradient of a shift is the opposite shift. Left to itself, XLA gathers it from as many
+    # pictures as the kernel has taps, six times slower.
+    spread = [
+        # At the end up to the last pixel of `x`, which a stride beyond the kernel may leave out.
+        (size - 1 - low, x.shape[axis] + low - stride * (cotangent.shape[axis] - 1) - 1, stride - 1)
+        for axis, (low, _) in enumerate(padding, 1)
+    ]
+    spread = jax.lax.pad(cotangent, jnp.zeros((), cotangent.dtype), [(0, 0, 0), *spread, (0, 0, 0)])
+    turned = kernel[::-1, ::-1].reshape(size * size, -1)
+    x_gradient = sum(
+        tap * view for tap, view in zip(turned, _shifted(spread, size, 1), strict=True)
+    )
+    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    taps = [(view * cotangent).sum((0, 1, 2)) for view in _shifted(padded, size, stride)]
+    return x_gradient, jnp.stack(taps).reshape(kernel.shape)
+
+
+depthwise_by_sums.defvjp(_depthwise_forward, _depthwise_backward)

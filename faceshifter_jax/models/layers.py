@@ -88,7 +88,11 @@ def _on_tpu() -> bool:
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """Convolves `x` (B, H, W, C) with `kernel` (K, K, C, D), zero-padded on all four sides."""
+    """Convolves `x` (B, H, W, C) with `kernel` (K, K, C, D), zero-padded on all four sides.
+
+    On a CPU it has no forward mode: `jax.jvp` raises a TypeError wherever gradients of its own
+    (`jax.custom_vjp`) are the faster ones.
+    """
     size = kernel.shape[0]
     if size == 1 and stride == 1 and padding == 0:
         return x @ kernel[0, 0]
@@ -137,18 +141,40 @@ def narrow_conv(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
       padding: of zeros, on all four sides.
     """
     size, _, channels, features = kernel.shape
-    height, width = (length + 2 * padding - size + 1 for length in x.shape[1:3])
+    height, width = (max(0, length + 2 * padding - size + 1) for length in x.shape[1:3])
     taps = x @ kernel.transpose(2, 0, 1, 3).reshape(channels, size * size * features)
     taps = jnp.pad(taps, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     shifted = [
         taps[:, i : i + height, j : j + width, k * features : (k + 1) * features]
         for k, (i, j) in enumerate(np.ndindex(size, size))
     ]
-    return sum(part.astype(jnp.float32) for part in shifted).astype(x.dtype)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    return sum(part.astype(wide) for part in shifted).astype(x.dtype)
+
+
+def convolve_depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolves each channel of `x` (B, H, W, C) with its own filter in `kernel` (K, K, 1, C).
+
+    Returns ceil(H / stride) rows and as many columns likewise. Padding is TensorFlow's `SAME`: of
+    an odd number of zeros the larger half comes last. On a CPU it has no forward mode (`jax.jvp`).
+    """
+    if _on_cpu():
+        return cpu_lowering.depthwise_by_sums(x, kernel, stride)
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
 
 
 def up_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Transposed convolution of stride 2 with a 4x4 `kernel` (4, 4, C, D): doubles the size."""
+    """Transposed convolution of stride 2 with a 4x4 `kernel` (4, 4, C, D): doubles the size.
+
+    On a CPU it has no forward mode for large maps (`jax.jvp` raises a TypeError).
+    """
     if not _on_cpu():
         return jax.lax.conv_transpose(x, kernel, (2, 2), "SAME")
     if x.size < _CACHED:
@@ -157,7 +183,10 @@ def up_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 class Conv(nn.Module):
-    """2-D convolution, NHWC, square kernel and symmetric padding as in PyTorch."""
+    """2-D convolution, NHWC, square kernel and symmetric padding as in PyTorch.
+
+    On a CPU it has no forward mode (`jax.jvp` may raise a TypeError), as `convolve`.
+    """
 
     features: int
     kernel: int

@@ -9,8 +9,7 @@ from flax import linen as nn
 from jax.nn import initializers
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.models.depthwise import convolve_depthwise
-from faceshifter_jax.models.layers import BatchNorm, PReLU
+from faceshifter_jax.models.layers import BatchNorm, PReLU, convolve, convolve_depthwise
 
 # Expansion, channels, blocks, stride of the first block.
 STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
@@ -25,11 +24,8 @@ def convolve_same(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
     Padding is TensorFlow's `SAME`: of an odd number of zeros the larger half comes last.
     """
-    if kernel.shape[:2] == (1, 1) and stride == 1:
-        return x @ kernel[0, 0]
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], (stride, stride), "SAME")
+    return convolve(jnp.pad(x, ((0, 0), *padding, (0, 0))), kernel, stride, 0)
 
 
 class ConvUnit(nn.Module):

@@ -53,7 +53,7 @@ def test_conv_by_product(size, stride, padding, height, width, channels, feature
     )
 
 
-@pytest.mark.parametrize("pixels", [1, 14, 1024], ids=["row by row", "by two", "one block"])
+@pytest.mark.parametrize("pixels", [1, 28, 1024], ids=["row by row", "by two", "one block"])
 @pytest.mark.parametrize(
     ("size", "padding", "height", "width", "channels", "features"),
     [
@@ -61,6 +61,7 @@ def test_conv_by_product(size, stride, padding, height, width, channels, feature
         (3, 1, 5, 4, 3, 1),
         (3, 0, 6, 5, 1, 4),
         (3, 2, 4, 5, 2, 2),
+        (3, 4, 2, 3, 2, 2),  # a border that no kernel leaves
         (4, 2, 5, 6, 3, 2),
         (2, 1, 4, 3, 2, 5),
         (5, 2, 6, 6, 1, 2),
@@ -74,6 +75,74 @@ def test_conv_over_picture(size, padding, height, width, channels, features, pix
         random(2, height, width, channels),
         random(size, size, channels, features, seed=1),
     )
+
+
+OVER_MAPS = ("conv_over_map", "conv_over_picture", "conv_to_few")
+
+
+@pytest.mark.parametrize("name", ["conv_by_product", *OVER_MAPS])
+@pytest.mark.parametrize(
+    ("shape", "size", "padding"),
+    [((0, 5, 4, 2), 3, 1), ((2, 1, 1, 2), 3, 0), ((2, 2, 5, 2), 4, 0), ((2, 0, 0, 2), 3, 0)],
+    ids=["no pictures", "smaller than the kernel", "lower than the kernel", "no pixels"],
+)
+def test_nothing_to_compute(name, shape, size, padding):
+    stride = () if name in OVER_MAPS else (1,)
+    assert_same(
+        lambda x, kernel: getattr(cpu_lowering, name)(x, kernel, *stride, padding),
+        lambda x, kernel: cpu_lowering.plain_conv(x, kernel, 1, padding),
+        random(*shape),
+        random(size, size, 2, 3, seed=1),
+    )
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 4, 2), (2, 1, 1, 2)])
+def test_nothing_to_compute_with_a_stride(shape):
+    assert_same(
+        lambda x, kernel: cpu_lowering.conv_by_product(x, kernel, 2, 0),
+        lambda x, kernel: cpu_lowering.plain_conv(x, kernel, 2, 0),
+        random(*shape),
+        random(4, 4, 2, 3, seed=1),
+    )
+
+
+@pytest.mark.parametrize("name", OVER_MAPS)
+def test_gradients_of_gradients_and_of_many(name, monkeypatch):
+    monkeypatch.setattr(cpu_lowering, "_PIXELS_OF_A_BLOCK", 12)
+    x, kernels = random(2, 4, 5, 2), random(3, 3, 3, 2, 2, seed=1)
+
+    def gradients(conv):
+        return jax.grad(lambda x, kernel: jnp.square(conv(x, kernel)).sum(), (0, 1))
+
+    def twice(conv):
+        def size(x, kernel):
+            return sum(jnp.square(g).sum() for g in gradients(conv)(x, kernel))
+
+        return jax.grad(size, (0, 1))(x, kernels[0])
+
+    def both(conv):
+        return *twice(conv), *jax.vmap(gradients(conv), (None, 0))(x, kernels)
+
+    def ours(x, kernel):
+        return getattr(cpu_lowering, name)(x, kernel, 1)
+
+    expected = both(lambda x, kernel: cpu_lowering.plain_conv(x, kernel, 1, 1))
+    for got, want in zip(both(ours), expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6 * np.abs(want).max())
+
+
+def test_kernel_gradient_in_double_precision_is_summed_in_it():
+    with jax.enable_x64(True):
+        x, kernel = (jnp.asarray(random(*s), jnp.float64) for s in ((1, 9, 8, 2), (3, 3, 2, 3)))
+        got, want = (
+            jax.grad(lambda kernel, conv=conv: jnp.square(conv(kernel)).sum())(kernel)
+            for conv in (
+                lambda kernel: cpu_lowering.conv_over_picture(x, kernel, 1),
+                lambda kernel: cpu_lowering.plain_conv(x, kernel, 1, 1),
+            )
+        )
+        assert got.dtype == jnp.float64
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-11)
 
 
 @pytest.mark.parametrize("lowering", ["conv_over_map", "conv_to_few"])

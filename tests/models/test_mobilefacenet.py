@@ -8,7 +8,8 @@ from filling import fill
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import MobileFaceNet
-from faceshifter_jax.models.depthwise import convolve_depthwise
+from faceshifter_jax.models.layers import convolve_depthwise
+from faceshifter_jax.models.mobilefacenet import convolve_same
 
 TINY = MobileFaceNet(embedding_size=10, stem_channels=8, stages=((2, 8, 2, 2),), head_channels=16)
 
@@ -30,10 +31,14 @@ def test_parameters():
     assert round(count(MobileFaceNet(embedding_size=128, separable=False)) / 1e6, 2) == 0.99
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_depthwise_convolution_and_its_gradients(stride):
+@pytest.mark.parametrize(
+    ("batch", "size", "stride"), [(2, 3, 1), (2, 3, 2), (2, 1, 2), (2, 2, 3), (0, 3, 2)]
+)
+@pytest.mark.parametrize("depthwise", [True, False])
+def test_convolutions_and_their_gradients(batch, size, stride, depthwise):
     """Also where one side is odd and the other even, so that padding differs."""
-    x, kernel = random(2, 9, 8, 6), random(3, 3, 1, 6)
+    x, kernel = random(batch, 9, 8, 6), random(size, size, 1 if depthwise else 6, 6)
+    convolve = convolve_depthwise if depthwise else convolve_same
 
     def reference(x, kernel):
         return jax.lax.conv_general_dilated(
@@ -42,14 +47,15 @@ def test_depthwise_convolution_and_its_gradients(stride):
             (stride, stride),
             "SAME",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=6,
+            feature_group_count=6 if depthwise else 1,
         )
 
-    ours, our_pull = jax.vjp(lambda x, kernel: convolve_depthwise(x, kernel, stride), x, kernel)
+    ours, our_pull = jax.vjp(lambda x, kernel: convolve(x, kernel, stride), x, kernel)
     theirs, their_pull = jax.vjp(reference, x, kernel)
     cotangent = random(*theirs.shape)
     gradients = zip(our_pull(cotangent), their_pull(cotangent), strict=True)
     for a, b in [(ours, theirs), *gradients]:
+        assert a.shape == b.shape
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 

@@ -8,7 +8,7 @@ from tiny_tasks import aei_config, arcface_config, hear_config
 
 from faceshifter_jax.data import build_loader, prepare_folder
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.models.depthwise import convolve_depthwise
+from faceshifter_jax.models.layers import convolve_depthwise
 from faceshifter_jax.tasks import build_task
 from faceshifter_jax.tpu.compile import (
     CompiledStep,
