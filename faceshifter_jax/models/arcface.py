@@ -42,32 +42,34 @@ class IResBlock(nn.Module):
     stride: int
     variant: str
     squeeze_excitation: bool
+    folded: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        def norm(name):
-            return BatchNorm(self.dtype, self.axis_name, name=name)
-
-        def conv(kernel, stride, name):
-            padding = kernel // 2
-            return Conv(self.features, kernel, stride, padding, False, self.dtype, name=name)
-
-        out = conv(3, 1, "conv_1")(norm("norm_1")(x, train))
+        out = BatchNorm(self.dtype, self.axis_name, name="norm_1")(x, train)
         if self.variant == "iresnet":
-            out = norm("norm_2")(out, train)
-        out = conv(3, self.stride, "conv_2")(PReLU(name="prelu")(out))
-        out = norm("norm_3")(out, train)
+            out = self._conv_norm(out, 3, 1, ("conv_1", "norm_2"), train)
+        else:
+            out = Conv(self.features, 3, 1, 1, False, self.dtype, name="conv_1")(out)
+        out = PReLU(name="prelu")(out)
+        out = self._conv_norm(out, 3, self.stride, ("conv_2", "norm_3"), train)
         if self.squeeze_excitation:
             out = SqueezeExcitation(self.dtype, name="squeeze_excitation")(out)
-        return out + self._shortcut(x, conv, norm, train)
+        return out + self._shortcut(x, train)
 
-    def _shortcut(self, x, conv, norm, train):
+    def _shortcut(self, x, train):
         same_width = x.shape[-1] == self.features
         if same_width and (self.variant == "ir" or self.stride == 1):
             return x[:, :: self.stride, :: self.stride]
-        return norm("shortcut_norm")(conv(1, self.stride, "shortcut")(x), train)
+        return self._conv_norm(x, 1, self.stride, ("shortcut", "shortcut_norm"), train)
+
+    def _conv_norm(self, x, kernel, stride, names, train):
+        conv, norm = names
+        conv = Conv(self.features, kernel, stride, kernel // 2, self.folded, self.dtype, name=conv)
+        x = conv(x)
+        return x if self.folded else BatchNorm(self.dtype, self.axis_name, name=norm)(x, train)
 
 
 class IResNet(nn.Module):
@@ -81,6 +83,8 @@ class IResNet(nn.Module):
         They differ in a normalisation between the block's convolutions and in the shortcut of
         the first stage.
       squeeze_excitation: channel attention in every block (IR-SE).
+      folded: the normalisations but those that begin the blocks are part of the convolutions and
+        of the embedding's layer, as `folding.fold` makes them; for evaluation alone.
       dtype: dtype of the computation; parameters and the embedding are float32.
       axis_name: pmapped axis of the batch normalisation, None outside pmap.
     """
@@ -90,6 +94,7 @@ class IResNet(nn.Module):
     embedding_size: int = 512
     variant: str = "ir"
     squeeze_excitation: bool = False
+    folded: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -100,10 +105,10 @@ class IResNet(nn.Module):
             raise UserError(f"depth must be one of {sorted(STAGE_BLOCKS)}, not {self.depth}")
         if self.variant not in ("ir", "iresnet"):
             raise UserError(f"variant must be 'ir' or 'iresnet', not {self.variant!r}")
-        x = Conv(self.width, 3, 1, 1, False, self.dtype, name="stem")(x)
-        x = PReLU(name="stem_prelu")(
-            BatchNorm(self.dtype, self.axis_name, name="stem_norm")(x, train)
-        )
+        x = Conv(self.width, 3, 1, 1, self.folded, self.dtype, name="stem")(x)
+        if not self.folded:
+            x = BatchNorm(self.dtype, self.axis_name, name="stem_norm")(x, train)
+        x = PReLU(name="stem_prelu")(x)
         for stage, count in enumerate(STAGE_BLOCKS[self.depth]):
             for i in range(count):
                 block = IResBlock(
@@ -111,16 +116,22 @@ class IResNet(nn.Module):
                     2 if i == 0 else 1,
                     self.variant,
                     self.squeeze_excitation,
+                    self.folded,
                     self.dtype,
                     self.axis_name,
                     name=f"stage_{stage}_block_{i}",
                 )
                 x = block(x, train)
-        x = BatchNorm(self.dtype, self.axis_name, name="out_norm")(x, train)
-        x = nn.Dense(self.embedding_size, dtype=self.dtype, name="embedding")(
-            x.reshape(x.shape[0], -1)
-        )
+        return self._embed(x, train)
+
+    def _embed(self, x: jax.Array, train: bool) -> jax.Array:
+        if not self.folded:
+            x = BatchNorm(self.dtype, self.axis_name, name="out_norm")(x, train)
+        dense = nn.Dense(self.embedding_size, dtype=self.dtype, name="embedding")
+        x = dense(x.reshape(x.shape[0], -1)).astype(jnp.float32)
+        if self.folded:
+            return x
         # arcface_torch keeps the scale of the last normalisation at 1.
         return BatchNorm(
             jnp.float32, self.axis_name, use_scale=self.variant == "ir", name="embedding_norm"
-        )(x.astype(jnp.float32), train)
+        )(x, train)

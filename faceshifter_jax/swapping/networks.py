@@ -14,6 +14,7 @@ import numpy as np
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.generator import Generator, SecondStage
 from faceshifter_jax.identity import IdentityNetwork
+from faceshifter_jax.models import fold
 from faceshifter_jax.models.aei_net import GeneratorTerms
 from faceshifter_jax.swapping.source_memory import SourceMemory
 from faceshifter_jax.tasks import generator_from, identity_network_from, second_stage_from
@@ -71,14 +72,20 @@ def build_embed(
 
 
 def load_identity(path: str) -> tuple[IdentityNetwork, LoadedWeights]:
-    """Reads an identity network from a training's workdir or from a network file.
+    """Reads an identity network from a training's workdir or from a network file, and folds it.
 
     Raises:
       UserError: there is none.
     """
     weights = read_weights(path)
-    network = identity_network_from(weights)
-    return network.replace(variables=jax.tree.map(jnp.asarray, network.variables)), weights
+    network = fold_identity(identity_network_from(weights))
+    return jax.tree.map(jnp.asarray, network), weights
+
+
+def fold_identity(network: IdentityNetwork) -> IdentityNetwork:
+    """The same function but for rounding, computed with less; see `models.fold`."""
+    module, variables = fold(network.module, network.variables)
+    return network.replace(module=module, variables=variables)
 
 
 @dataclass(frozen=True)
@@ -157,20 +164,6 @@ def load_stages(
         errors=_batched(find_errors, networks, batch_size),
         embed=build_embed(identity, batch_size),
     )
-
-
-def load_swap(
-    path: str, identity_path: str | None = None, hear_path: str | None = None
-) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], LoadedWeights]:
-    """Reads what swaps faces, as one function; see `load_stages`.
-
-    Returns:
-      `swap(source, target)`: two uint8 (B, S, S, 3) to the swaps, the same; and the weights of
-      the AEI-Net, whose `networks["generator"]` says S and whose `frozen["identity"]` says what
-      z_id is of.
-    """
-    stages = load_stages(path, identity_path, hear_path)
-    return stages.swap, stages.generator
 
 
 def first_stage_from(

@@ -5,20 +5,20 @@ import numpy as np
 import pytest
 from filling import fill
 
-from faceshifter_jax.models import AADSettings, AEINet, HEARNet, fold
+from faceshifter_jax.models import AADSettings, AEINet, HEARNet, IResNet, MobileFaceNet, fold
 
 
 def pictures(seed):
     return np.random.default_rng(seed).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
 
 
-def assert_folds(network, *inputs):
+def assert_folds(network, *inputs, rtol=1e-4, atol=2e-5):
     """Folded and plain network agree, for statistics, scales and biases that matter."""
     variables = fill(network, *inputs, scale=1.0)
     module, folded = fold(network, variables)
     plain = jax.jit(network.apply)(variables, *inputs)
     ours = jax.jit(module.apply)(folded, *inputs)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5), ours, plain)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol, atol), ours, plain)
     wanted = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs))
     assert jax.tree.map(np.shape, folded) == jax.tree.map(lambda leaf: leaf.shape, wanted)
     return folded
@@ -48,3 +48,21 @@ def test_hear_net(settings):
     network = HEARNet((4, 6, 8), **settings)
     folded = assert_folds(network, pictures(0), pictures(1))
     assert "batch_stats" not in folded
+
+
+@pytest.mark.parametrize("squeeze_excitation", [False, True])
+@pytest.mark.parametrize(("variant", "depth"), [("ir", 10), ("iresnet", 18)])
+def test_iresnet(variant, depth, squeeze_excitation):
+    network = IResNet(depth, 4, 6, variant, squeeze_excitation)
+    folded = assert_folds(network, pictures(0), rtol=1e-5, atol=1e-5)
+    assert not {"stem_norm", "out_norm", "embedding_norm"} & set(folded["params"])
+    for block in folded["batch_stats"].values():
+        assert set(block) == {"norm_1"}
+
+
+def test_other_networks_stay_as_they_are():
+    network = MobileFaceNet(6, 4, ((2, 4, 1, 1),), 4)
+    variables = fill(network, pictures(0))
+    module, same = fold(network, variables)
+    assert module is network
+    assert same == variables

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from tiny_tasks import aei_config, arcface_config, hear_config, make_state, pair_batch
 
-from faceshifter_jax.swapping.networks import load_identity, load_stages, run_stages
+from faceshifter_jax.swapping.networks import load_stages, run_stages
 from faceshifter_jax.swapping.source_memory import SourceMemory
 from faceshifter_jax.tasks import (
     AEITask,
     ArcFaceTask,
     HEARTask,
     generator_from,
+    identity_network_from,
     second_stage_from,
 )
 from faceshifter_jax.tasks.step import to_unit_range
@@ -63,7 +64,7 @@ def plain_stages(workdirs, source, target):
     """What the networks compute as they were trained, without anything of the swap's path."""
     generator = generator_from(read_weights(workdirs / "aei"))
     second = second_stage_from(read_weights(workdirs / "hear"), target.shape[1])
-    identity, _ = load_identity(str(workdirs / "identity"))
+    identity = identity_network_from(read_weights(workdirs / "identity"))
     source, target = to_unit_range(source), to_unit_range(target)
     swap = jax.jit(type(generator).swap)(generator, target, identity.embed(source))
     error = jax.jit(type(generator).heuristic_error)(generator, target, identity.embed(target))

@@ -18,7 +18,7 @@ from trained_workdirs import save_networks
 from faceshifter_jax import cli
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.provenance.reading import read_provenance
-from faceshifter_jax.swapping.networks import load_swap
+from faceshifter_jax.swapping.networks import load_stages
 from faceshifter_jax.swapping.swapper import Swapper
 
 
@@ -87,7 +87,8 @@ def test_aligned_squares_give_the_networks_own_output(place, swapper):
         Image.fromarray(picture).save(place / f"{name}.png")
     assert swap(place, "--aligned", source="s.png", target="t.png", output="square.png") == 0
     result = pixels_of(place / "square.png")
-    np.testing.assert_array_equal(result, load_swap(str(place / "aei"))[0](*pictures[:, None])[0])
+    stages = load_stages(str(place / "aei"))
+    np.testing.assert_array_equal(result, stages.swap(*pictures[:, None])[0])
     larger = swapper.swap_aligned(place / "people/a1.png", place / "people/b.png")
     assert larger.shape == (size, size, 3)
 
@@ -189,7 +190,7 @@ def test_the_output_says_what_it_is_unless_told_not_to(place, swapper):
     assert swap(place, "--overwrite", output="silent.png") == 0
     said = read_provenance(place / "silent.png")
     assert said == swapper.provenance
-    assert said.checkpoint_sha256 == load_swap(str(place / "aei"))[1].sha256
+    assert said.checkpoint_sha256 == load_stages(str(place / "aei")).generator.sha256
 
 
 def test_all_faces_with_their_errors_and_masks(place, capfd):

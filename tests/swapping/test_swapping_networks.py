@@ -5,7 +5,7 @@ import pytest
 from tiny_tasks import SIZE, aei_config, arcface_config, make_state, pair_batch
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.swapping.networks import load_swap
+from faceshifter_jax.swapping.networks import load_stages
 from faceshifter_jax.tasks import AEITask, ArcFaceTask
 from faceshifter_jax.training.checkpoint import Checkpoints, read_weights
 from faceshifter_jax.training.compatibility import build_meta
@@ -35,33 +35,33 @@ def workdirs(tmp_path_factory):
 
 def test_swaps_are_pictures_that_follow_source_and_target(workdirs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    swap, weights = load_swap(str(workdirs[0]))
-    assert weights.step == 1
+    stages = load_stages(str(workdirs[0]))
+    assert stages.generator.step == 1
     batch = pair_batch(2)
-    result = swap(batch["source"], batch["target"])
+    result = stages.swap(batch["source"], batch["target"])
     assert result.shape == (2, SIZE, SIZE, 3)
     assert result.dtype == np.uint8
-    np.testing.assert_array_equal(swap(batch["source"], batch["target"]), result)
-    assert not np.array_equal(swap(batch["source"], batch["source"]), result)
+    np.testing.assert_array_equal(stages.swap(batch["source"], batch["target"]), result)
+    assert not np.array_equal(stages.swap(batch["source"], batch["source"]), result)
 
 
 def test_identity_network_may_train_on_or_move(workdirs):
     aei, identity = workdirs
     save_identity(identity, seed=6, step=2)
-    load_swap(str(aei))
-    load_swap(str(aei), str(identity / "checkpoints" / "1"))
+    load_stages(str(aei))
+    load_stages(str(aei), str(identity / "checkpoints" / "1"))
     with pytest.raises(UserError, match=f"{identity} does not hold the identity network"):
-        load_swap(str(aei), str(identity))
+        load_stages(str(aei), str(identity))
 
 
 def test_identity_network_that_changed_is_refused(workdirs, tmp_path):
     other = save_identity(tmp_path / "other", seed=7)
     assert other.sha256 != read_weights(workdirs[1] / "checkpoints" / "1").sha256
     with pytest.raises(UserError, match="--identity") as error:
-        load_swap(str(workdirs[0]), str(tmp_path / "other"))
+        load_stages(str(workdirs[0]), str(tmp_path / "other"))
     assert "\n" not in str(error.value)
 
 
 def test_weights_of_another_task_are_no_aei_net(workdirs):
     with pytest.raises(UserError, match="not an AEI-Net"):
-        load_swap(str(workdirs[1]))
+        load_stages(str(workdirs[1]))
