@@ -92,21 +92,50 @@ def seconds_in_turns(
     return seconds
 
 
-def matrix_rate(size: int = 2048, rounds: int = 7) -> float:
-    """GFLOP/s of a float32 product of square matrices by JAX: what the machine can compute."""
+def matrix_rate(size: int = 2048, rounds: int = 7, dtype: str = "float32") -> float:
+    """GFLOP/s of a product of square matrices by JAX: what the machine can compute."""
     import jax
     import jax.numpy as jnp
 
-    matrix = jnp.ones((size, size), jnp.float32)
+    matrix = jnp.ones((size, size), dtype)
     product = jax.jit(lambda m: m @ m)
-    seconds = seconds_in_turns({"": lambda: product(matrix).block_until_ready()}, rounds)[""]
+    return _product_rate(lambda: product(matrix).block_until_ready(), size, rounds)
+
+
+def bfloat16_rate(size: int = 2048, rounds: int = 7) -> tuple[float, str]:
+    """As `matrix_rate` in bfloat16, and who multiplied: PyTorch where it is installed, else JAX.
+
+    XLA multiplies bfloat16 in float32 on many CPUs that can do better.
+    """
+    torch = _import_torch()
+    if torch is None:
+        return matrix_rate(size, rounds, "bfloat16"), "jax"
+    matrix = torch.ones((size, size), dtype=torch.bfloat16)
+    return _product_rate(lambda: matrix @ matrix, size, rounds), "torch"
+
+
+def _product_rate(product: Callable[[], Any], size: int, rounds: int) -> float:
+    seconds = seconds_in_turns({"": product}, rounds)[""]
     return 2 * size**3 / statistics.median(seconds) / 1e9
 
 
+def _import_torch() -> Any:
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch
+
+
 def machine() -> dict[str, Any]:
-    """The processor, its cores, the memory in GiB and the versions that were measured."""
+    """What is measured, for right before it: the processor, its cores, GiB of memory, versions.
+
+    `load_average` is of the last 1, 5 and 15 minutes; `torch_threads` is None without torch.
+    """
     from importlib import metadata
 
+    # Before anything here makes load of its own.
+    load, torch = os.getloadavg(), _import_torch()
     versions = {}
     for package in ("jax", "jaxlib", "flax", "torch"):
         try:
@@ -118,6 +147,8 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory, 1),
+        "load_average": [round(value, 2) for value in load],
+        "torch_threads": torch and torch.get_num_threads(),
         "python": platform.python_version(),
         **versions,
     }

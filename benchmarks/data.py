@@ -1,13 +1,14 @@
 """How many pictures a second the data pipeline feeds, stage by stage and as a whole.
 
-    python benchmarks/data.py                          # some three minutes
+    python benchmarks/data.py                          # some five minutes
     python benchmarks/data.py --output benchmarks/results/data.json
     python benchmarks/data.py --pictures 8 --sizes 64 --workers 1 --seconds 0.2 --rounds 1
 
 It renders faces into a temporary folder, prepares them as JPEG files of quality 95 like
 photographs, and reads them back in pairs: the loader of the trainings, and in turn a loop as
 PyTorch trainings have it (pillow_loader.py). Both have so many workers: ours are threads, theirs
-processes. A picture is one of a pair. Every figure is the median of several rounds.
+processes. A picture is one of a pair. Every figure is the median of several rounds, one loader's
+workers at rest while the other is timed.
 """
 
 import argparse
@@ -65,11 +66,12 @@ _BY_OPPONENT = {"plain": False, "mirrored, colours": True}
 
 def main() -> int:
     arguments = _parse(sys.argv[1:])
+    measured_on = _machine()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _render(root, arguments.pictures, max(arguments.sizes))
         record = {
-            "machine": _machine(),
+            "machine": measured_on,
             "opponent": opponent_name(),
             "settings": {name: getattr(arguments, name) for name in ("pictures", "rounds")},
             "stages": [],
@@ -226,18 +228,17 @@ def _measure_variant(
             stack.callback(source.close)
             # Once round, so that what is kept in memory is there.
             _take(source, -(-dataset.num_pictures // _BATCH_SIZE))
-        for _ in range(arguments.rounds):
+        for _ in range(arguments.rounds + 1):
             for player, source in sources.items():
-                # What was made while the other was measured does not count.
-                _take(source, _AHEAD * workers + 1)
-                rate, used = _time_batches(source, arguments.seconds)
+                rate, used = _take_turn(source, workers, arguments.seconds)
                 rates[player].append(rate)
                 if player == "ours":
                     cores.append(used)
-    medians = {player: statistics.median(values) for player, values in rates.items()}
+    # The first round ran beside what all of them made ahead.
+    medians = {player: statistics.median(values[1:]) for player, values in rates.items()}
     return {
         "pictures_per_second": medians["ours"],
-        "cores": statistics.median(cores),
+        "cores": statistics.median(cores[1:]),
         "opponent_pictures_per_second": medians.get("opponent"),
     }
 
@@ -250,6 +251,17 @@ def _open_ours(root: Path, dataset: PreparedDataset, settings: dict, workers: in
     return build_loader(
         "pairs", settings | threads, seed=0, batch_size=_BATCH_SIZE, image_size=dataset.image_size
     )
+
+
+def _take_turn(source: Iterator, workers: int, seconds: float) -> tuple[float, float]:
+    """`_time_batches` of a loader, which then does nothing until its next turn."""
+    # What was made ahead does not count.
+    _take(source, _AHEAD * workers + 1)
+    rate, used = _time_batches(source, seconds)
+    # Half as long again as the workers need for all that they make ahead: then they wait, too,
+    # and no longer compute beside the other loader.
+    time.sleep(1.5 * _AHEAD * workers * 2 * _BATCH_SIZE / rate)
+    return rate, used
 
 
 def _take(source: Iterator, number: int) -> None:

@@ -1,11 +1,12 @@
-"""Times the ways to compute a convolution on a CPU, layer by layer.
+"""Times the ways to compute a convolution or an upsampling on a CPU, layer by layer.
 
     python benchmarks/lowering.py --output benchmarks/results/lowering.json
 
-A row is a convolution of the demo's or of the paper's networks, forwards with both gradients, by
-each of the lowerings of `models/cpu_lowering.py` and by the one that `models/layers.py` takes. The
-last column says how much longer that takes than the fastest: a way to check the choice on
-another machine.
+A row is a convolution, a transposed convolution or an upsampling of the demo's or of the paper's
+networks, forwards with all gradients, by each of the functions of `models/cpu_lowering.py` that
+compute it, by what XLA makes of it alone (`plain_conv`, `conv_transpose`, `einsum`), and by the one
+that `models/layers.py` takes. The last column says how much longer that takes than the fastest: a
+way to check the choice on another machine.
 """
 
 import on_cpu  # noqa: F401
@@ -30,6 +31,7 @@ from common import (
 )
 
 from faceshifter_jax.models import cpu_lowering, layers
+from faceshifter_jax.tpu.compile import tracing_for
 
 # Map (B, H, W, C), side and features of the kernel, stride, padding.
 LAYERS = {
@@ -59,6 +61,23 @@ LAYERS = {
     ),
     "tiny": (((1, 4, 4, 2), 3, 2, 1, 1), ((1, 4, 4, 2), 4, 2, 2, 1)),
 }
+# Map (B, H, W, C) and features of a transposed convolution.
+UP_LAYERS = {
+    "demo": (((8, 2, 2, 128), 128), ((8, 8, 8, 192), 48), ((8, 16, 16, 96), 24)),
+    "paper": (
+        ((2, 2, 2, 1024), 1024),
+        ((2, 8, 8, 1024), 256),
+        ((2, 32, 32, 256), 64),
+        ((2, 64, 64, 128), 32),
+    ),
+    "tiny": (((1, 4, 4, 2), 2),),
+}
+# Maps that are doubled.
+UPSAMPLED = {
+    "demo": ((8, 8, 8, 96), (8, 32, 32, 48)),
+    "paper": ((2, 4, 4, 1024), (2, 32, 32, 256), (2, 128, 128, 64)),
+    "tiny": ((1, 4, 4, 2),),
+}
 # For stride 1 alone.
 _OVER_MAPS = ("conv_over_map", "conv_over_picture", "conv_to_few")
 
@@ -70,23 +89,27 @@ def main() -> int:
     parser.add_argument("--output", help="JSON file to write")
     arguments = parser.parse_args()
     check_output(parser, arguments.output)
-    rows = [
-        measure(*layer, arguments.rounds) for scale in arguments.scale for layer in LAYERS[scale]
-    ]
-    print("ms, forwards and both gradients\n")
-    print_table(rows)
+    record: dict[str, Any] = {"machine": machine()}
+    print("ms, forwards and all gradients")
+    scales, rounds = arguments.scale, arguments.rounds
+    for name, measure, layers_of in (
+        ("layers", measure_convolution, LAYERS),
+        ("up_convolutions", measure_up_convolution, UP_LAYERS),
+        ("upsampling", measure_upsampling, {s: [(m,) for m in UPSAMPLED[s]] for s in UPSAMPLED}),
+    ):
+        record[name] = [measure(*layer, rounds) for s in scales for layer in layers_of[s]]
+        print()
+        print_table(record[name])
     if arguments.output:
-        write_json(arguments.output, {"machine": machine(), "layers": rows})
+        write_json(arguments.output, record)
     return 0
 
 
-def measure(
+def measure_convolution(
     shape: tuple[int, ...], size: int, features: int, stride: int, padding: int, rounds: int
 ) -> dict[str, Any]:
     """Median milliseconds of each lowering of one layer, None where it does not apply."""
-    random = np.random.default_rng(0)
     kernel_shape = (size, size, shape[-1], features)
-    x, kernel = (random.standard_normal(s, np.float32) for s in (shape, kernel_shape))
     names = ("plain_conv", "conv_by_product", *_OVER_MAPS)
     ways = {"taken": functools.partial(layers.convolve, stride=stride, padding=padding)}
     for name in names:
@@ -95,16 +118,65 @@ def measure(
             ways[name] = functools.partial(way, stride=stride, padding=padding)
         elif stride == 1:
             ways[name] = functools.partial(_over_map, getattr(cpu_lowering, name), padding)
-    runs = {name: _program(way, x, kernel) for name, way in ways.items()}
-    seconds = seconds_in_turns(runs, rounds, warm_up=2)
-    medians = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
+    medians = _medians(ways, (shape, kernel_shape), rounds)
     return {
         "map": "x".join(map(str, shape)),
         "kernel": f"{size}x{size} to {features}, stride {stride}",
         **{name: medians.get(name) for name in names},
-        "taken": medians["taken"],
-        "of the fastest": medians["taken"] / min(medians.values()),
+        **_compared(medians),
     }
+
+
+def measure_up_convolution(shape: tuple[int, ...], features: int, rounds: int) -> dict[str, Any]:
+    """Median milliseconds of each way to convolve a map of that shape to twice its size."""
+    by_phases = functools.partial(
+        cpu_lowering.up_conv_by_phases, convolve=cpu_lowering.conv_over_picture
+    )
+    ways = {
+        "conv_transpose": _as_elsewhere(layers.up_convolve),
+        "up_conv_by_products": cpu_lowering.up_conv_by_products,
+        "up_conv_by_phases": by_phases,
+        "taken": layers.up_convolve,
+    }
+    medians = _medians(ways, (shape, (4, 4, shape[-1], features)), rounds)
+    return {"map": "x".join(map(str, shape)), "features": features, **medians, **_compared(medians)}
+
+
+def measure_upsampling(shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
+    """Median milliseconds of each way to double a map of that shape."""
+    ways = {
+        "einsum": _as_elsewhere(layers.upsample),
+        "upsample_by_sums": cpu_lowering.upsample_by_sums,
+        "taken": layers.upsample,
+    }
+    medians = _medians(ways, (shape,), rounds)
+    return {"map": "x".join(map(str, shape)), **medians, **_compared(medians)}
+
+
+def _as_elsewhere(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """What a function of `layers` is where programs are not compiled for a CPU."""
+
+    def traced(*arrays: jax.Array) -> jax.Array:
+        with tracing_for("none"):
+            return function(*arrays)
+
+    return traced
+
+
+def _medians(
+    ways: dict[str, Callable[..., jax.Array]], shapes: tuple[tuple[int, ...], ...], rounds: int
+) -> dict[str, float]:
+    random = np.random.default_rng(0)
+    # Otherwise every call would copy them.
+    arrays = [jax.device_put(random.standard_normal(shape, np.float32)) for shape in shapes]
+    runs = {name: _program(way, *arrays) for name, way in ways.items()}
+    seconds = seconds_in_turns(runs, rounds, warm_up=2)
+    return {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
+
+
+def _compared(medians: dict[str, float]) -> dict[str, float]:
+    taken = medians["taken"]
+    return {"taken": taken, "of the fastest": taken / min(medians.values())}
 
 
 def _over_map(convolve: Callable[..., jax.Array], padding: int, x, kernel) -> jax.Array:
@@ -112,13 +184,13 @@ def _over_map(convolve: Callable[..., jax.Array], padding: int, x, kernel) -> ja
     return convolve(x, kernel, padding)
 
 
-def _program(way: Callable[..., jax.Array], x: np.ndarray, kernel: np.ndarray) -> Callable[[], Any]:
+def _program(way: Callable[..., jax.Array], *arrays: jax.Array) -> Callable[[], Any]:
     @jax.jit
-    def run(x, kernel):
-        result, pull_back = jax.vjp(way, x, kernel)
+    def run(*arrays):
+        result, pull_back = jax.vjp(way, *arrays)
         return result, pull_back(result)
 
-    return lambda: jax.block_until_ready(run(x, kernel))
+    return lambda: jax.block_until_ready(run(*arrays))
 
 
 if __name__ == "__main__":

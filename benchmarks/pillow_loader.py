@@ -7,6 +7,7 @@ Pillow step by step as torchvision's ColorJitter does it, and collated into batc
 
 import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -77,12 +78,14 @@ def opponent_name() -> str:
 
 
 def _pooled(dataset: PictureFolder, batch_size: int, num_workers: int) -> Iterator[object]:
+    # Not multiprocessing.Pool: it kills its workers, and waits for ever for the lock of one that
+    # was just taking its next task.
     context = multiprocessing.get_context("spawn")
-    with context.Pool(num_workers, _start, (dataset, batch_size)) as pool:
-        coming = [pool.apply_async(_collate, (i,)) for i in range(_AHEAD * num_workers)]
+    with ProcessPoolExecutor(num_workers, context, _start, (dataset, batch_size)) as pool:
+        coming = [pool.submit(_collate, index) for index in range(_AHEAD * num_workers)]
         for index in range(len(coming), len(dataset) // batch_size):
-            yield coming.pop(0).get()
-            coming.append(pool.apply_async(_collate, (index,)))
+            yield coming.pop(0).result()
+            coming.append(pool.submit(_collate, index))
 
 
 _work: tuple[PictureFolder, int]

@@ -3,9 +3,9 @@
     python benchmarks/step.py --batch 2 4 --output benchmarks/results/step.json
 
 Every opponent has a process of its own in every round, so that its memory is its own and no two
-are in memory together; a round measures each of them, one after the other. Compiled programs of
-ours are kept from round to round in a temporary folder. What cannot run, as `torch.compile`
-without a C++ compiler, is reported and left out.
+are in memory together; a round measures each of them, one after the other. Each compiles its own
+program. A process that fails is reported, and the steps of the others count; what never ran, as
+`torch.compile` without a C++ compiler, is not tried again.
 """
 
 import on_cpu  # noqa: F401
@@ -15,10 +15,10 @@ import argparse
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from common import (
     Parser,
     above_zero,
     at_least,
+    bfloat16_rate,
     check_output,
     machine,
     matrix_rate,
@@ -56,7 +57,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=at_least(1), default=3, help="processes of each opponent")
     parser.add_argument("--steps", type=at_least(1), default=3, help="measured steps of a process")
     parser.add_argument("--timeout", type=above_zero, default=1800, help="seconds for a process")
-    parser.add_argument("--cache", help="keep our compiled programs in this folder")
     parser.add_argument("--output", help="JSON file to write")
     parser.add_argument("--worker", choices=(*OPPONENTS, "count"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -70,37 +70,32 @@ def main() -> int:
         print(json.dumps(work(options)))
         return 0
     results = {"machine": machine(), "scale": options.scale, "batches": []}
-    with tempfile.TemporaryDirectory() as folder:
-        cache = options.cache or folder
-        for batch in options.batch:
-            result = measure(options, batch, cache)
-            results["batches"].append(result)
-            report(result)
-            if options.output:
-                write_json(options.output, results)
+    for batch in options.batch:
+        result = measure(options, batch)
+        results["batches"].append(result)
+        report(result)
+        if options.output:
+            write_json(options.output, results)
     ran = [row for result in results["batches"] for row in result["opponents"] if row["steps"]]
     return 0 if ran else 1
 
 
-def measure(options: argparse.Namespace, batch: int, cache: str) -> dict[str, Any]:
+def measure(options: argparse.Namespace, batch: int) -> dict[str, Any]:
     """Runs all rounds for one batch size."""
-    gflop = _process(options, "count", batch, cache)["operations"] / 1e9
-    rows = {name: {"name": name, "steps": [], "memory_gib": 0.0} for name in options.opponents}
-    rates = []
+    gflop = _process(options, "count", batch)["operations"] / 1e9
+    rows = [
+        {"name": name, "steps": [], "first_step_seconds": [], "memory_gib": 0.0, "failed": []}
+        for name in options.opponents
+    ]
+    rates, narrow_rates = [], []
     for _ in range(options.rounds):
         rates.append(matrix_rate())
-        for name, row in rows.items():
-            if "failed" in row:
-                continue
-            try:
-                measured = _process(options, name, batch, cache)
-            except RuntimeError as error:
-                row["failed"] = str(error)
-                continue
-            row["steps"] += measured["seconds"]
-            row["memory_gib"] = max(row["memory_gib"], measured["memory_gib"])
-            row["first_step_seconds"] = measured["first_seconds"]
-    for row in rows.values():
+        rate, multiplied_by = bfloat16_rate()
+        narrow_rates.append(rate)
+        for row in rows:
+            if row["steps"] or not row["failed"]:
+                _add_process(row, options, batch)
+    for row in rows:
         if row["steps"]:
             row["median_seconds"] = statistics.median(row["steps"])
             row["gflop_per_second"] = gflop / row["median_seconds"]
@@ -108,15 +103,29 @@ def measure(options: argparse.Namespace, batch: int, cache: str) -> dict[str, An
         "batch": batch,
         "gflop": gflop,
         "matrix_gflop_per_second": statistics.median(rates),
-        "opponents": list(rows.values()),
+        "bfloat16_matrix_gflop_per_second": statistics.median(narrow_rates),
+        "bfloat16_multiplied_by": multiplied_by,
+        "opponents": rows,
     }
 
 
-def _process(options: argparse.Namespace, name: str, batch: int, cache: str) -> dict[str, Any]:
-    """Runs one worker; RuntimeError with the last line that it wrote where it fails."""
+def _add_process(row: dict[str, Any], options: argparse.Namespace, batch: int) -> None:
+    """Runs one process of an opponent and adds to its row what it measured, or how it failed."""
+    try:
+        measured = _process(options, row["name"], batch)
+    except RuntimeError as error:
+        row["failed"].append(str(error))
+        return
+    row["steps"] += measured["seconds"]
+    row["first_step_seconds"].append(measured["first_seconds"])
+    row["memory_gib"] = max(row["memory_gib"], measured["memory_gib"])
+
+
+def _process(options: argparse.Namespace, name: str, batch: int) -> dict[str, Any]:
+    """Runs one worker; RuntimeError with a line on how it failed."""
     command = [
         *(sys.executable, __file__, "--worker", name, "--scale", options.scale),
-        *("--batch", str(batch), "--steps", str(options.steps), "--cache", cache),
+        *("--batch", str(batch), "--steps", str(options.steps)),
     ]
     print(f"batch {batch}: {name} ...", file=sys.stderr, flush=True)
     try:
@@ -125,11 +134,17 @@ def _process(options: argparse.Namespace, name: str, batch: int, cache: str) -> 
         )
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"took longer than {options.timeout:g} s") from None
+    if done.returncode < 0:
+        raise RuntimeError(f"killed by {_signal_name(-done.returncode)}")
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "Error" in line]
         lines += [*done.stderr.splitlines()[-1:], f"exit code {done.returncode}"]
         raise RuntimeError(lines[0].strip())
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def _signal_name(number: int) -> str:
+    return {known: known.name for known in signal.Signals}.get(number, f"signal {number}")
 
 
 def work(options: argparse.Namespace) -> dict[str, Any]:
@@ -141,8 +156,8 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
 
         step = TorchStep(scale, batch, modes[-1], "compile" in modes, "channels_last" in modes)
     else:
-        # Read when JAX starts.
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = options.cache
+        # Read when JAX starts: what is kept there is compiled otherwise.
+        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
         from step_ours import OurStep
 
         if options.worker == "count":
@@ -176,28 +191,33 @@ def _peak_memory() -> int:
 
 def report(result: dict[str, Any]) -> None:
     """Prints a batch size's table."""
-    batch, rate = result["batch"], result["matrix_gflop_per_second"]
+    rates = {
+        "float32": result["matrix_gflop_per_second"],
+        "bfloat16": result["bfloat16_matrix_gflop_per_second"],
+    }
     print(
-        f"\nbatch {batch}: {result['gflop']:.0f} GFLOP a step; matrix product {rate:.0f} GFLOP/s\n"
+        f"\nbatch {result['batch']}: {result['gflop']:.3g} GFLOP a step; matrix product "
+        f"{rates['float32']:.0f} GFLOP/s in float32, {rates['bfloat16']:.0f} in bfloat16 by "
+        f"{result['bfloat16_multiplied_by']}\n"
     )
-    rows = []
+    print_table([_table_row(row, result["batch"], rates) for row in result["opponents"]])
     for row in result["opponents"]:
-        if not row["steps"]:
-            continue
-        rows.append(
-            {
-                "step": row["name"],
-                "ms a step": 1e3 * row["median_seconds"],
-                "pictures/s": batch / row["median_seconds"],
-                "GFLOP/s": row["gflop_per_second"],
-                "of the matrix rate": row["gflop_per_second"] / rate,
-                "peak GiB": row["memory_gib"],
-            }
-        )
-    print_table(rows)
-    for row in result["opponents"]:
-        if "failed" in row:
-            print(f"{row['name']} failed: {row['failed']}")
+        for what in row["failed"]:
+            print(f"{row['name']} failed: {what}")
+
+
+def _table_row(row: dict[str, Any], batch: int, rates: dict[str, float]) -> dict[str, Any]:
+    seconds, failed = row.get("median_seconds"), len(row["failed"])
+    return {
+        "step": row["name"],
+        "ms a step": seconds and 1e3 * seconds,
+        "pictures/s": seconds and batch / seconds,
+        "GFLOP/s": seconds and row["gflop_per_second"],
+        "of its matrix rate": seconds
+        and row["gflop_per_second"] / rates[row["name"].split("-")[-1]],
+        "peak GiB": seconds and row["memory_gib"],
+        "processes failed": f"{failed} of {failed + len(row['first_step_seconds'])}",
+    }
 
 
 if __name__ == "__main__":

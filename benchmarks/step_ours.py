@@ -1,20 +1,24 @@
 """Our AEI training step, as `train.py` runs it."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from operations import plain_operations
 from step_scale import Scale, random_batch, read_config
 
 from faceshifter_jax.identity import IdentityNetwork
 from faceshifter_jax.network import InputFormat
 from faceshifter_jax.tasks.aei import AEITask
 from faceshifter_jax.tasks.networks import build_identity_network
+from faceshifter_jax.training.guard import guard_step, make_request, not_finite
+from faceshifter_jax.training.parallel import build_parallel
 
 
 class OurStep:
-    """State, frozen identity network and compiled step.
+    """State, frozen identity network and the step as `training.session` compiles it.
 
     Args:
       scale: sizes of pictures and networks.
@@ -24,7 +28,7 @@ class OurStep:
     """
 
     def __init__(self, scale: Scale, batch_size: int, dtype: str = "float32", remat: str = "none"):
-        self.batch = random_batch(scale, batch_size)
+        self.batch = random_batch(scale, batch_size) | make_request(0, 1)
         self._task = AEITask(_config(scale, batch_size, dtype, remat))
         network = build_identity_network(
             {
@@ -36,16 +40,19 @@ class OurStep:
             dtype=self._task._dtype,
         )
         self._identity = network
-        self._step = jax.jit(self._task.make_step(None), donate_argnums=0)
+        self._parallel = build_parallel("jit", jax.devices()[:1])
+        guarded = guard_step(self._task.make_step(None), None)
+        self._step = self._parallel.compile_step(guarded)
 
     def start(self) -> None:
         """Draws the weights, the same in every process."""
         random = np.random.default_rng(0)
-        state = _fill(jax.eval_shape(self._task.init, jax.random.key(0)), random)
+        shapes, frozen = self._shapes()
+        state = _fill(shapes, random)
         # What is donated must lie in memory once.
         average = {"generator": jax.tree.map(jnp.copy, state.params["generator"])}
         self.state = state.replace(ema_params=average)
-        self.frozen = _fill(jax.eval_shape(self._make_frozen, jax.random.key(1)), random)
+        self.frozen = _fill(frozen, random)
 
     def _make_frozen(self, key: jax.Array) -> dict[str, IdentityNetwork]:
         variables = self._identity.init(key, np.zeros((1, 112, 112, 3), np.float32))
@@ -53,25 +60,35 @@ class OurStep:
         return {"identity": IdentityNetwork(variables, self._identity, wanted)}
 
     def run(self) -> dict[str, float]:
-        """Makes one step and returns its metrics."""
-        self.state, metrics = self._step(self.state, self.frozen, self.batch)
-        return {name: float(value) for name, value in jax.device_get(metrics).items()}
+        """Makes one step, the first time after compiling it, and returns its metrics.
+
+        Raises:
+          UserError: something is not finite.
+        """
+        batch = self._parallel.put_batch(self.batch)
+        self.state, told = self._compiled(self.state, self.frozen, batch)
+        metrics, signs = jax.device_get(told)
+        if not signs["finite"]:
+            raise not_finite(int(self.state.step), metrics)
+        return {name: float(value) for name, value in metrics.items()}
+
+    @functools.cached_property
+    def _compiled(self) -> jax.stages.Compiled:
+        # A call would compile again for a state that a step made: it is placed otherwise.
+        return self.lower().compile()
 
     def lower(self) -> jax.stages.Lowered:
         """The step as it would be compiled; no weights are drawn for it."""
-        state = jax.eval_shape(self._task.init, jax.random.key(0))
-        frozen = jax.eval_shape(self._make_frozen, jax.random.key(1))
-        return self._step.lower(state, frozen, self.batch)
+        return self._step.lower(*self._shapes(), self.batch)
 
     def operations(self) -> float:
-        """Operations of a step as XLA counts them before it optimises, with plain convolutions."""
-        from faceshifter_jax.tpu.compile import tracing_for
+        """`plain_operations` of a step, without the check that all is finite."""
+        return plain_operations(self._task.make_step(None), *self._shapes(), self.batch)
 
-        with tracing_for("none"):
-            state = jax.eval_shape(self._task.init, jax.random.key(0))
-            frozen = jax.eval_shape(self._make_frozen, jax.random.key(1))
-            step = jax.jit(self._task.make_step(None))
-            return step.lower(state, frozen, self.batch).cost_analysis()["flops"]
+    def _shapes(self) -> tuple[Any, Any]:
+        """Those of the state and of what is frozen."""
+        state = jax.eval_shape(self._task.init, jax.random.key(0))
+        return state, jax.eval_shape(self._make_frozen, jax.random.key(1))
 
 
 def _fill(tree: Any, random: np.random.Generator) -> Any:

@@ -8,10 +8,12 @@
 Both have the same random weights, and their pictures are compared. Ours is what `faceshifter swap`
 runs: uint8 squares in, uint8 squares out, the source's embedding and all that depends on it alone
 kept from one target to the next; on a CPU one by one. The port gets float32 pictures and keeps the
-embedding too. "new source" adds the identity network (IR-SE50) for one source to each batch. Every
-figure is a median of rounds. "GFLOP/s" divides the operations of the plain swap, as XLA counts them
-before it optimises anything, by the time: the same number for everybody. What cannot run, as
-`torch.compile` without a C++ compiler or the photo without `.[swap]`, is reported and left out.
+embedding too. "new source" adds the identity network (IR-SE50) for one source to each batch. "two
+stages" adds HEAR-Net, and for every picture the identity network and AEI-Net's error; the port has
+no HEAR-Net, so that row is ours alone. Every figure is a median of rounds. "GFLOP/s" divides the
+operations of the plain networks, as `operations.py` counts them, by the time: the same number for
+everybody. What cannot run, as `torch.compile` without a C++ compiler or the photo without
+`.[swap]`, is reported and left out.
 """
 
 import on_cpu  # noqa: F401
@@ -38,16 +40,16 @@ from common import (
     write_json,
 )
 from flax import linen as nn
+from operations import plain_operations
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.generator import Generator
+from faceshifter_jax.generator import Generator, SecondStage
 from faceshifter_jax.identity import IdentityNetwork
-from faceshifter_jax.models import AEINet, IResNet
+from faceshifter_jax.models import AEINet, HEARNet, IResNet
 from faceshifter_jax.network import InputFormat
-from faceshifter_jax.swapping.networks import Networks, build_run, default_batch_size
+from faceshifter_jax.swapping.networks import Networks, build_run, default_batch_size, fold_identity
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
-from faceshifter_jax.tpu.compile import tracing_for
 from faceshifter_jax.training.grid import to_uint8
 
 try:
@@ -67,18 +69,27 @@ _SMALL = {
     "encoder_channels": (8, 12, 16),
     "generator_channels": (16, 16, 12, 8),
 }
+_PAPER_HEAR, _SMALL_HEAR = (64, 128, 256, 512, 512), (8, 12, 16)
 _PHOTO_SIZE = (720, 1280)
 _COMPILED = "torch.compile"
+# What a swap includes, as the names of rows end.
+_NEW_SOURCE, _TWO_STAGES = "new source", "two stages (no opponent)"
 
 
 def main() -> int:
     arguments = _parse(sys.argv[1:])
     scale = _SMALL if arguments.small else _PAPER
     depth = 10 if arguments.small else 50
-    networks = _build_networks(scale, depth)
+    hear_channels = _SMALL_HEAR if arguments.small else _PAPER_HEAR
+    networks = _build_networks(scale, depth, hear_channels)
     record = {
         "machine": machine(),
-        "settings": {**scale, "identity_depth": depth, "rounds": arguments.rounds},
+        "settings": {
+            **scale,
+            "hear_channels": hear_channels,
+            "identity_depth": depth,
+            "rounds": arguments.rounds,
+        },
         "matrix_gflop_per_second": matrix_rate(512 if arguments.small else 2048),
         "rows": [
             row
@@ -105,17 +116,18 @@ def _parse(words: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def _build_networks(scale: dict[str, Any], depth: int) -> Networks:
-    """An AEI-Net and an identity network with random weights."""
+def _build_networks(scale: dict[str, Any], depth: int, hear_channels: tuple[int, ...]) -> Networks:
+    """An AEI-Net, an identity network and a HEAR-Net with random weights."""
     size = scale["image_size"]
     module = AEINet(scale["encoder_channels"], scale["generator_channels"])
     identity = IResNet(depth, embedding_size=_EMBEDDING, squeeze_excitation=True)
+    hear = HEARNet(hear_channels)
     picture, crop = jnp.zeros((1, size, size, 3)), jnp.zeros((1, 112, 112, 3))
     variables = _draw(module, picture, jnp.zeros((1, _EMBEDDING)))
     return (
         Generator(variables, module),
         IdentityNetwork(_draw(identity, crop), identity, InputFormat(112)),
-        None,
+        SecondStage(_draw(hear, picture, picture), hear),
     )
 
 
@@ -147,17 +159,7 @@ def _measure(
     shape = (batch_size, scale["image_size"], scale["image_size"], 3)
     source, target = (random.integers(0, 256, shape, np.uint8) for _ in range(2))
     source = np.repeat(source[:1], batch_size, 0)
-    ours = build_run(_folded(networks), min(batch_size, default_batch_size()))
-
-    def swap() -> np.ndarray:
-        return to_uint8(ours(source, target)[:, -1])
-
-    def swap_new_source() -> np.ndarray:
-        # Another value of one pixel: another source, of which nothing is remembered.
-        source[:, 0, 0] = random.integers(0, 256, 3)
-        return to_uint8(ours(source, target)[:, -1])
-
-    players: dict[str, Callable[[], Any]] = {"ours": swap, "ours, new source": swap_new_source}
+    players = _build_ours(networks, source, target)
     if torch is not None:
         players |= _build_opponents(networks, scale, depth, source, target, arguments.compile)
     pictures, failed = _compile(players)
@@ -165,9 +167,11 @@ def _measure(
         {name: players[name] for name in pictures}, arguments.rounds, warm_up=0
     )
     operations = _operations(networks, scale, batch_size)
+    # The pictures of two stages are others.
+    pictures = {name: made for name, made in pictures.items() if _way(name) != _TWO_STAGES}
     return [
         {"batch_size": batch_size, "name": name, **figures}
-        | {"grey_levels_from_ours": _difference(pictures["ours"], pictures[name])}
+        | {"grey_levels_from_ours": _difference(pictures["ours"], pictures.get(name))}
         for name, figures in _figures(seconds, operations, batch_size).items()
     ] + [
         {"batch_size": batch_size, "name": name, "seconds_a_picture": None, "failed": reason}
@@ -175,13 +179,42 @@ def _measure(
     ]
 
 
+def _build_ours(
+    networks: Networks, source: np.ndarray, target: np.ndarray
+) -> dict[str, Callable[[], np.ndarray]]:
+    """Our ways of swapping."""
+    batch_size = min(len(target), default_batch_size())
+    one_stage = build_run(_folded((*networks[:2], None)), batch_size)
+    two_stages = build_run(_folded(networks), batch_size)
+    random, changing = np.random.default_rng(0), source.copy()
+
+    def swap(run: Callable = one_stage, source: np.ndarray = source) -> np.ndarray:
+        return to_uint8(run(source, target)[:, -1])
+
+    def swap_new_source() -> np.ndarray:
+        # Another value of one pixel: another source, of which nothing is remembered.
+        changing[:, 0, 0] = random.integers(0, 256, 3)
+        return swap(source=changing)
+
+    return {
+        "ours": swap,
+        f"ours, {_NEW_SOURCE}": swap_new_source,
+        f"ours, {_TWO_STAGES}": lambda: swap(two_stages),
+    }
+
+
+def _way(name: str) -> str:
+    """What the swaps of a row include: `_NEW_SOURCE`, `_TWO_STAGES` or nothing more."""
+    return name.partition(", ")[2]
+
+
 def _figures(
-    seconds: dict[str, list[float]], operations: tuple[float, float], batch_size: int
+    seconds: dict[str, list[float]], operations: dict[str, float], batch_size: int
 ) -> dict[str, dict[str, float]]:
     """Time and rate of each; `operations` as of `_operations`."""
     figures = {}
     for name, values in seconds.items():
-        gflop = operations[name.endswith("new source")] / 1e9
+        gflop = operations[_way(name)] / 1e9
         median = statistics.median(values) / batch_size
         figures[name] = {
             "seconds_a_picture": median,
@@ -208,22 +241,31 @@ def _compile(
     return pictures, failed
 
 
-def _operations(networks: Networks, scale: dict[str, Any], batch_size: int) -> tuple[float, float]:
-    """Operations of a picture's swap, plain: of a known source, and of one new one a batch."""
-    generator, identity, _ = networks
+def _operations(networks: Networks, scale: dict[str, Any], batch_size: int) -> dict[str, float]:
+    """Operations of a picture's swap, plain, by `_way`; a new source is one a batch."""
+    generator, identity, second = networks
     size = scale["image_size"]
     picture = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    embedding = jax.ShapeDtypeStruct((1, _EMBEDDING), jnp.float32)
-    with tracing_for("none"):
-        swap = jax.jit(Generator.swap).lower(generator, picture, embedding)
-        embed = jax.jit(IdentityNetwork.embed).lower(identity, picture)
-    swap, embed = (lowered.cost_analysis()["flops"] for lowered in (swap, embed))
-    return swap, swap + embed / batch_size
+
+    def count_swaps(identities: int) -> float:
+        """Of one target, whose attributes are computed once."""
+        embeddings = jax.ShapeDtypeStruct((identities, _EMBEDDING), jnp.float32)
+        return plain_operations(Generator.swap, generator, picture, embeddings)
+
+    swap, swap_and_error = count_swaps(1), count_swaps(2)
+    embed = plain_operations(IdentityNetwork.embed, identity, picture)
+    refine = plain_operations(SecondStage.refine, second, picture, picture)
+    return {
+        "": swap,
+        _NEW_SOURCE: swap + embed / batch_size,
+        _TWO_STAGES: swap_and_error + embed + refine,
+    }
 
 
 def _folded(networks: Networks) -> Networks:
     generator, identity, second = networks
-    return jax.tree.map(jnp.asarray, (generator.folded(), identity, second))
+    second = None if second is None else second.folded()
+    return jax.tree.map(jnp.asarray, (generator.folded(), fold_identity(identity), second))
 
 
 def _build_opponents(
@@ -258,7 +300,7 @@ def _build_opponents(
 
     opponents = {
         "PyTorch eager": run(net, lambda: embedding),
-        "PyTorch eager, new source": run(net, embed),
+        f"PyTorch eager, {_NEW_SOURCE}": run(net, embed),
     }
     if compiled:
         opponents[_COMPILED] = run(torch.compile(net), lambda: embedding)
@@ -275,8 +317,8 @@ def _as_pictures(swaps: Any) -> np.ndarray:
     return to_uint8(swaps.numpy().transpose(0, 2, 3, 1))
 
 
-def _difference(first: np.ndarray, second: np.ndarray) -> int:
-    return int(np.abs(first.astype(int) - second).max())
+def _difference(first: np.ndarray, second: np.ndarray | None) -> int | None:
+    return None if second is None else int(np.abs(first.astype(int) - second).max())
 
 
 def _time_photo(networks: Networks, image_size: int, rounds: int) -> dict[str, Any]:
@@ -284,7 +326,7 @@ def _time_photo(networks: Networks, image_size: int, rounds: int) -> dict[str, A
 
     None without what finds faces, and `photo_failed` says why.
     """
-    run = build_run(_folded(networks), 1)
+    run = build_run(_folded((*networks[:2], None)), 1)
     swapper = Swapper(lambda source, target: to_uint8(run(source, target)[:, -1]), image_size)
     source, face = (
         render(sample_identity(number), sample_attributes(24, occluder="none"), 400)
@@ -311,7 +353,7 @@ def _print(record: dict[str, Any]) -> None:
     for row in rows:
         if "failed" in row:
             continue
-        ours = "ours, new source" if row["name"].endswith("new source") else "ours"
+        ours = ", ".join(filter(None, ("ours", _way(row["name"]))))
         table.append(
             {
                 "batch": row["batch_size"],

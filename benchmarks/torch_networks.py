@@ -20,6 +20,16 @@ def upsample(x: torch.Tensor) -> torch.Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
 
 
+def instance_norm(x: torch.Tensor) -> torch.Tensor:
+    """`F.instance_norm`, by what is the fastest on a CPU and in the memory format of `x`.
+
+    `F.instance_norm` leaves NCHW behind it, and `group_norm` of channels_last is slow in bfloat16.
+    """
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    normal = F.group_norm(x.contiguous(), x.shape[1])
+    return normal.contiguous(memory_format=torch.channels_last) if last else normal
+
+
 def crop_for_identity(pictures: torch.Tensor, size: int = 112) -> torch.Tensor:
     """Cuts the ArcFace crop out of aligned pictures (B, 3, S, S), as `faceshifter_jax.identity`."""
     scale = pictures.shape[2] / 256
@@ -80,7 +90,7 @@ class AADLayer(nn.Module):
         self.mask = nn.Conv2d(channels, 1, 1)
 
     def forward(self, x, attribute, identity):
-        h = F.instance_norm(x)
+        h = instance_norm(x)
         from_attribute = self.gamma_att(attribute) * h + self.beta_att(attribute)
         gamma, beta = self.gamma_id(identity), self.beta_id(identity)
         from_identity = gamma[:, :, None, None] * h + beta[:, :, None, None]
@@ -177,7 +187,7 @@ class PatchDiscriminator(nn.Module):
     def forward(self, x):
         for i in range(self.depth):
             x = self.get_submodule(f"conv_{i}")(x)
-            x = F.leaky_relu(F.instance_norm(x) if i else x, 0.2)
+            x = F.leaky_relu(instance_norm(x) if i else x, 0.2)
         return self.scores(x).float()
 
 
@@ -231,7 +241,7 @@ class IRBlock(nn.Module):
         out = self.squeeze_excitation(self.norm_3(out))
         if self.has_shortcut:
             return out + self.shortcut_norm(self.shortcut(x))
-        return out + F.max_pool2d(x, 1, self.stride)
+        return out + x[:, :, :: self.stride, :: self.stride]
 
 
 class IRSENet(nn.Module):

@@ -1,11 +1,33 @@
 """The benchmark of the data pipeline runs and says what it measured."""
 
 import json
+import queue
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+
+
+def test_a_loader_is_at_rest_after_its_turn(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import data
+
+    made_ahead = queue.Queue(data._AHEAD)
+
+    def work():
+        while True:
+            time.sleep(0.02)
+            made_ahead.put(0)
+
+    threading.Thread(target=work, daemon=True).start()
+    rate, _ = data._take_turn(iter(made_ahead.get, None), workers=1, seconds=0.1)
+    assert rate == pytest.approx(2 * data._BATCH_SIZE / 0.02, rel=0.5)
+    assert made_ahead.full()
 
 
 def test_a_small_run_measures_all_stages_and_both_loaders(tmp_path):

@@ -53,6 +53,7 @@ def test_a_small_run_writes_figures_and_a_chart(tmp_path):
     assert result.returncode == 0, result.stderr
     (row,) = json.loads((tmp_path / "growth.json").read_text())["steps"]
     assert (row["size"], row["batch"], row["width"]) == (16, 1, 0.01)
+    assert row["levels"] == 3
     for figure in ("seconds", "arguments_gib", "temporaries_gib_none", "temporaries_gib_aad"):
         assert row[figure] > 0
     # Time, and memory with and without rematerialisation.

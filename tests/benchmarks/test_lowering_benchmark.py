@@ -18,10 +18,18 @@ def test_a_small_run_times_every_lowering(tmp_path):
         timeout=200,
     )
     assert result.returncode == 0, result.stderr
-    one, two = json.loads((tmp_path / "lowering.json").read_text())["layers"]
+    record = json.loads((tmp_path / "lowering.json").read_text())
+    one, two = record["layers"]
     names = ("plain_conv", "conv_by_product", "conv_over_map", "conv_over_picture", "conv_to_few")
     assert all(one[name] > 0 for name in names)
     # Those for stride 1 do not exist for stride 2.
     assert [two[name] is None for name in names] == [False, False, True, True, True]
     assert one["of the fastest"] >= 1
     assert two["taken"] > 0
+    for kind, names in {
+        "up_convolutions": ("conv_transpose", "up_conv_by_products", "up_conv_by_phases"),
+        "upsampling": ("einsum", "upsample_by_sums"),
+    }.items():
+        (row,) = record[kind]
+        assert all(row[name] > 0 for name in names)
+        assert row["of the fastest"] >= 1

@@ -14,7 +14,8 @@ def run_small(record, *arguments, **environment):
     done = subprocess.run(
         [*command, "--output", str(record), *arguments],
         cwd=ROOT,
-        env=os.environ | environment,
+        # Most of the time is compiling.
+        env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"} | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -25,7 +26,7 @@ def run_small(record, *arguments, **environment):
 
 
 def test_small_run_compares_and_records(tmp_path):
-    _, content = run_small(tmp_path / "results" / "swap.json")
+    printed, content = run_small(tmp_path / "results" / "swap.json")
     rows = {row["name"]: row for row in content["rows"]}
     assert {"ours", "ours, new source"} <= set(rows)
     for row in rows.values():
@@ -39,6 +40,11 @@ def test_small_run_compares_and_records(tmp_path):
     counts = [rows[name]["gflop_a_picture"] for name in ("ours", "ours, new source")]
     assert 0 < counts[0] < counts[1]
     assert port is None or port["gflop_a_picture"] == counts[0]
+    # The port has no second stage, and the row says so.
+    both = rows["ours, two stages (no opponent)"]
+    assert both["grey_levels_from_ours"] is None
+    assert both["gflop_a_picture"] > counts[1]
+    assert "two stages (no opponent)" in printed
     assert content["photo_seconds"] > 0
 
 
