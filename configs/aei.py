@@ -133,7 +133,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.data.path = "runs/demo/data/train"
     config.data.same_identity_share = 0.2
     config.data.reconstruct_same_identity = True
-    config.data.num_threads = 2
+    config.data.num_threads = 1  # of pictures this small, two would mostly wait for each other
     config.identity.weights = "runs/demo/arcface"
     config.identity.embedding_size = 128
     config.model.encoder_channels = (24, 48, 96, 128, 128)

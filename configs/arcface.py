@@ -93,7 +93,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.image_size = 64
     config.ema_decay = 0.98
     config.data.path = "runs/demo/data/train"
-    config.data.num_threads = 2
+    config.data.num_threads = 1  # of pictures this small, two would mostly wait for each other
     config.model.depth = 10
     config.model.width = 16
     config.model.embedding_size = 128

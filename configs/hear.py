@@ -115,7 +115,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.ema_decay = 0.99
     config.data.path = "runs/demo/data/train"
     config.data.occlusion_share = 0.8
-    config.data.num_threads = 2
+    config.data.num_threads = 1  # of pictures this small, two would mostly wait for each other
     config.aei.weights = "runs/demo/aei"
     config.identity.weights = "runs/demo/arcface"
     config.model.channels = (24, 48, 96, 128, 128)
