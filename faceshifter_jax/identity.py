@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from faceshifter_jax.models import fold
 from faceshifter_jax.network import InputFormat
 
 # Rows and columns 19 to 237 of an aligned 256x256 picture are the ArcFace crop.
@@ -57,6 +58,11 @@ class IdentityNetwork:
     variables: Any
     module: nn.Module = flax.struct.field(pytree_node=False)
     input: InputFormat = flax.struct.field(pytree_node=False)
+
+    def folded(self) -> "IdentityNetwork":
+        """The same function but for rounding, computed with less; see `models.fold`."""
+        module, variables = fold(self.module, self.variables)
+        return IdentityNetwork(variables, module, self.input)
 
     def embed(self, pictures: jax.Array) -> jax.Array:
         """Maps aligned pictures (B, S, S, 3) in [-1, 1] to embeddings (B, E) of unit length."""

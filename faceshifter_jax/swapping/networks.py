@@ -14,7 +14,6 @@ import numpy as np
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.generator import Generator, SecondStage
 from faceshifter_jax.identity import IdentityNetwork
-from faceshifter_jax.models import fold
 from faceshifter_jax.models.aei_net import GeneratorTerms
 from faceshifter_jax.swapping.source_memory import SourceMemory
 from faceshifter_jax.tasks import generator_from, identity_network_from, second_stage_from
@@ -78,14 +77,8 @@ def load_identity(path: str) -> tuple[IdentityNetwork, LoadedWeights]:
       UserError: there is none.
     """
     weights = read_weights(path)
-    network = fold_identity(identity_network_from(weights))
+    network = identity_network_from(weights).folded()
     return jax.tree.map(jnp.asarray, network), weights
-
-
-def fold_identity(network: IdentityNetwork) -> IdentityNetwork:
-    """The same function but for rounding, computed with less; see `models.fold`."""
-    module, variables = fold(network.module, network.variables)
-    return network.replace(module=module, variables=variables)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,15 @@ def wait_for(process, beginning):
     raise AssertionError(process.stderr.read())
 
 
+def assert_stops_at_once(process, while_other_waits):
+    _, errors = process.communicate(timeout=15)
+    while_other_waits.kill()
+    while_other_waits.communicate()
+    assert process.returncode == 130, errors
+    assert errors.splitlines()[-1] == "stopped at once, without saving"
+    assert "Traceback" not in errors
+
+
 @pytest.mark.parametrize(
     ("number", "save_every_steps"),
     [
@@ -84,12 +93,7 @@ def test_ctrl_c_before_the_first_step_does_not_wait_for_other_processes(tmp_path
     wait_for(both[1], "[Gloo]")  # they have met, and read the first pictures now
     time.sleep(1)
     both[1].send_signal(signal.SIGINT)
-    _, errors = both[1].communicate(timeout=15)
-    both[0].kill()
-    both[0].communicate()
-    assert both[1].returncode == 130, errors
-    assert errors.splitlines()[-1] == "stopped at once, without saving"
-    assert "Traceback" not in errors
+    assert_stops_at_once(both[1], while_other_waits=both[0])
 
 
 @pytest.mark.slow
@@ -99,9 +103,4 @@ def test_second_ctrl_c_does_not_wait_for_other_processes(tmp_path):
     both[0].send_signal(signal.SIGINT)
     time.sleep(2.5)
     both[0].send_signal(signal.SIGINT)
-    _, errors = both[0].communicate(timeout=15)
-    both[1].kill()
-    both[1].communicate()
-    assert both[0].returncode == 130, errors
-    assert errors.splitlines()[-1] == "stopped at once, without saving"
-    assert "Traceback" not in errors
+    assert_stops_at_once(both[0], while_other_waits=both[1])
