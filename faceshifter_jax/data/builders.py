@@ -179,14 +179,16 @@ class EmbeddedFaces(_FaceBuilder):
         pictures: Sequence[EmbeddedPicture],
         seed: int,
         occluder_share: float,
+        group_size: int,
         size: int,
         num_workers: int,
         **tfds_arguments: Any,
     ):
-        """`pictures` as `plan_embedded(...)` gives them for that `seed`."""
+        """`pictures` as `plan_embedded(...)` gives them for that `seed` and `group_size`."""
         self._pictures = pictures
         self._seed = seed
         self._occluder_share = occluder_share
+        self._group_size = group_size
         super().__init__(size=size, num_workers=num_workers, **tfds_arguments)
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -215,6 +217,9 @@ class EmbeddedFaces(_FaceBuilder):
             seed=self._seed,
             occluder_share=self._occluder_share,
         )
+        # Without groups a dataset is what it was before there were any, to the byte.
+        if self._group_size > 1:
+            self.info.metadata.update(group_size=self._group_size)
 
 
 def _raw_name(name: str) -> bytes:

@@ -16,14 +16,17 @@ class EmbeddedPicture:
 
 
 def plan_embedded(
-    *, num_identities: int, pictures_per_identity: int, seed: int
+    *, num_identities: int, pictures_per_identity: int, seed: int, group_size: int = 1
 ) -> list[EmbeddedPicture]:
-    """Lists the pictures of the dataset with that seed, identity by identity."""
+    """Lists the pictures of the dataset with that seed, identity by identity.
+
+    Every `group_size` identities have the same `pictures_per_identity` sets of attributes.
+    """
     plan = []
     for identity in range(num_identities):
         of_identity = identity_seed(seed, identity)
         for picture in range(pictures_per_identity):
-            of_attributes = attribute_seed(seed, identity, picture)
+            of_attributes = attribute_seed(seed, identity // group_size, picture)
             plan.append(EmbeddedPicture(identity, of_identity, of_attributes))
     return plan
 

@@ -9,12 +9,13 @@ from typing import Any
 import grain
 import numpy as np
 
-from faceshifter_jax.data.augment import augment
+from faceshifter_jax.data.answers import AnswerGrid
+from faceshifter_jax.data.augment import Change, apply_change, draw_change
 from faceshifter_jax.data.cutouts import Cutouts
 from faceshifter_jax.data.cutouts_embedded import EmbeddedCutouts
 from faceshifter_jax.data.cutouts_folder import FolderCutouts
-from faceshifter_jax.data.occlusion import occlude
-from faceshifter_jax.data.pairs import build_pair_chooser
+from faceshifter_jax.data.occlusion import draw_layer, lay_over, layer_alpha
+from faceshifter_jax.data.pairs import Pair, build_pair_chooser
 from faceshifter_jax.data.prepared import PreparedDataset
 from faceshifter_jax.data.settings import DataSettings, read_settings
 from faceshifter_jax.data.subset import read_subset
@@ -88,6 +89,9 @@ def build_loader(
             num_identities - 1. Pictures are RGB. With occlusions (`occlusion_share` above 0) pairs
             also have "occluder": uint8 (B, S, S), the alpha of what was laid over the target, 255
             where it hides it; the source stays without, and `same` is what it would be.
+            With `answer_share` above 0 pairs also have "answer": uint8 (B, S, S, 3), what a swap
+            of the row should show, and "answered": float32 (B,), 1 where it is known. Elsewhere
+            the target stands in. An answer is mirrored, recoloured and covered as the target is.
         settings: mapping or ConfigDict with the keys of `DataSettings`.
         seed: of the training, not negative.
         batch_size: rows of the global batch. B is `batch_size / process_count`: process p gets
@@ -176,24 +180,65 @@ def _open_dataset(settings: DataSettings, image_size: int) -> PreparedDataset:
 def _build_pair_rows(dataset: PreparedDataset, settings: DataSettings, seed: int) -> MakeRow:
     targets = _list_targets(dataset, settings)
     chooser = build_pair_chooser(
-        dataset.identities, settings.same_picture_share, settings.same_identity_share, targets
+        dataset.identities,
+        settings.same_picture_share,
+        settings.same_identity_share,
+        targets,
+        answers=_find_answers(dataset, settings),
+        answer_share=settings.answer_share,
     )
     cutouts = _open_cutouts(settings, dataset.image_size)
 
     def make_row(position: int, rng: np.random.Generator) -> Row:
         pair = chooser.choose(int(targets[visit(seed, position, len(targets))]), rng)
-        target = _read(dataset, pair.target, settings, rng)
-        source = target if pair.same_picture else _read(dataset, pair.source, settings, rng)
+        row = _make_pair(dataset, pair, settings, rng)
         # Drawn last: all else in the row is the same with and without occlusions.
-        if cutouts is not None and rng.random() < settings.occlusion_share:
-            target, alpha = occlude(target, cutouts[int(rng.integers(len(cutouts)))], rng)
-        else:
-            alpha = np.zeros(target.shape[:2], np.float32)
-        same = pair.same_picture or (pair.same_identity and settings.reconstruct_same_identity)
-        row = {"source": source, "target": target, "same": np.float32(same)}
-        return row if cutouts is None else row | {"occluder": np.rint(alpha * 255).astype(np.uint8)}
+        return row if cutouts is None else _cover(row, cutouts, settings.occlusion_share, rng)
 
     return make_row
+
+
+def _make_pair(
+    dataset: PreparedDataset, pair: Pair, settings: DataSettings, rng: np.random.Generator
+) -> Row:
+    """A row of pairs before anything is laid over it."""
+    target = dataset.picture(pair.target)
+    change = _draw_change(target, settings, rng)
+    target = apply_change(target, change)
+    source = target
+    if not pair.same_picture:
+        source = dataset.picture(pair.source)
+        of_source = _draw_change(source, settings, rng)
+        if pair.answer is not None:
+            # Mirrored, nobody looks quite the same: source and answer show the same person.
+            of_source = of_source._replace(mirrored=change.mirrored)
+        source = apply_change(source, of_source)
+    same = pair.same_picture or (pair.same_identity and settings.reconstruct_same_identity)
+    row = {"source": source, "target": target, "same": np.float32(same)}
+    if settings.answer_share > 0:
+        answered = pair.answer is not None
+        answer = apply_change(dataset.picture(pair.answer), change) if answered else target
+        row |= {"answer": answer, "answered": np.float32(answered)}
+    return row
+
+
+def _cover(row: Row, cutouts: Cutouts, share: float, rng: np.random.Generator) -> Row:
+    """Lays something over the target, and over the answer in the same place, now and then."""
+    if rng.random() >= share:
+        return row | {"occluder": np.zeros(row["target"].shape[:2], np.uint8)}
+    layer = draw_layer(row["target"], cutouts[int(rng.integers(len(cutouts)))], rng)
+    covered = {name: lay_over(row[name], layer) for name in ("target", "answer") if name in row}
+    return row | covered | {"occluder": layer_alpha(layer, len(row["target"]))}
+
+
+def _find_answers(dataset: PreparedDataset, settings: DataSettings) -> AnswerGrid | None:
+    if settings.answer_share > 0 and dataset.answers is None:
+        raise UserError(
+            f"data.answer_share is {settings.answer_share:g}, but the dataset in {dataset.path} "
+            "holds no right answers: render one with `faceshifter render OUT --group-size 4`, or "
+            "set the share to 0"
+        )
+    return dataset.answers
 
 
 def _list_targets(dataset: PreparedDataset, settings: DataSettings) -> np.ndarray:
@@ -220,19 +265,18 @@ def _build_identity_rows(dataset: PreparedDataset, settings: DataSettings, seed:
 
     def make_row(position: int, rng: np.random.Generator) -> Row:
         picture = int(labelled[visit(seed, position, len(labelled))])
+        image = dataset.picture(picture)
         return {
-            "image": _read(dataset, picture, settings, rng),
+            "image": apply_change(image, _draw_change(image, settings, rng)),
             "label": np.int32(dataset.identities[picture]),
         }
 
     return make_row
 
 
-def _read(
-    dataset: PreparedDataset, index: int, settings: DataSettings, rng: np.random.Generator
-) -> np.ndarray:
-    return augment(
-        dataset.picture(index),
+def _draw_change(picture: np.ndarray, settings: DataSettings, rng: np.random.Generator) -> Change:
+    return draw_change(
+        picture,
         rng,
         horizontal_flip=settings.horizontal_flip,
         colour_jitter=settings.colour_jitter,

@@ -1,5 +1,7 @@
 """Synthetic occlusions: a cut-out laid over an aligned picture of a face."""
 
+import dataclasses
+
 import numpy as np
 
 from faceshifter_jax.data import kernels
@@ -26,20 +28,34 @@ def occlude(
         The occluded picture, uint8 (S, S, 3), and the alpha it was blended with, float32 (S, S)
         in [0, 1]. The colours were matched by a random amount to the face under and around it.
     """
+    layer = draw_layer(picture, cutout, rng)
+    return lay_over(picture, layer), layer_alpha(layer, len(picture)) / np.float32(255)
+
+
+def draw_layer(picture: np.ndarray, cutout: Cutout, rng: np.random.Generator) -> Layer:
+    """Draws where a cut-out goes and in which colours: what `occlude` lays over the picture.
+
+    It fits any picture of that size; colours are matched to the face in `picture`.
+    """
     size = len(picture)
     amount = rng.uniform(0, _MOST_MATCHED[cutout.manner])
     layer = place(cutout, draw_placement(cutout, size, rng), size)
-    occluded = picture.copy()
-    alpha = np.zeros((size, size), np.float32)
     cover = layer.pixels[..., 3] / np.float32(255)
     if not cover.any():
-        return occluded, alpha
+        return layer
     colours = match_colours(layer.pixels[..., :3], cover, _face_around(picture, layer), amount)
-    height, width = cover.shape
-    part = np.s_[layer.row : layer.row + height, layer.column : layer.column + width]
-    occluded[part] = blend(picture[part], colours, cover)
-    alpha[part] = cover
-    return occluded, alpha
+    pixels = np.concatenate([colours, layer.pixels[..., 3:]], axis=-1)
+    return dataclasses.replace(layer, pixels=pixels)
+
+
+def lay_over(picture: np.ndarray, layer: Layer) -> np.ndarray:
+    """Lays a layer over a picture, uint8 (S, S, 3), which is left as it is."""
+    covered = picture.copy()
+    part, alpha = _part(layer), layer.pixels[..., 3] / np.float32(255)
+    if alpha.any():
+        colours = np.ascontiguousarray(layer.pixels[..., :3])
+        covered[part] = blend(picture[part], colours, alpha)
+    return covered
 
 
 def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -56,6 +72,18 @@ def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray
         uint8 (height, width, 3).
     """
     return kernels.blend(below, above, alpha)
+
+
+def layer_alpha(layer: Layer, size: int) -> np.ndarray:
+    """Gives the alpha of a layer over a picture of `size` pixels: uint8 (size, size)."""
+    alpha = np.zeros((size, size), np.uint8)
+    alpha[_part(layer)] = layer.pixels[..., 3]
+    return alpha
+
+
+def _part(layer: Layer) -> tuple[slice, slice]:
+    height, width = layer.pixels.shape[:2]
+    return np.s_[layer.row : layer.row + height, layer.column : layer.column + width]
 
 
 def _face_around(picture: np.ndarray, layer: Layer) -> np.ndarray:

@@ -5,17 +5,23 @@ from typing import NamedTuple
 
 import numpy as np
 
+from faceshifter_jax.data.answers import AnswerGrid
 from faceshifter_jax.errors import UserError
 
 _TOLERANCE = 1e-9
 
 
 class Pair(NamedTuple):
-    """Indices of two pictures; `same_identity` says that both are known to show one person."""
+    """Indices of two pictures; `same_identity` says that both are known to show one person.
+
+    `answer` is the index of the picture that a swap of the two should give, where it was chosen
+    with one.
+    """
 
     source: int
     target: int
     same_identity: bool
+    answer: int | None = None
 
     @property
     def same_picture(self) -> bool:
@@ -37,6 +43,10 @@ class PairChooser:
     same_picture_share: float
     partner_chance: float
     """Chance that a target with other pictures of its identity gets one of those."""
+    answers: AnswerGrid | None = None
+    """Where right answers are, if `answer_share` is above 0."""
+    answer_share: float = 0.0
+    """Share of the pairs of different people that are chosen with an answer."""
 
     def choose(self, target: int, rng: np.random.Generator) -> Pair:
         """Chooses a source for a target: a function of the target and the generator's state."""
@@ -49,6 +59,9 @@ class PairChooser:
             place = first + int(which * (count - 1))
             place += place >= self.place[target]
             return Pair(int(self.order[place]), target, True)
+        if self.answers is not None and rng.random() < self.answer_share:
+            source, answer = self.answers.choose(target, rng)
+            return Pair(source, target, False, answer)
         place = int(which * (len(self.order) - count))
         place += count if place >= first else 0
         return Pair(int(self.order[place]), target, False)
@@ -59,8 +72,13 @@ def build_pair_chooser(
     same_picture_share: float,
     same_identity_share: float,
     targets: np.ndarray | slice = slice(None),
+    *,
+    answers: AnswerGrid | None = None,
+    answer_share: float = 0.0,
 ) -> PairChooser:
     """Builds the chooser for pictures with these identities (int64 (N,), -1 unknown).
+
+    With `answers`, a share `answer_share` of the pairs of different people are chosen with one.
 
     Where some pictures are the only ones of their identity, the others get a partner so much
     more often that the share over all pairs is what was asked for.
@@ -86,6 +104,8 @@ def build_pair_chooser(
         partner_chance=_partner_chance(
             count[group][targets], same_picture_share, same_identity_share
         ),
+        answers=answers if answer_share > 0 else None,
+        answer_share=answer_share,
     )
     needs_strangers = same_picture_share + same_identity_share < 1 - _TOLERANCE
     if needs_strangers and len(count) == 1:

@@ -141,6 +141,7 @@ def prepare_embedded(
     size: int,
     seed: int = 0,
     occluder_share: float = 0.25,
+    group_size: int = 1,
     overwrite: bool = False,
     num_workers: int | None = None,
 ) -> Path:
@@ -151,6 +152,9 @@ def prepare_embedded(
     `attribute_seed`, so that `PreparedDataset.scene` gives back what was rendered. `out`,
     `overwrite` and `num_workers` as in `prepare_folder`.
 
+    With a `group_size` above 1 every so many identities are rendered under the same attributes:
+    the right answer of a swap of two of them is a picture of the dataset, see `answers`.
+
     Raises:
         UserError: a number is out of range, or `out` exists.
     """
@@ -158,6 +162,7 @@ def prepare_embedded(
     for name, value in (("identities", num_identities), ("pictures", pictures_per_identity)):
         if value < 1:
             raise UserError(f"the number of {name} must be at least 1, got {value}")
+    _check_groups(group_size, num_identities, pictures_per_identity)
     if not 0 <= seed < HELD_OUT_SEED:
         raise UserError(
             f"the seed must lie between 0 and {HELD_OUT_SEED - 1} (people from there on are held "
@@ -174,8 +179,10 @@ def prepare_embedded(
                 num_identities=num_identities,
                 pictures_per_identity=pictures_per_identity,
                 seed=seed,
+                group_size=group_size,
             ),
             seed=seed,
+            group_size=group_size,
             occluder_share=occluder_share,
             size=size,
             num_workers=num_workers or usable_cores(),
@@ -232,6 +239,22 @@ def _check_counts(size: int, num_workers: int | None) -> None:
         )
     if num_workers is not None and num_workers < 1:
         raise UserError(f"the number of workers must be at least 1, got {num_workers}")
+
+
+def _check_groups(group_size: int, num_identities: int, pictures_per_identity: int) -> None:
+    if group_size < 1:
+        raise UserError(f"the size of a group must be at least 1, got {group_size}")
+    if num_identities % group_size:
+        fitting = -(-num_identities // group_size) * group_size
+        raise UserError(
+            f"the number of identities must be a multiple of the size of a group: "
+            f"{num_identities} people do not divide into groups of {group_size}, {fitting} would"
+        )
+    if group_size > 1 and pictures_per_identity < 2:
+        raise UserError(
+            "the number of pictures must be at least 2 for people in groups: a source shows the "
+            "person under other attributes than the target's"
+        )
 
 
 def _build_in(scratch: Path, builder) -> Path:

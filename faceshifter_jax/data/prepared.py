@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from faceshifter_jax.data.answers import AnswerGrid, answer_grid
 from faceshifter_jax.data.embedded import sample_scene
 from faceshifter_jax.data.pictures import decode_picture
 from faceshifter_jax.data.publish import DATASET_MARK
@@ -30,7 +31,10 @@ class PreparedDataset:
         num_identities: number of known identities.
         fingerprint: a hash (hex) of the number of records and the metadata, which holds picture
             size, identities and what tells their names: other pictures, another fingerprint.
+        answers: where right answers of swaps are; None unless it was rendered in groups.
     """
+
+    answers: AnswerGrid | None
 
     def __init__(self, path: str | Path, *, cache_megabytes: float = 0.0):
         """Opens a dataset; keeps decoded pictures in memory if all fit `cache_megabytes`.
@@ -47,6 +51,7 @@ class PreparedDataset:
         if len(self.identities) != self.num_pictures:
             counts = f"{self.num_pictures} records, {len(self.identities)} identities"
             raise _damaged(self.path, counts)
+        self.answers = answer_grid(self.metadata, self.num_pictures)
         facts = json.dumps([self.num_pictures, self.metadata], sort_keys=True)
         self.fingerprint = hashlib.sha256(facts.encode()).hexdigest()
         shape = (self.num_pictures, self.image_size, self.image_size, 3)
@@ -63,6 +68,8 @@ class PreparedDataset:
             f"{self.num_pictures} pictures of {self.image_size} pixels",
             f"{self.num_identities} known identities",
         ]
+        if self.answers:
+            parts.append(f"in groups of {self.answers.group_size} under the same attributes")
         if left_out := self.metadata.get("num_left_out", 0):
             parts.append(f"{left_out} files left out (named in left_out.txt)")
         return f"{self.path}: {', '.join(parts)}"

@@ -19,9 +19,12 @@ def identity_seed(seed: int, identity: int) -> int:
     return _derive(seed, _IDENTITY, identity)
 
 
-def attribute_seed(seed: int, identity: int, picture: int) -> int:
-    """Seed of the attributes of one picture of an identity: 63 bits, no two alike."""
-    return _derive(seed, _ATTRIBUTES, identity, picture)
+def attribute_seed(seed: int, group: int, picture: int) -> int:
+    """Seed of a group's attributes in one picture of each of its identities: 63 bits.
+
+    No two alike. A group is a single identity unless the dataset was rendered in larger ones.
+    """
+    return _derive(seed, _ATTRIBUTES, group, picture)
 
 
 def draw_occluder(attribute_seed: int, share: float, kinds: Sequence[str]) -> str:

@@ -21,6 +21,9 @@ class DataSettings:
     """Share of the pairs that are two pictures of one identity."""
     reconstruct_same_identity: bool = False
     """Whether two pictures of one identity count as the same (`same` = 1) in the batch."""
+    answer_share: float = 0.0
+    """Share of the pairs of different people whose right answer is in the batch, too; for
+    datasets of `faceshifter render --group-size`."""
     horizontal_flip: bool = False
     """Whether half the pictures, drawn at random, are mirrored."""
     colour_jitter: float = 0.0
@@ -43,11 +46,18 @@ _PAIRS_ONLY = (
     "same_picture_share",
     "same_identity_share",
     "reconstruct_same_identity",
+    "answer_share",
     "subset",
     "occlusion_share",
     "occluders",
 )
-_ZERO_TO_ONE = ("same_picture_share", "same_identity_share", "colour_jitter", "occlusion_share")
+_ZERO_TO_ONE = (
+    "same_picture_share",
+    "same_identity_share",
+    "answer_share",
+    "colour_jitter",
+    "occlusion_share",
+)
 
 
 def read_settings(kind: str, settings: Mapping[str, Any]) -> DataSettings:

@@ -48,6 +48,8 @@ def batch_shapes(config: Mapping[str, Any], batch_kind: str) -> Shapes:
         "target": pictures,
         "same": jax.ShapeDtypeStruct((rows,), jnp.float32),
     }
+    if config["data"].get("answer_share", 0):
+        batch |= {"answer": pictures, "answered": batch["same"]}
     if config["data"].get("occlusion_share", 0):
         batch["occluder"] = jax.ShapeDtypeStruct((rows, size, size), jnp.uint8)
     return batch

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 from tiny_tasks import aei_config, arcface_config, hear_config
 
-from faceshifter_jax.data import build_loader, prepare_folder
+from faceshifter_jax.data import build_loader, prepare_embedded, prepare_folder
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models.layers import convolve_depthwise
 from faceshifter_jax.tasks import build_task
@@ -158,6 +158,19 @@ def test_batches_have_the_shapes_of_the_loaders(make_config, kind, tmp_path):
     config.data.path = str(
         prepare_folder(tmp_path / "photos", tmp_path / "data", size=32, num_workers=1)
     )
+    assert_shapes_of_the_loader(config, kind)
+
+
+def test_batches_with_answers_have_the_shapes_of_the_loader(tmp_path):
+    config = aei_config()
+    config.batch_size = 2
+    config.data.answer_share = 0.5
+    numbers = {"num_identities": 2, "pictures_per_identity": 2, "group_size": 2, "size": 32}
+    config.data.path = str(prepare_embedded(tmp_path / "data", num_workers=1, **numbers))
+    assert_shapes_of_the_loader(config, "pairs")
+
+
+def assert_shapes_of_the_loader(config, kind):
     loader = build_loader(kind, config.data, seed=0, batch_size=2, image_size=32)
     batch = next(loader)
     loader.close()
