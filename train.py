@@ -1,7 +1,7 @@
 """Trains a network: `python train.py --config configs/aei.py --workdir runs/aei`.
 
 Kept short on purpose: flags are read in faceshifter_jax/training/main.py, the loop is in
-faceshifter_jax/training/loop.py.
+faceshifter_jax/training/train.py.
 """
 
 import sys

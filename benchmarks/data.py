@@ -35,10 +35,10 @@ from faceshifter_jax.data import (
     prepare_folder,
 )
 from faceshifter_jax.data.augment import augment
-from faceshifter_jax.data.cutouts_embedded import EmbeddedCutouts
-from faceshifter_jax.data.cutouts_folder import FolderCutouts
-from faceshifter_jax.data.occlusion import occlude
-from faceshifter_jax.data.pictures import decode_picture
+from faceshifter_jax.data.occlusion.cutouts_embedded import EmbeddedCutouts
+from faceshifter_jax.data.occlusion.cutouts_folder import FolderCutouts
+from faceshifter_jax.data.occlusion.occlude import occlude
+from faceshifter_jax.media.images import decode_picture
 
 _BATCH_SIZE = 16
 _CUTOUTS = 20

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from faceshifter_jax.evaluation.charts import COLOURS
+from faceshifter_jax.evaluation.report.charts import COLOURS
 
 Panel = tuple[str, str, str, Mapping[str, Sequence[tuple[float, float]]]]
 """Title, what x and what y is, and name -> (x, y), all above 0."""

@@ -30,8 +30,8 @@ from common import (
     write_json,
 )
 
+from faceshifter_jax.devices.compile import tracing_for
 from faceshifter_jax.models import cpu_lowering, layers
-from faceshifter_jax.tpu.compile import tracing_for
 
 # Map (B, H, W, C), side and features of the kernel, stride, padding.
 LAYERS = {

@@ -9,16 +9,16 @@ import numpy as np
 from operations import plain_operations
 from step_scale import Scale, random_batch, read_config
 
-from faceshifter_jax.identity import IdentityNetwork
-from faceshifter_jax.network import InputFormat
+from faceshifter_jax.networks.build import build_identity_network
+from faceshifter_jax.networks.identity import IdentityNetwork
+from faceshifter_jax.networks.network import InputFormat
+from faceshifter_jax.runtime.parallel import build_parallel
 from faceshifter_jax.tasks.aei import AEITask
-from faceshifter_jax.tasks.networks import build_identity_network
 from faceshifter_jax.training.guard import guard_step, make_request, not_finite
-from faceshifter_jax.training.parallel import build_parallel
 
 
 class OurStep:
-    """State, frozen identity network and the step as `training.session` compiles it.
+    """State, frozen identity network and the step as `training.loop` compiles it.
 
     Args:
       scale: sizes of pictures and networks.

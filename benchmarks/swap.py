@@ -43,14 +43,14 @@ from flax import linen as nn
 from operations import plain_operations
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.generator import Generator, SecondStage
-from faceshifter_jax.identity import IdentityNetwork
+from faceshifter_jax.media.grid import to_uint8
 from faceshifter_jax.models import AEINet, HEARNet, IResNet
-from faceshifter_jax.network import InputFormat
-from faceshifter_jax.swapping.networks import Networks, build_run, default_batch_size
+from faceshifter_jax.networks.generator import Generator, SecondStage
+from faceshifter_jax.networks.identity import IdentityNetwork
+from faceshifter_jax.networks.network import InputFormat
+from faceshifter_jax.swapping.stages import Networks, build_run, default_batch_size
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
-from faceshifter_jax.training.grid import to_uint8
 
 try:
     import torch

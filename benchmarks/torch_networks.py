@@ -31,7 +31,7 @@ def instance_norm(x: torch.Tensor) -> torch.Tensor:
 
 
 def crop_for_identity(pictures: torch.Tensor, size: int = 112) -> torch.Tensor:
-    """Cuts the ArcFace crop out of aligned pictures (B, 3, S, S), as `faceshifter_jax.identity`."""
+    """Cuts the ArcFace crop out of aligned pictures (B, 3, S, S), as `networks.identity`."""
     scale = pictures.shape[2] / 256
     start, stop = round(19 * scale), round(237 * scale)
     crop = pictures[:, :, start:stop, start:stop]

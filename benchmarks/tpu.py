@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from common import Parser, check_output, write_json
 
+from faceshifter_jax.devices.topology import check_libtpu, parse_topology, prepare_environment
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.tpu.topology import check_libtpu, parse_topology, prepare_environment
-from faceshifter_jax.training.main import parse_arguments
+from faceshifter_jax.training.config import parse_arguments
 
 STEP = "step"
 """Name of the whole in place of a part."""
@@ -69,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Not before: jax reads the environment when it is imported.
     from tpu_parts import find_part
 
-    from faceshifter_jax.tpu.compile import QUICKLY
-    from faceshifter_jax.tpu.report import as_record
+    from faceshifter_jax.devices.compile import QUICKLY
+    from faceshifter_jax.devices.report import as_record
 
     config = _read_config(parsed.config, flags)
     for part in parsed.parts:
@@ -137,10 +137,10 @@ def _runs(parsed: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
 def _compile(
     part: str, variant: Variant, batch: int, topology: Any, config_path: str, flags: list[str]
 ) -> Any:
-    """Compiles one run; returns a `tpu.compile.CompiledStep`."""
+    """Compiles one run; returns a `devices.compile.CompiledStep`."""
     from tpu_parts import build_part
 
-    from faceshifter_jax.tpu.compile import compile_function, compile_step, tracing_for
+    from faceshifter_jax.devices.compile import compile_function, compile_step, tracing_for
 
     config = _read_config(config_path, flags)
     config.update_from_flattened_dict(dict(variant.config))

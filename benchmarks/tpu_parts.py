@@ -14,14 +14,15 @@ import optax
 from ml_collections import ConfigDict
 
 from faceshifter_jax import losses
+from faceshifter_jax.devices.inputs import Shapes
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models.aad import AADResBlock, AADSettings
 from faceshifter_jax.models.discriminator import PatchDiscriminator
 from faceshifter_jax.models.layers import upsample
-from faceshifter_jax.tasks.networks import build_optimizer, compute_dtype
-from faceshifter_jax.tasks.state import TrainState
+from faceshifter_jax.networks.build import compute_dtype
+from faceshifter_jax.tasks.optimizer import build_optimizer
 from faceshifter_jax.tasks.step import average_weights, gradient_norms
-from faceshifter_jax.tpu.inputs import Shapes
+from faceshifter_jax.tasks.task import TrainState
 from faceshifter_jax.training.guard import REQUEST, guard_step
 
 Part = tuple[Callable, tuple[Shapes, Shapes, Shapes]]

@@ -12,8 +12,14 @@ from faceshifter_jax import __version__
 from faceshifter_jax.errors import UserError
 
 COMMANDS = {
-    "prepare": ("faceshifter_jax.data.prepare_command", "make a dataset of a folder of photos"),
-    "render": ("faceshifter_jax.data.render_command", "make a dataset of embedded faces"),
+    "prepare": (
+        "faceshifter_jax.data.preparation.prepare_command",
+        "make a dataset of a folder of photos",
+    ),
+    "render": (
+        "faceshifter_jax.data.preparation.render_command",
+        "make a dataset of embedded faces",
+    ),
     "convert": (
         "faceshifter_jax.convert.convert_command",
         "turn published weights into a network file",
@@ -25,7 +31,7 @@ COMMANDS = {
     ),
     "swap": ("faceshifter_jax.swapping.swap_command", "put the face of one photo into another"),
     "inspect": (
-        "faceshifter_jax.provenance.inspect_command",
+        "faceshifter_jax.media.provenance.inspect_command",
         "read what a picture says about where it comes from",
     ),
     "compare": (
@@ -33,7 +39,7 @@ COMMANDS = {
         "lay evaluations side by side, or say how alike faces in photos are to an identity network",
     ),
     "tpu-check": (
-        "faceshifter_jax.tpu.tpu_check_command",
+        "faceshifter_jax.devices.tpu_check_command",
         "compile a training step for TPUs and say what it costs them, without a TPU",
     ),
 }

@@ -4,7 +4,7 @@ import fcntl
 import pytest
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.unfinished import locked
+from faceshifter_jax.files import locked
 
 
 def refuse_with(number):

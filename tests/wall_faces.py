@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from faceshifter_jax.swapping.detection import Face
+from faceshifter_jax.faces.face import Face
 from faceshifter_jax.synthetic import render_layers, sample_attributes, sample_identity
 
 WALL = (20, 150, 60)

@@ -10,11 +10,11 @@ from typing import Any
 
 import jax
 
+from faceshifter_jax.convert.families.family import Converted
 from faceshifter_jax.convert.recognise import KNOWN, convert_file
-from faceshifter_jax.convert.result import Converted
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.network import Network
-from faceshifter_jax.network_file import write_network_file
+from faceshifter_jax.networks.file import write_network_file
+from faceshifter_jax.networks.network import Network
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

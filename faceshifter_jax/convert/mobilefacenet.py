@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from faceshifter_jax.convert.families.family import Converted
 from faceshifter_jax.convert.graph import Graph, Node
-from faceshifter_jax.convert.piecewise import read_activation
-from faceshifter_jax.convert.result import Converted
+from faceshifter_jax.convert.prelu import read_activation
 from faceshifter_jax.convert.tflite_file import read_tflite
 from faceshifter_jax.models.layers import NORM_EPSILON
-from faceshifter_jax.network import InputFormat, Network
+from faceshifter_jax.networks.network import InputFormat, Network
 
 # MobileFaceNet_TF trained on (g - 127.5) / 128; the file does not say so.
 _MEAN, _SCALE = 127.5, 128.0

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from faceshifter_jax.convert.families.family import Converted
 from faceshifter_jax.convert.graph import Graph, Node
 from faceshifter_jax.convert.onnx_file import read_onnx
-from faceshifter_jax.convert.result import Converted
 from faceshifter_jax.models.arcface import STAGE_BLOCKS
 from faceshifter_jax.models.layers import NORM_EPSILON
-from faceshifter_jax.network import InputFormat, Network
+from faceshifter_jax.networks.network import InputFormat, Network
 
 _DEPTHS = {blocks: depth for depth, blocks in STAGE_BLOCKS.items()}
 _NORM = "BatchNormalization"

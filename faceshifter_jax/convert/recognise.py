@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from faceshifter_jax.checkpoints.manager import read_weights
 from faceshifter_jax.convert import families
+from faceshifter_jax.convert.families.family import Converted
 from faceshifter_jax.convert.mobilefacenet import convert_tflite
 from faceshifter_jax.convert.onnx_iresnet import convert_onnx
-from faceshifter_jax.convert.result import Converted
 from faceshifter_jax.convert.torch_file import read_torch_file
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.network_file import is_network_file
-from faceshifter_jax.training.checkpoint import read_weights
+from faceshifter_jax.networks.file import is_network_file
 
 KNOWN = (
     *(f"PyTorch (.pth, .pt, .ckpt, .safetensors)  {line}" for line in families.KNOWN),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from faceshifter_jax.convert.find_state_dict import find_state_dict
 from faceshifter_jax.convert.restricted_pickle import Inert
 from faceshifter_jax.convert.torch_formats import Saved, read_saved
 from faceshifter_jax.convert.torch_pickle import RefusedName, Tensor, UnusableTensor
-from faceshifter_jax.convert.unwrap import find_state_dict
 from faceshifter_jax.errors import UserError
 
 # Half precision doubles and tied weights count twice. A file whose tensors grow by far more is

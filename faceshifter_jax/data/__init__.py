@@ -13,9 +13,9 @@ _HOMES = {
     "LoaderInfo": "loader",
     "PreparedDataset": "prepared",
     "build_loader": "loader",
-    "prepare_embedded": "prepare",
-    "prepare_folder": "prepare",
-    "prepare_photos": "prepare",
+    "prepare_embedded": "preparation.prepare",
+    "prepare_folder": "preparation.prepare",
+    "prepare_photos": "preparation.prepare",
 }
 
 __all__ = [

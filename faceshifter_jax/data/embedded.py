@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from faceshifter_jax.data.pictures import encode_png
 from faceshifter_jax.data.seeds import attribute_seed, draw_occluder, identity_seed
+from faceshifter_jax.media.images import encode_png
 
 
 @dataclasses.dataclass(frozen=True)

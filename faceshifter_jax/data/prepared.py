@@ -9,9 +9,9 @@ import numpy as np
 
 from faceshifter_jax.data.answers import AnswerGrid, answer_grid
 from faceshifter_jax.data.embedded import sample_scene
-from faceshifter_jax.data.pictures import decode_picture
-from faceshifter_jax.data.publish import DATASET_MARK
+from faceshifter_jax.data.preparation.publish import DATASET_MARK
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.media.images import decode_picture
 
 _HOW_TO_PREPARE = (
     "make one with `faceshifter prepare PHOTOS OUT --size N` or `faceshifter render OUT --size N`"

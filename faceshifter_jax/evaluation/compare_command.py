@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from faceshifter_jax.checkpoints.manager import DIRECTORY
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation.comparing import compare_results, find_result, name_apart
-from faceshifter_jax.training.checkpoint import DIRECTORY
+from faceshifter_jax.evaluation.compare import compare_results, find_result, name_apart
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--protocol has no effect on photos: leave it out")
     if not arguments.identity:
         raise UserError("photos are compared by an identity network: name one with --identity")
-    from faceshifter_jax.swapping import compare_command
+    from faceshifter_jax.evaluation import compare_faces
 
     photos = argparse.Namespace(
         pictures=arguments.things,
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         output=arguments.output,
         overwrite=arguments.overwrite,
     )
-    compare_command.run(photos)
+    compare_faces.run(photos)
 
 
 def _is_evaluation(path: Path) -> bool:

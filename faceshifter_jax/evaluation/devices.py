@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from faceshifter_jax.training.parallel import AXIS, Parallel, build_parallel
+from faceshifter_jax.runtime.parallel import AXIS, Parallel, build_parallel
 
 _PIXELS_A_DEVICE = 32 * 64 * 64
 

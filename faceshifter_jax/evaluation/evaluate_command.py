@@ -6,21 +6,18 @@ from pathlib import Path
 from types import ModuleType
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation import processes, protocols
-from faceshifter_jax.evaluation.evaluating import (
+from faceshifter_jax.evaluation import processes
+from faceshifter_jax.evaluation.evaluate import (
     Measurement,
     describe,
     evaluate_into,
     made_directory,
     make_command,
 )
-from faceshifter_jax.evaluation.subject import Judge, Subject, load_judge, load_subject
+from faceshifter_jax.evaluation.model import Judge, Subject, load_judge, load_subject
+from faceshifter_jax.evaluation.protocols import registry
 from faceshifter_jax.evaluation.watch import watch
-from faceshifter_jax.training.distributed import (
-    check_same_everywhere,
-    is_first_process,
-    together,
-)
+from faceshifter_jax.runtime.distributed import check_same_everywhere, is_first_process, together
 
 DIRECTORY = "evaluation"
 # Where processes with different ones would wait for each other; of files the contents matter.
@@ -57,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--poll-seconds", type=float, help="with --watch: seconds between two looks (10)"
     )
-    protocols.add_arguments(parser)
+    registry.add_arguments(parser)
     processes.add_arguments(parser)
 
 
@@ -65,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int | None:
     """Evaluates and prints the metrics; returns an exit code where a signal ended a watch."""
     given = {name: value for name, value in vars(arguments).items() if name != "command"}
     command = make_command(given)
-    protocol = protocols.choose_protocol(arguments)
+    protocol = registry.choose_protocol(arguments)
     if arguments.poll_seconds is not None and not arguments.watch:
         raise UserError("--poll-seconds has no effect without --watch: leave it out")
     with processes.connected(arguments):

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.evaluation.model import check_finite
 from faceshifter_jax.evaluation.processes import in_shares
-from faceshifter_jax.evaluation.subject import check_finite
 
 RANGES = {
     "unit": "0 to 1",

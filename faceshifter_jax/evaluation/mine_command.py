@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from faceshifter_jax.checkpoints.manager import LoadedWeights
 from faceshifter_jax.data import PreparedDataset
 from faceshifter_jax.data.subset import ListedPicture, write_subset
 from faceshifter_jax.errors import UserError
@@ -19,8 +20,7 @@ from faceshifter_jax.evaluation.mining import (
     rank,
 )
 from faceshifter_jax.files import publish_file
-from faceshifter_jax.training.checkpoint import LoadedWeights
-from faceshifter_jax.training.grid import draw_grid
+from faceshifter_jax.media.grid import draw_grid
 
 _SHEET_PICTURES = 64
 _SHEET_ROWS = 8

@@ -24,16 +24,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from faceshifter_jax.checkpoints.manager import LoadedWeights, read_weights
 from faceshifter_jax.data import PreparedDataset
-from faceshifter_jax.data.progress import Progress
-from faceshifter_jax.data.workers import usable_cores
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.generator import Generator
-from faceshifter_jax.identity import IdentityNetwork
-from faceshifter_jax.swapping.networks import first_stage_from
-from faceshifter_jax.tasks.step import to_unit_range
-from faceshifter_jax.training.checkpoint import LoadedWeights, read_weights
-from faceshifter_jax.training.parallel import build_parallel
+from faceshifter_jax.networks.generator import Generator
+from faceshifter_jax.networks.identity import IdentityNetwork
+from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.runtime.parallel import build_parallel
+from faceshifter_jax.runtime.progress import Progress
+from faceshifter_jax.runtime.workers import usable_cores
+from faceshifter_jax.swapping.stages import first_stage_from
 
 HOW = "strength of the heuristic error above the usual, in grey levels, averaged over the face"
 """What a score is, for the header of a list."""

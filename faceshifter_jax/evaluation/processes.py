@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.training.distributed import (
+from faceshifter_jax.runtime.distributed import (
     MODES,
     LostProcess,
     NotConnected,
@@ -27,8 +27,8 @@ from faceshifter_jax.training.distributed import (
     lost_process_is_one_line,
     together,
 )
-from faceshifter_jax.training.interrupt import leave
-from faceshifter_jax.training.parallel import AXIS, build_parallel
+from faceshifter_jax.runtime.parallel import AXIS, build_parallel
+from faceshifter_jax.runtime.signals import leave
 
 _TIMEOUT_SECONDS = 300
 _CHUNK_BYTES = 2**22

@@ -11,20 +11,20 @@ from typing import Any
 
 import jax
 
+from faceshifter_jax.checkpoints.manager import DIRECTORY, DamagedCheckpoint
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation.evaluating import (
+from faceshifter_jax.evaluation.evaluate import (
     Measurement,
     describe_stages,
     evaluate_into,
     made_directory,
 )
 from faceshifter_jax.evaluation.ledger import LEDGER_FILE, read_ledger
+from faceshifter_jax.evaluation.model import Subject, hash_meta
 from faceshifter_jax.evaluation.presentation import format_value
 from faceshifter_jax.evaluation.processes import largest
-from faceshifter_jax.evaluation.subject import Subject, hash_meta
-from faceshifter_jax.training.checkpoint import DIRECTORY, DamagedCheckpoint
-from faceshifter_jax.training.distributed import from_first_process, is_first_process, together
-from faceshifter_jax.training.interrupt import StopRequest, catch_signals
+from faceshifter_jax.runtime.distributed import from_first_process, is_first_process, together
+from faceshifter_jax.runtime.signals import StopRequest, catch_signals
 
 _CONFIG_FILE = "config.json"
 # In place of a step, which is at least 1.

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import ndimage
 
-from faceshifter_jax.swapping.alignment import Alignment, template_landmarks
-from faceshifter_jax.swapping.faces import AlignedFace
-from faceshifter_jax.swapping.resampling import LINEAR, to_uint8, warp
+from faceshifter_jax.faces.alignment import Alignment, template_landmarks
+from faceshifter_jax.faces.finder import AlignedFace
+from faceshifter_jax.faces.warp import LINEAR, to_uint8, warp
 
 # Shares of the aligned square's side.
 _FEATHER = 0.10

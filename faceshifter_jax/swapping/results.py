@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceshifter_jax.swapping.photos import Photo
+from faceshifter_jax.media.photos import Photo
 
 
 @dataclass(frozen=True, eq=False)

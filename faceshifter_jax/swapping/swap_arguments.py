@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.swapping.casting import DEFAULT_THRESHOLD
-from faceshifter_jax.swapping.faces import DETECTORS
+from faceshifter_jax.faces.finder import DETECTORS
+from faceshifter_jax.swapping.assignment import DEFAULT_THRESHOLD
 
 _EXPLANATIONS = ("error", "masks")
 _WRITTEN = ("output", *(f"save_{name}" for name in _EXPLANATIONS))

@@ -10,23 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from faceshifter_jax.data.folder import list_picture_files
-from faceshifter_jax.data.progress import Progress, count_of
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.provenance.statement import Provenance
-from faceshifter_jax.swapping import swap_arguments, video_command
-from faceshifter_jax.swapping.casting import DEFAULT_THRESHOLD, Casting
-from faceshifter_jax.swapping.faces import DETECTORS, build_detector
-from faceshifter_jax.swapping.photo_files import (
-    MARKED_SUFFIXES,
-    Write,
-    publish_photo,
-)
-from faceshifter_jax.swapping.photos import Photo, load_photo
+from faceshifter_jax.faces.finder import DETECTORS, build_detector
+from faceshifter_jax.media.folders import list_picture_files
+from faceshifter_jax.media.photo_files import MARKED_SUFFIXES, Write, publish_photo
+from faceshifter_jax.media.photos import Photo, load_photo
+from faceshifter_jax.media.provenance.statement import Provenance
+from faceshifter_jax.media.video_reader import is_video
+from faceshifter_jax.runtime.progress import Progress, count_of
+from faceshifter_jax.swapping import swap_arguments
+from faceshifter_jax.swapping.assignment import DEFAULT_THRESHOLD, Casting
 from faceshifter_jax.swapping.results import Swap
 from faceshifter_jax.swapping.swap_arguments import explanation_places
 from faceshifter_jax.swapping.swapper import Swapper
-from faceshifter_jax.swapping.video_file import is_video
+from faceshifter_jax.swapping.video import video_command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -173,7 +170,7 @@ def _check_once(persons: list[str]) -> None:
 def _load_swapper(arguments: argparse.Namespace) -> Swapper:
     detector = arguments.detector
     if arguments.small_faces:
-        from faceshifter_jax.swapping.mtcnn_detector import MTCNNDetector
+        from faceshifter_jax.faces.mtcnn_detector import MTCNNDetector
 
         detector = MTCNNDetector(small_faces=True)
     elif detector not in DETECTORS:
@@ -213,7 +210,7 @@ def _write_all(swap: Swap, writes: dict[str, Write], provenance: Provenance | No
 def _draw_explanation(swap: Swap, name: str) -> np.ndarray:
     """Draws a row for each face: the target, the swap, and what explains it."""
     # Not at the top: jax takes seconds, and mistakes in file names are found without it.
-    from faceshifter_jax.training.grid import draw_grid
+    from faceshifter_jax.media.grid import draw_grid
 
     columns = {
         "target": np.stack([face.target for face in swap.faces]),

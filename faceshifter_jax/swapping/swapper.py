@@ -6,8 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.provenance.statement import Provenance
-from faceshifter_jax.swapping.casting import (
+from faceshifter_jax.faces.face import Detector
+from faceshifter_jax.faces.finder import AlignedFace, Embed, FaceFinder
+from faceshifter_jax.media.as_photo import Picture, as_photo, name_of, to_square
+from faceshifter_jax.media.photo_files import publish_photo
+from faceshifter_jax.media.photos import Photo, repaint
+from faceshifter_jax.media.provenance.statement import Provenance
+from faceshifter_jax.swapping.assignment import (
     DEFAULT_THRESHOLD,
     ByPerson,
     Casting,
@@ -15,12 +20,7 @@ from faceshifter_jax.swapping.casting import (
     Role,
     Which,
 )
-from faceshifter_jax.swapping.detection import Detector
-from faceshifter_jax.swapping.faces import AlignedFace, Embed, FaceFinder
 from faceshifter_jax.swapping.pasting import put_back
-from faceshifter_jax.swapping.photo_files import publish_photo
-from faceshifter_jax.swapping.photos import Photo, repaint
-from faceshifter_jax.swapping.pictures import Picture, as_photo, name_of, to_square
 from faceshifter_jax.swapping.results import Explanation, Swap, SwappedFace
 
 SwapSquares = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -93,8 +93,8 @@ class Swapper:
           UserError: not such a network, or its identity network is not known or another one.
         """
         # Not at the top: jax takes seconds, and mistakes in file names are found without it.
-        from faceshifter_jax.swapping.networks import default_batch_size, load_stages
-        from faceshifter_jax.training.grid import to_uint8
+        from faceshifter_jax.media.grid import to_uint8
+        from faceshifter_jax.swapping.stages import default_batch_size, load_stages
 
         batch_size = batch_size or default_batch_size()
         stages = load_stages(checkpoint, identity, hear, batch_size=batch_size)

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.tasks.aei import AEITask, generator_from
-from faceshifter_jax.tasks.arcface import ArcFaceTask, identity_network_from
-from faceshifter_jax.tasks.base import Task
-from faceshifter_jax.tasks.hear import HEARTask, second_stage_from
-from faceshifter_jax.tasks.state import TrainState
+from faceshifter_jax.tasks.aei import AEITask
+from faceshifter_jax.tasks.arcface import ArcFaceTask
+from faceshifter_jax.tasks.hear import HEARTask
+from faceshifter_jax.tasks.task import Task, TrainState
 
 _TASKS = {task.name: task for task in (ArcFaceTask, AEITask, HEARTask)}
 
@@ -31,7 +30,4 @@ __all__ = [
     "Task",
     "TrainState",
     "build_task",
-    "generator_from",
-    "identity_network_from",
-    "second_stage_from",
 ]

@@ -10,37 +10,35 @@ import optax
 
 from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.generator import Generator, level_masks
 from faceshifter_jax.models import AEIOutput
-from faceshifter_jax.tasks.arcface import identity_network_from
-from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights, name_networks
-from faceshifter_jax.tasks.health import (
-    Health,
+from faceshifter_jax.networks.build import (
+    build_aei_net,
+    build_discriminator,
+    compute_dtype,
+    remat_blocks,
+)
+from faceshifter_jax.networks.generator import level_masks
+from faceshifter_jax.networks.identity import identity_network_from
+from faceshifter_jax.networks.network import Weights
+from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.tasks.health import Health
+from faceshifter_jax.tasks.optimizer import build_optimizer
+from faceshifter_jax.tasks.step import (
+    accumulate_steps,
+    average_weights,
+    check_loss_weights,
+    gradient_norms,
+    mean_over_devices,
+    mean_over_micro_batches,
+)
+from faceshifter_jax.tasks.swap_metrics import (
     check_of_copying,
     check_of_discriminator,
     different_pairs,
     swap_health,
     swap_metrics,
 )
-from faceshifter_jax.tasks.networks import (
-    accumulate_steps,
-    build_aei_net,
-    build_discriminator,
-    build_network,
-    build_optimizer,
-    check_fits,
-    check_loss_weights,
-    compute_dtype,
-    remat_blocks,
-)
-from faceshifter_jax.tasks.state import TrainState
-from faceshifter_jax.tasks.step import (
-    average_weights,
-    gradient_norms,
-    mean_over_devices,
-    mean_over_micro_batches,
-    to_unit_range,
-)
+from faceshifter_jax.tasks.task import Batch, Frozen, Metrics, Step, TrainState
 from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
 _NO_WEIGHTS = (
@@ -49,28 +47,6 @@ _NO_WEIGHTS = (
     "`python train.py --config configs/arcface.py --workdir runs/arcface "
     "--config.data.path=DATA` on folders with one identity each"
 )
-
-
-def generator_from(weights: Weights, dtype: Any = jnp.float32) -> Generator:
-    """Turns a trained AEI-Net into a frozen function of pictures, computed in `dtype`.
-
-    Raises:
-      UserError: the weights hold none, or do not fit it.
-    """
-    network = weights.networks.get("generator")
-    if network is None:
-        raise UserError(
-            f"{weights.path} holds {name_networks(weights)}, not an AEI-Net: name the "
-            "workdir of a training with configs/aei.py, or a file that `faceshifter convert` made "
-            "of a generator"
-        )
-    if network.image_size is None:
-        raise UserError(f"{weights.path} does not say for which size of pictures it was made")
-    module = build_network(network, dtype=dtype)
-    picture = jnp.zeros((1, network.image_size, network.image_size, 3))
-    embedding = jnp.zeros((1, network.embedding_size))
-    check_fits(module, network.variables, picture, embedding, path=weights.path)
-    return Generator(network.variables, module)
 
 
 class AEITask:

@@ -9,50 +9,27 @@ import optax
 
 from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.identity import IdentityNetwork, crop_for_identity, unit_length
-from faceshifter_jax.network import InputFormat
-from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights, name_networks
-from faceshifter_jax.tasks.health import Health
-from faceshifter_jax.tasks.networks import (
-    accumulate_steps,
+from faceshifter_jax.networks.build import (
     build_identity_network,
-    build_network,
-    build_optimizer,
-    check_fits,
     compute_dtype,
 )
-from faceshifter_jax.tasks.state import TrainState
+from faceshifter_jax.networks.identity import (
+    crop_for_identity,
+    unit_length,
+)
+from faceshifter_jax.networks.network import InputFormat, Weights
+from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.tasks.health import Health
+from faceshifter_jax.tasks.optimizer import build_optimizer
 from faceshifter_jax.tasks.step import (
+    accumulate_steps,
     average_weights,
     gradient_norms,
     mean_over_devices,
     mean_over_micro_batches,
-    to_unit_range,
 )
+from faceshifter_jax.tasks.task import Batch, Frozen, Metrics, Step, TrainState
 from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
-
-
-def identity_network_from(weights: Weights, dtype: Any = jnp.float32) -> IdentityNetwork:
-    """Turns what a training or `faceshifter convert` left into a network that embeds pictures.
-
-    Args:
-      weights: what a reader of checkpoints and network files returns.
-      dtype: of the computation between the normalisations, which are float32 always, as the
-        embeddings are.
-
-    Raises:
-      UserError: the weights are another network's, or do not fit it.
-    """
-    network = weights.networks.get("identity")
-    if network is None:
-        raise UserError(
-            f"{weights.path} holds {name_networks(weights)}, not an identity network: name "
-            "the workdir of a training with configs/arcface.py, or a file that "
-            "`faceshifter convert` made of one"
-        )
-    module, size = build_network(network, dtype=dtype), network.input.size
-    check_fits(module, network.variables, jnp.zeros((1, size, size, 3)), path=weights.path)
-    return IdentityNetwork(network.variables, module, network.input)
 
 
 class ArcFaceTask:

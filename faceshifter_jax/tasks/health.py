@@ -1,14 +1,8 @@
 """What tells whether a training swaps faces: metrics of a step, and signs that it does not."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
-
-import jax
-import jax.numpy as jnp
-
-from faceshifter_jax import losses
-from faceshifter_jax.errors import UserError
+from collections import deque
+from collections.abc import Mapping, Sequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,81 +41,61 @@ class Health:
     window_steps: int = 1
 
 
-def different_pairs(same: jax.Array, share: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns what `swap_metrics` takes: weights (B,) of the pairs that are swaps, and their share.
+def average_metrics(
+    steps: Sequence[Mapping[str, float]], weights: Mapping[str, str]
+) -> dict[str, float]:
+    """Returns the averages of metrics over steps.
 
     Args:
-      same: (B,) float32, 1 for pairs that should be reconstructed.
-      share: its mean over the whole batch, on all devices.
-    """
-    return losses.masked_mean_weights(1 - same, 1 - share), 1 - share
-
-
-def swap_metrics(
-    result: jax.Array, source: jax.Array, target: jax.Array, weights: jax.Array
-) -> dict[str, jax.Array]:
-    """Whose face the results show, over the pairs that are swaps.
-
-    Args:
-      result, source, target: embeddings (B, E) of unit length.
-      weights: (B,), see `different_pairs`.
+      steps: the metrics of each step, the same names in all.
+      weights: metric -> the metric that weighs its values, see `Health.weights`.
 
     Returns:
-      `source_cosine` and `target_cosine`, the results' mean cosines to either, and
-      `nearer_source`, the share of results nearer to their source. All are 0 for a batch without
-      swaps, which must not count in an average over steps: `swap_health` sees to it.
+      metric -> average; without those whose weights are 0 in all steps.
     """
-    to_source, to_target = losses.cosine(result, source), losses.cosine(result, target)
-    nearer = (to_source > to_target).astype(jnp.float32)
-    values = {"source_cosine": to_source, "target_cosine": to_target, "nearer_source": nearer}
-    return {name: jnp.mean(weights * value) for name, value in values.items()}
+    averages = {}
+    for name in steps[0]:
+        weigh = [float(m[weights[name]]) if name in weights else 1.0 for m in steps]
+        if sum(weigh) > 0:
+            total = sum(w * float(m[name]) for w, m in zip(weigh, steps, strict=True))
+            averages[name] = total / sum(weigh)
+    return averages
 
 
-def swap_health(config: Mapping[str, Any], *checks: HealthCheck) -> Health:
-    """How the metrics of a task that swaps faces are judged, by the section `health` of a config.
+class HealthWatch:
+    """Judges the metrics of a training by its task's checks; each warns once a session."""
 
-    Args:
-      config: the complete config.
-      checks: the signs to look for.
+    def __init__(self, health: Health):
+        self._health = health
+        self._window: deque[Mapping[str, float]] = deque(maxlen=health.window_steps)
+        self._silent = list(health.checks)
 
-    Raises:
-      UserError: a setting out of range.
-    """
-    settings = config["health"]
-    for key, least in (("warn_after_steps", 0), ("window_steps", 1)):
-        if settings[key] < least:
-            raise UserError(f"config.health.{key} is {settings[key]}: it must be at least {least}")
-    for key in ("nearer_source", "discriminator_accuracy"):
-        if key in settings and not 0 <= settings[key] <= 1:
-            raise UserError(f"config.health.{key} is {settings[key]}: it must be from 0 to 1")
-    metrics = ("source_cosine", "target_cosine", "nearer_source")
-    return Health(
-        weights=dict.fromkeys(metrics, "swap_share"),
-        shown={"nearer_source": "nearer"},
-        checks=checks,
-        warn_after_steps=settings["warn_after_steps"],
-        window_steps=settings["window_steps"],
-    )
+    def add(self, step: int, steps: Sequence[Mapping[str, float]]) -> list[str]:
+        """Takes the metrics of the newest steps and returns new warnings.
 
+        There is none before `warn_after_steps`, nor before `window_steps` steps of this session.
 
-def check_of_copying(config: Mapping[str, Any], *advice: str) -> HealthCheck:
-    """The sign that results are the targets again; `advice` says what people change, a key each."""
-    return HealthCheck(
-        "{nearer_source:.0%} of the swaps are nearer to their source than to their target, so "
-        f"the training copies its targets: people {'; '.join(advice)}",
-        below={"nearer_source": config["health"]["nearer_source"]},
-    )
+        Args:
+          step: steps of the training made so far.
+          steps: the metrics of each step since the last call.
+        """
+        health = self._health
+        self._window.extend(steps)
+        due = 0 < health.warn_after_steps <= step
+        if not due or len(self._window) < health.window_steps:
+            return []
+        averages = average_metrics(self._window, health.weights)
+        found = [check for check in self._silent if _applies(check, averages)]
+        self._silent = [check for check in self._silent if check not in found]
+        return [
+            f"warning: after {step} steps {check.warning.format(**averages)}" for check in found
+        ]
 
 
-def check_of_discriminator(config: Mapping[str, Any]) -> HealthCheck:
-    """The sign that the discriminator is so much better that it teaches the generator little."""
-    limit = config["health"]["discriminator_accuracy"]
-    rate = config["optimizer"]["discriminator"]["learning_rate"]
-    return HealthCheck(
-        "the discriminator wins outright: it is right about {real_accuracy:.1%} of the real and "
-        "{fake_accuracy:.1%} of the generated patches: people lower "
-        f"config.optimizer.discriminator.learning_rate (now {rate:g}) or "
-        f"config.discriminator.width ({config['discriminator']['width']}), or raise "
-        f"config.loss.adversarial ({config['loss']['adversarial']:g})",
-        above={"real_accuracy": limit, "fake_accuracy": limit},
+def _applies(check: HealthCheck, averages: Mapping[str, float]) -> bool:
+    """Whether every metric is beyond its limit; one without a value is not."""
+    if not (check.below.keys() | check.above.keys()) <= averages.keys():
+        return False
+    return all(averages[name] < limit for name, limit in check.below.items()) and all(
+        averages[name] > limit for name, limit in check.above.items()
     )

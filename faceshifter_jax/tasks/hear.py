@@ -10,34 +10,28 @@ import optax
 
 from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.generator import SecondStage
-from faceshifter_jax.tasks.aei import generator_from
-from faceshifter_jax.tasks.arcface import identity_network_from
-from faceshifter_jax.tasks.base import Batch, Frozen, Metrics, Step, Weights, name_networks
-from faceshifter_jax.tasks.health import (
-    Health,
+from faceshifter_jax.networks.build import build_hear_net, compute_dtype
+from faceshifter_jax.networks.generator import generator_from
+from faceshifter_jax.networks.identity import identity_network_from
+from faceshifter_jax.networks.network import Weights
+from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.tasks.health import Health
+from faceshifter_jax.tasks.optimizer import build_optimizer
+from faceshifter_jax.tasks.step import (
+    accumulate_steps,
+    average_weights,
+    check_loss_weights,
+    gradient_norms,
+    mean_over_devices,
+    mean_over_micro_batches,
+)
+from faceshifter_jax.tasks.swap_metrics import (
     check_of_copying,
     different_pairs,
     swap_health,
     swap_metrics,
 )
-from faceshifter_jax.tasks.networks import (
-    accumulate_steps,
-    build_hear_net,
-    build_network,
-    build_optimizer,
-    check_fits,
-    check_loss_weights,
-    compute_dtype,
-)
-from faceshifter_jax.tasks.state import TrainState
-from faceshifter_jax.tasks.step import (
-    average_weights,
-    gradient_norms,
-    mean_over_devices,
-    mean_over_micro_batches,
-    to_unit_range,
-)
+from faceshifter_jax.tasks.task import Batch, Frozen, Metrics, Step, TrainState
 from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
 _NO_AEI = (
@@ -53,28 +47,6 @@ _NOTHING_OCCLUDED = (
     "config.loss.occluder learns from synthetic occlusions, and config.data.occlusion_share is 0: "
     "set the loss to 0 or the share above it"
 )
-
-
-def second_stage_from(weights: Weights, image_size: int) -> SecondStage:
-    """Turns a trained HEAR-Net into a frozen function of pictures of `image_size` pixels.
-
-    Raises:
-      UserError: the weights hold none, one of another size, or do not fit it.
-    """
-    network = weights.networks.get("hear")
-    if network is None:
-        raise UserError(
-            f"{weights.path} holds {name_networks(weights)}, not a HEAR-Net: name the workdir of "
-            "a training with configs/hear.py, or a file that `faceshifter convert` made of one"
-        )
-    if network.image_size not in (None, image_size):
-        raise UserError(
-            f"the HEAR-Net in {weights.path} is for pictures of {network.image_size} pixels, the "
-            f"AEI-Net makes {image_size}: name one that was trained on it"
-        )
-    module, picture = build_network(network), jnp.zeros((1, image_size, image_size, 3))
-    check_fits(module, network.variables, picture, picture, path=weights.path)
-    return SecondStage(network.variables, module)
 
 
 class HEARTask:

@@ -10,11 +10,6 @@ import optax
 from faceshifter_jax.errors import UserError
 
 
-def to_unit_range(pictures: jax.Array) -> jax.Array:
-    """uint8 pictures to float32 in [-1, 1]."""
-    return pictures.astype(jnp.float32) / 127.5 - 1.0
-
-
 def mean_over_devices(tree: Any, axis_name: str | None) -> Any:
     """The mean over a pmapped axis; under jit, where a mean is global already, the tree itself."""
     return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
@@ -73,3 +68,24 @@ def average_weights(average: Any, params: Any, step: jax.Array, decay: float) ->
     step = step.astype(jnp.float32)
     decay = jnp.minimum(decay, (1 + step) / (10 + step))
     return jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)
+
+
+def accumulate_steps(config: Mapping[str, Any]) -> int:
+    """The micro-batches of a step; UserError if there is none or the batch does not divide."""
+    number, batch_size = config["accumulate_steps"], config["batch_size"]
+    if number < 1 or batch_size % number:
+        raise UserError(
+            f"config.accumulate_steps is {number}: it must divide config.batch_size={batch_size}"
+        )
+    return number
+
+
+def check_loss_weights(weights: Mapping[str, float]) -> None:
+    """Checks the config's `loss` part.
+
+    Raises:
+      UserError: a negative weight, which would reward what the loss is to prevent.
+    """
+    for name, weight in weights.items():
+        if weight < 0:
+            raise UserError(f"config.loss.{name} is {weight}: it must be at least 0, 0 is off")

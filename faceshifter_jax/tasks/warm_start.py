@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.network import Network
-from faceshifter_jax.tasks.base import Weights, name_networks
-from faceshifter_jax.tasks.state import TrainState
+from faceshifter_jax.networks.network import Network, Weights, name_networks
+from faceshifter_jax.tasks.task import TrainState
 
 
 def find_networks(

@@ -1,6 +1,6 @@
-"""Training: the loop and what it needs; nothing here knows about faces.
+"""Training: from a command line to the last step; nothing here knows about faces.
 
-`loop.train` runs a training, `checkpoint.read_weights` reads what one left behind and
-`parallel.build_parallel` compiles a step. The modules are imported by name, so that reading
-flags or weights does not load everything else.
+`main` reads the command line, `config` the settings, `train` reads and opens all that a training
+needs, and `loop` makes its steps. The modules are imported by name, so that reading flags does
+not load everything else.
 """

@@ -1,247 +1,157 @@
-"""A training from its config to its last step: the same for every task."""
+"""The steps of a training, and what happens between them."""
 
-import json
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from pathlib import Path
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
-from faceshifter_jax import data, tasks
-from faceshifter_jax.files import write_text
-from faceshifter_jax.training import distributed, setup
-from faceshifter_jax.training.checkpoint import Checkpoints
-from faceshifter_jax.training.compatibility import (
-    build_meta,
-    check_same_frozen,
-    check_same_run,
-    describe_changes,
+from faceshifter_jax.checkpoints.manager import Checkpoints
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.runtime import distributed
+from faceshifter_jax.runtime.compilation import compiler_options
+from faceshifter_jax.runtime.faults import (
+    in_one_line,
+    no_room_is_one_line,
+    out_of_memory_is_one_line,
 )
-from faceshifter_jax.training.compilation import use_compilation_cache
-from faceshifter_jax.training.faults import no_room_is_one_line
-from faceshifter_jax.training.interrupt import catch_signals
+from faceshifter_jax.runtime.parallel import Parallel, describe_memory
+from faceshifter_jax.runtime.progress import format_duration
+from faceshifter_jax.runtime.signals import Interrupted, StopRequest
+from faceshifter_jax.training.guard import FAILED, guard_step, make_request, not_finite
 from faceshifter_jax.training.monitor import Monitor
-from faceshifter_jax.training.parallel import Parallel, build_parallel
-from faceshifter_jax.training.session import Session
 
 
-def train(
-    config: ConfigDict,
-    workdir: str | Path,
-    *,
-    build_task: Callable[[ConfigDict], Any] | None = None,
-    build_loader: Callable[..., Any] | None = None,
-) -> Any:
-    """Trains what `config` describes up to `config.num_steps`, from where `workdir` stands.
+@dataclass
+class Session:
+    """One start of a training, with all that it needs ready."""
 
-    The same call continues an interrupted training, bit for bit as if it had not been: every
-    batch is a function of the seed and the step, and the state holds all the rest.
-
-    Args:
-      config: a complete config; it is not changed.
-      workdir: receives config.json, checkpoints/, samples/, metrics.jsonl and TensorBoard files.
-      build_task: `config -> Task`; `tasks.build_task` by default.
-      build_loader: makes the loader; `data.build_loader` by default.
-
-    Returns:
-      The state after `config.num_steps` updates, or as it is in `workdir` if that is further.
-
-    Raises:
-      UserError: settings that cannot work, a workdir of another training, missing weights, a
-        loss or a state that is not finite, no room on the disk.
-      Interrupted: SIGINT or SIGTERM came, to one process at least; the state is saved.
-    """
-    config = config.copy_and_resolve_references()
-    parallel = _start_processes(config)
-    workdir = Path(workdir).absolute()
-    with ExitStack() as stack:
-        stack.enter_context(distributed.lost_process_is_one_line())
-        stack.enter_context(no_room_is_one_line(workdir))
-        checkpoints = stack.enter_context(_build_checkpoints(config, workdir))
-        first_step = _find_first_step(checkpoints)
-        with distributed.together():
-            inputs = _read_inputs(
-                config,
-                checkpoints,
-                first_step,
-                build_task or tasks.build_task,
-                build_loader or data.build_loader,
-            )
-            stack.enter_context(closing(inputs.loader))
-        distributed.check_same_everywhere(setup.common_facts(inputs.meta, inputs.networks))
-        frozen = parallel.replicate(inputs.frozen)
-        state = setup.init_or_restore(
-            inputs.task, config.seed, checkpoints, first_step, parallel, inputs.networks
-        )
-        if first_step >= config.num_steps:
-            if distributed.is_first_process():
-                print(setup.nothing_to_do(workdir, first_step, config.num_steps), flush=True)
-            return state
-        return _train_from(config, inputs, frozen, state, parallel, checkpoints, first_step)
-
-
-def _start_processes(config: ConfigDict) -> Parallel:
-    """Joins the other processes; returns how a step runs on the devices of all.
-
-    Raises:
-      UserError: settings that cannot work, alone or on these devices.
-    """
-    setup.check_config(config)
-    distributed.initialize(config.distributed)
-    with distributed.together():
-        use_compilation_cache(config.compilation_cache)
-        parallel = build_parallel(config.parallel)
-        parallel.check_batch_size(config.batch_size, config.get("accumulate_steps", 1))
-    return parallel
-
-
-def _build_checkpoints(config: ConfigDict, workdir: Path) -> Checkpoints:
-    return Checkpoints(
-        workdir,
-        keep_newest=config.keep_checkpoints,
-        keep_every_steps=config.keep_every_steps,
-    )
-
-
-def _find_first_step(checkpoints: Checkpoints) -> int:
-    """Returns the step of the newest whole checkpoint, which one process reads for all, or 0."""
-    with distributed.together():
-        latest = checkpoints.latest_step()
-        newest = checkpoints.newest_whole() if distributed.is_first_process() else None
-    distributed.check_same_newest(checkpoints.workdir, latest)
-    return distributed.from_first_process(newest) or 0
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """What a training reads before it begins or goes on.
-
-    Attributes:
-      task: what is trained.
-      loader: this process's, at the right step.
-      frozen: the frozen networks.
-      networks: see `setup.load_start`; empty for a training that goes on.
-      start: lines that say where `networks` come from.
-      samples: rows for the sample grids.
-      meta: that of new checkpoints.
-      changes: which settings are new in a training that goes on.
-    """
-
+    config: ConfigDict
     task: Any
+    parallel: Parallel
     loader: Any
-    frozen: Any
-    networks: Mapping[str, Any]
-    start: list[str]
-    samples: Mapping[str, Any]
+    checkpoints: Checkpoints
+    monitor: Monitor
     meta: Mapping[str, Any]
-    changes: str
+    frozen: Any
+    stop: StopRequest = field(default_factory=StopRequest)
+    failure: UserError | None = None
+    in_flight: deque = field(default_factory=deque)
+    requests: dict[int, Mapping[str, Any]] = field(default_factory=dict)
 
+    def run(self, state: Any, first_step: int, samples: Mapping[str, Any]) -> Any:
+        """Makes the steps after `first_step`; returns the last state."""
+        with out_of_memory_is_one_line(self.config):
+            return self._make_steps(state, first_step, samples)
 
-def _read_inputs(
-    config: ConfigDict,
-    checkpoints: Checkpoints,
-    first_step: int,
-    build_task: Callable,
-    build_loader: Callable,
-) -> _Inputs:
-    """Reads all that `config` names, after which no path in it is looked at again.
-
-    Raises:
-      UserError: something that is missing or does not fit, or a workdir of another training.
-    """
-    setup.fill_num_classes(config)
-    task = build_task(config)
-    loader = setup.build_loader_from(build_loader, config, task.batch_kind, first_step)
-    with ExitStack() as stack:
-        stack.enter_context(closing(loader))
-        frozen, meta, changes = _continue_or_begin(
-            config, task, checkpoints, first_step, loader.info.fingerprint
-        )
-        # A training that goes on needs them no more: they may be gone.
-        networks, start = setup.load_start(task, "" if first_step else config.init_from)
-        samples = setup.read_samples(config, task.batch_kind, build_loader)
-        stack.pop_all()
-    return _Inputs(task, loader, frozen, networks, start, samples, meta, changes)
-
-
-def _train_from(
-    config: ConfigDict,
-    inputs: _Inputs,
-    frozen: Any,
-    state: Any,
-    parallel: Parallel,
-    checkpoints: Checkpoints,
-    first_step: int,
-) -> Any:
-    """Trains on from `state`; returns the last one.
-
-    From here on the training leaves something behind; a refused one has not.
-    """
-    with ExitStack() as stack:
+    def _make_steps(self, state: Any, first_step: int, samples: Mapping[str, Any]) -> Any:
+        predict = self.parallel.compile_predict(self.task.predict)
         with distributed.together():
-            monitor, moved = _open_workdir(config, inputs, checkpoints, first_step)
-            stack.enter_context(closing(monitor))
-        distributed.check_shared(checkpoints.workdir)
-        _say_what_begins(config, inputs, state, parallel, monitor, moved)
-        session = Session(
-            config, inputs.task, parallel, inputs.loader, checkpoints, monitor, inputs.meta, frozen
+            batch = self._next_batch()
+        train_step = self._compile_step(state, batch | self._request())
+        self.monitor.start(first_step, self.loader.wait_seconds)
+        for step in range(first_step + 1, self.config.num_steps + 1):
+            state, (metrics, signs) = train_step(state, self.frozen, batch | self._request())
+            self.monitor.add(step, metrics)
+            self.in_flight.append((step, metrics, signs))
+            if step < self.config.num_steps:
+                batch = self._next_batch_or(batch)
+            request = self._wait_for_steps(self.parallel.max_in_flight - 1)
+            if self._due(step, self.config.log_every_steps):
+                with self._stop_all_later():
+                    self.monitor.report(step, self.config.batch_size, self.loader.wait_seconds)
+            if request or self._due(step, self.config.save_every_steps):
+                request = self._save(step, state) or request
+            if request:
+                self._stop(step, request)
+            if self._due(step, self.config.sample_every_steps):
+                with self.monitor.paused():
+                    images = predict(state, self.frozen, samples)
+                    with self._stop_all_later():
+                        self.monitor.write_samples(step, images)
+        self.checkpoints.wait()
+        with distributed.together():
+            if self.failure:
+                raise self.failure
+        return state
+
+    def _due(self, step: int, every_steps: int) -> bool:
+        """Whether something happens at this step; 0 means only after the last one."""
+        return step == self.config.num_steps or (every_steps > 0 and step % every_steps == 0)
+
+    def _next_batch(self) -> Mapping[str, Any]:
+        return self.parallel.put_batch(next(self.loader))
+
+    def _next_batch_or(self, last: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The next batch; `last` once more where there is none, for the step that all stop at."""
+        if not self.failure:
+            with self._stop_all_later():
+                return self._next_batch()
+        return last
+
+    def _request(self) -> Mapping[str, Any]:
+        """What this process has to say to all others with the next step."""
+        with self._stop_all_later():
+            self.checkpoints.check()
+        number = FAILED if self.failure else self.stop.number or 0
+        if number not in self.requests:
+            rows = make_request(number, self.parallel.num_local_devices)
+            self.requests[number] = self.parallel.put_batch(rows)
+        return self.requests[number]
+
+    def _wait_for_steps(self, left: int) -> int:
+        """Waits until no more than `left` steps are in flight; returns the last one's request.
+
+        Raises:
+          UserError: a step made something that is not finite, or a process failed before it,
+            so that its state is none to save; in all processes.
+        """
+        request = 0
+        while len(self.in_flight) > left:
+            step, metrics, signs = self.in_flight.popleft()
+            signs = jax.device_get(jax.block_until_ready((signs, metrics)))[0]
+            if not signs["finite"]:
+                raise not_finite(step, jax.device_get(metrics))
+            request = int(signs["request"])
+            if request == FAILED:
+                raise self.failure or UserError("another process failed: see what it printed")
+        return request
+
+    @contextmanager
+    def _stop_all_later(self) -> Iterator[None]:
+        """Lets what fails in one process stop all, at the step that they agree on."""
+        try:
+            with no_room_is_one_line(self.checkpoints.workdir):
+                yield
+        except (UserError, OSError) as error:
+            failure = error if isinstance(error, UserError) else in_one_line(error)
+            if jax.process_count() == 1:
+                raise failure from error.__cause__
+            self.failure = self.failure or failure
+
+    def _compile_step(self, state: Any, batch: Mapping[str, Any]) -> Callable:
+        axis_name = self.parallel.axis_name
+        begin = time.monotonic()
+        self.monitor.say("compiling the step ...")
+        step = self.parallel.compile_step(guard_step(self.task.make_step(axis_name), axis_name))
+        compiled = step.lower(state, self.frozen, batch).compile(compiler_options())
+        duration = format_duration(time.monotonic() - begin)
+        self.monitor.say(f"compiled the step in {duration}{describe_memory(compiled)}")
+        return compiled
+
+    def _save(self, step: int, state: Any) -> int:
+        """Saves the state; returns what `_wait_for_steps` says of the steps before it."""
+        with self.monitor.paused():
+            request = self._wait_for_steps(0)
+            self.checkpoints.save(step, state, self.meta)
+        return request
+
+    def _stop(self, step: int, number: int) -> None:
+        self.checkpoints.wait()
+        raise Interrupted(
+            number, f"stopped after step {step}, which is saved; the same command continues"
         )
-        session.stop = stack.enter_context(catch_signals())
-        return session.run(state, first_step, inputs.samples)
-
-
-def _open_workdir(
-    config: ConfigDict, inputs: _Inputs, checkpoints: Checkpoints, first_step: int
-) -> tuple[Monitor, list[str]]:
-    """Makes the workdir ready to be written to; returns the monitor and what was moved in it."""
-    workdir, moved = checkpoints.workdir, []
-    if distributed.is_first_process():
-        moved = checkpoints.create()
-        write_text(workdir / "config.json", json.dumps(inputs.meta["config"], indent=2) + "\n")
-    monitor = Monitor(
-        workdir, first_step=first_step, num_steps=config.num_steps, health=inputs.task.health()
-    )
-    return monitor, moved
-
-
-def _say_what_begins(
-    config: ConfigDict,
-    inputs: _Inputs,
-    state: Any,
-    parallel: Parallel,
-    monitor: Monitor,
-    moved: list[str],
-) -> None:
-    frozen = inputs.meta["frozen"]
-    for line in (
-        *setup.describe(config, inputs.loader.info, state, frozen, parallel, inputs.changes),
-        *inputs.start,
-        *moved,
-    ):
-        monitor.say(line)
-
-
-def _continue_or_begin(
-    config: ConfigDict,
-    task: Any,
-    checkpoints: Checkpoints,
-    first_step: int,
-    dataset: str,
-) -> tuple[Any, dict[str, Any], str]:
-    """Returns the frozen networks, the `meta` of new checkpoints, and what settings changed.
-
-    Raises:
-      UserError: the workdir holds another training.
-    """
-    workdir = checkpoints.workdir
-    stored = checkpoints.read_meta(first_step) if first_step else None
-    if stored:
-        check_same_run(stored, build_meta(config, dataset=dataset, frozen={}), workdir)
-    frozen, sources = setup.load_frozen(task)
-    if stored:
-        check_same_frozen(stored["frozen"], sources, workdir)
-    meta = build_meta(config, dataset=dataset, frozen=sources)
-    changes = describe_changes(stored["config"], meta["config"]) if stored else ""
-    return frozen, meta, changes

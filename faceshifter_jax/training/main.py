@@ -1,21 +1,17 @@
 """The command line of `train.py`: flags in, exit code out."""
 
-import difflib
 import functools
 import logging
 import os
-import re
-import runpy
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.training.config import parse_arguments
 
 USAGE = """usage: python train.py --config CONFIG --workdir DIR [--config.KEY=VALUE ...]
 
@@ -53,86 +49,12 @@ def main(argv: Sequence[str], **factories: Callable) -> int:
         return _INTERRUPTED
 
 
-def parse_arguments(argv: Sequence[str]) -> tuple[ConfigDict, str]:
-    """Reads the config file, changes it as the flags say, and returns it with the workdir.
-
-    Raises:
-      UserError: a missing file or flag, an unknown key, a value of another type.
-    """
-    spec, rest = _take_config_flag(argv)
-    config = load_config(spec)
-    _check_keys(rest, config)
-    values = flags.FlagValues()
-    flags.DEFINE_string("workdir", None, "Directory of the training.", flag_values=values)
-    try:
-        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
-        unparsed = values(rest)[1:]
-    except (flags.Error, TypeError, ValueError) as error:
-        raise UserError(" ".join(str(error).split())) from error
-    if unparsed:
-        raise UserError(f"unexpected argument {unparsed[0]!r}: write --config.KEY=VALUE")
-    if not values.workdir:
-        raise UserError("--workdir is missing: name a directory for checkpoints and logs")
-    return values.config, values.workdir
-
-
-def load_config(spec: str) -> ConfigDict:
-    """Returns what `get_config` of a config file gives.
-
-    Args:
-      spec: path of the file, or path:variant.
-
-    Raises:
-      UserError: no such file or variant.
-    """
-    path, _, variant = spec.partition(":")
-    if not Path(path).is_file():
-        raise UserError(f"no config file {path}: name one such as configs/aei.py")
-    get_config = runpy.run_path(path).get("get_config")
-    if get_config is None:
-        raise UserError(f"{path} is not a config file: it defines no function get_config")
-    try:
-        return get_config(variant).lock()
-    except ValueError as error:
-        raise UserError(str(error)) from error
-
-
-def _take_config_flag(argv: Sequence[str]) -> tuple[str, list[str]]:
-    """Splits the arguments into the value of --config and all others."""
-    rest = list(argv)
-    for index, argument in enumerate(rest[1:], start=1):
-        name, equals, value = argument.partition("=")
-        if name in ("--config", "-config"):
-            if equals:
-                return value, rest[:index] + rest[index + 1 :]
-            if index + 1 < len(rest):
-                return rest[index + 1], rest[:index] + rest[index + 2 :]
-    raise UserError("--config is missing: name a config file such as configs/aei.py")
-
-
-def _check_keys(arguments: Sequence[str], config: ConfigDict) -> None:
-    """Raises UserError for an override of a key that the config does not have."""
-    for argument in arguments:
-        match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
-        if match is None:
-            continue
-        node = config
-        for part in match[1].split("."):
-            keys = list(node) if isinstance(node, ConfigDict) else []
-            if part not in keys:
-                near = difflib.get_close_matches(part, keys, n=1)
-                parent = match[1].rpartition(part)[0]
-                hint = f" (did you mean {parent + near[0]!r}?)" if near else ""
-                raise UserError(f"unknown config key {match[1]!r}{hint}")
-            node = node[part]
-
-
 def _train(config: ConfigDict, workdir: str, factories: Mapping[str, Callable]) -> int:
     # Imported late: a mistake on the command line is reported without waiting for jax.
-    from faceshifter_jax.training import distributed
-    from faceshifter_jax.training.interrupt import Interrupted, leave
-    from faceshifter_jax.training.loop import train
-    from faceshifter_jax.training.memory import OutOfMemory
+    from faceshifter_jax.runtime import distributed
+    from faceshifter_jax.runtime.faults import OutOfMemory
+    from faceshifter_jax.runtime.signals import Interrupted, leave
+    from faceshifter_jax.training.train import train
 
     try:
         train(config, workdir, **factories)

@@ -10,14 +10,16 @@ from typing import Any
 
 import jax
 
-from faceshifter_jax.data.progress import format_duration
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.files import write_text
-from faceshifter_jax.tasks.health import Health
-from faceshifter_jax.training.grid import write_grid
-from faceshifter_jax.training.health import HealthWatch, average_metrics
+from faceshifter_jax.media.grid import write_grid
+from faceshifter_jax.runtime.metrics_file import (
+    METRICS_FILE,
+    build_writer,
+    drop_later_lines,
+)
+from faceshifter_jax.runtime.progress import format_duration
+from faceshifter_jax.tasks.health import Health, HealthWatch, average_metrics
 
-METRICS_FILE = "metrics.jsonl"
 SAMPLES_DIRECTORY = "samples"
 
 
@@ -156,42 +158,3 @@ class Monitor:
                 f"data wait {100 * rates['data_wait_share']:.1f} %",
             ]
         )
-
-
-def build_writer(workdir: Path) -> Any:
-    """Returns clu's writer of TensorBoard files and log lines; it works in the background."""
-    # clu imports TensorFlow, which takes seconds and, left alone, the memory of every GPU.
-    import tensorflow as tf
-    from clu import metric_writers
-
-    tf.config.set_visible_devices([], "GPU")
-    return metric_writers.create_default_writer(workdir)
-
-
-def drop_later_lines(path: Path, step: int) -> None:
-    """Keeps the lines of a metrics file up to `step`, so that a resumed run writes no line twice.
-
-    A last line that was cut off when the run was killed goes too.
-
-    Raises:
-      UserError: another line is broken.
-      OSError: the file cannot be read or written.
-    """
-    if not path.exists():
-        return
-    try:
-        lines = path.read_text().splitlines(keepends=True)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text: move it away, it only holds a log") from error
-    kept = []
-    for number, line in enumerate(lines, start=1):
-        if line.endswith("\n") and _step_of(line, f"line {number} of {path}") <= step:
-            kept.append(line)
-    write_text(path, "".join(kept))
-
-
-def _step_of(line: str, place: str) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{place} is no metrics of a step: remove that line") from error

@@ -16,8 +16,8 @@ from published_layouts import iresnet
 from safetensors.numpy import save_file
 
 from faceshifter_jax.cli import main
-from faceshifter_jax.network_file import read_network_file
-from faceshifter_jax.swapping.networks import build_embed, load_identity
+from faceshifter_jax.networks.file import read_network_file
+from faceshifter_jax.swapping.stages import build_embed, load_identity
 
 SHAPES = iresnet((2, 2, 2, 2), width=4, side=2, size=8)
 

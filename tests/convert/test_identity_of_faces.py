@@ -10,10 +10,10 @@ import pytest
 from golden_networks import make_picture
 
 from faceshifter_jax.convert.recognise import convert_file
-from faceshifter_jax.identity import IdentityNetwork, InputFormat
 from faceshifter_jax.models import MobileFaceNet
+from faceshifter_jax.networks.build import build_network
+from faceshifter_jax.networks.identity import IdentityNetwork, InputFormat
 from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
-from faceshifter_jax.tasks.networks import build_network
 
 REAL = Path(
     os.environ.get(

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceshifter_jax.data.cutouts import Cutout, crop_to_content
-from faceshifter_jax.data.cutouts_embedded import NUM_CUTOUTS, EmbeddedCutouts
-from faceshifter_jax.data.cutouts_folder import FolderCutouts
-from faceshifter_jax.data.occlusion import blend, occlude
-from faceshifter_jax.data.occlusion_colours import match_colours
-from faceshifter_jax.data.occlusion_placing import (
+from faceshifter_jax.data.occlusion.colours import match_colours
+from faceshifter_jax.data.occlusion.cutouts import Cutout, crop_to_content
+from faceshifter_jax.data.occlusion.cutouts_embedded import NUM_CUTOUTS, EmbeddedCutouts
+from faceshifter_jax.data.occlusion.cutouts_folder import FolderCutouts
+from faceshifter_jax.data.occlusion.occlude import blend, occlude
+from faceshifter_jax.data.occlusion.placing import (
     FACE_MIDDLE,
     FACE_RADII,
     Placement,

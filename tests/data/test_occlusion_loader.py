@@ -11,9 +11,9 @@ from small_pictures import SIZE, make_picture
 
 from faceshifter_jax.data import PreparedDataset, build_loader
 from faceshifter_jax.data.augment import augment
+from faceshifter_jax.data.loader import visit
 from faceshifter_jax.data.pairs import build_pair_chooser
 from faceshifter_jax.data.settings import DataSettings, read_settings
-from faceshifter_jax.data.visiting import visit
 from faceshifter_jax.errors import UserError
 
 EVERYTHING = {

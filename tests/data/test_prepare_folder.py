@@ -130,7 +130,7 @@ def test_an_empty_directory_is_filled(photos, tmp_path):
 
 
 def test_an_exception_midway_leaves_nothing(photos, tmp_path, monkeypatch):
-    from faceshifter_jax.data import builders
+    from faceshifter_jax.data.preparation import builders
 
     seen = []
 

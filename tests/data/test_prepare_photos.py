@@ -15,11 +15,11 @@ from wall_faces import SIDE, WallDetector, face_square, scene
 
 from faceshifter_jax import cli
 from faceshifter_jax.data import PreparedDataset, prepare_photos
-from faceshifter_jax.data.raw_photos import sharpness
+from faceshifter_jax.data.preparation.raw_photos import sharpness
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.swapping.alignment import align
+from faceshifter_jax.faces.alignment import align
+from faceshifter_jax.files import unfinished_work
 from faceshifter_jax.synthetic import render_layers, sample_attributes, sample_identity
-from faceshifter_jax.unfinished import unfinished_work
 
 QUICK = "wall_faces:WallDetector"
 SIZE = 64

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from faceshifter_jax.evaluation.subject import Insides, Judge, Subject, Swaps
+from faceshifter_jax.evaluation.model import Insides, Judge, Subject, Swaps
 
 
 def make_subject(answer: Callable[[np.ndarray, np.ndarray], np.ndarray], **changes) -> Subject:

@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
-from faceshifter_jax.evaluation.charts import draw_curves, draw_histogram, draw_means
-from faceshifter_jax.evaluation.results import Bin
+from faceshifter_jax.evaluation.findings import Bin
+from faceshifter_jax.evaluation.report.charts import draw_curves, draw_histogram, draw_means
 
 
 def elements(svg, tag):

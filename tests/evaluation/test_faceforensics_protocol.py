@@ -8,11 +8,11 @@ from onnx import helper
 from onnx_estimators import save_hopenet_like, save_mean_colour, save_model
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation import faceforensics
-from faceshifter_jax.evaluation.protocols import choose_protocol
-from faceshifter_jax.evaluation.video_frames import read_frames
-from faceshifter_jax.swapping.alignment import template_landmarks
-from faceshifter_jax.swapping.detection import Face
+from faceshifter_jax.evaluation.protocols import faceforensics
+from faceshifter_jax.evaluation.protocols.registry import choose_protocol
+from faceshifter_jax.faces.alignment import template_landmarks
+from faceshifter_jax.faces.face import Face
+from faceshifter_jax.media.video_frames import read_frames
 
 SIZE = 32
 

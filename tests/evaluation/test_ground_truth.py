@@ -7,14 +7,14 @@ import pytest
 
 from faceshifter_jax.data.embedded import plan_embedded
 from faceshifter_jax.data.seeds import attribute_seed, identity_seed
-from faceshifter_jax.evaluation.ground_truth import (
+from faceshifter_jax.evaluation.findings import finite_mean
+from faceshifter_jax.evaluation.model import Swaps
+from faceshifter_jax.evaluation.protocols.ground_truth import (
     HELD_OUT_SEED,
     render_ground_truth,
     score,
     score_occluded,
 )
-from faceshifter_jax.evaluation.results import finite_mean
-from faceshifter_jax.evaluation.subject import Swaps
 from faceshifter_jax.synthetic import OCCLUDERS, render, sample_attributes, sample_identity
 
 SIZE, PAIRS, PEOPLE = 32, 12, 4

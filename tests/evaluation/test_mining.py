@@ -13,6 +13,7 @@ from PIL import Image
 from tiny_checkpoints import save_aei, save_identity
 from tiny_tasks import SIZE
 
+from faceshifter_jax.checkpoints.manager import read_weights
 from faceshifter_jax.data import PreparedDataset, prepare_folder
 from faceshifter_jax.data.subset import read_subset
 from faceshifter_jax.errors import UserError
@@ -24,7 +25,6 @@ from faceshifter_jax.evaluation.mining import (
     strength,
     usual_strength,
 )
-from faceshifter_jax.training.checkpoint import read_weights
 
 NUMBER = 40
 FACE, CORNER = (slice(12, 22), slice(10, 22)), (slice(0, 8), slice(0, 8))

@@ -8,9 +8,9 @@ from PIL import Image
 
 from faceshifter_jax.data import prepare_embedded, prepare_folder
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation import pairs
 from faceshifter_jax.evaluation.intervals import jackknife_interval
-from faceshifter_jax.evaluation.protocols import choose_protocol
+from faceshifter_jax.evaluation.protocols import pairs
+from faceshifter_jax.evaluation.protocols.registry import choose_protocol
 
 SIZE, PEOPLE, PICTURES = 32, 8, 3
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from faceshifter_jax.evaluation.report import ROWS, write_report
+from faceshifter_jax.evaluation.report.image_grid import ROWS, write_report
 
 
 def columns(names, count, size=16):

@@ -11,8 +11,8 @@ import pytest
 from tiny_checkpoints import save_aei, save_hear, save_identity
 
 from faceshifter_jax import cli
+from faceshifter_jax.checkpoints.manager import read_weights
 from faceshifter_jax.data import prepare_embedded
-from faceshifter_jax.training.checkpoint import read_weights
 
 ROOT = Path(__file__).parents[2]
 COUNTS = ("--pairs", "4", "--identities", "2")

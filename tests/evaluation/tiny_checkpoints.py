@@ -2,9 +2,9 @@
 
 from tiny_tasks import aei_config, arcface_config, hear_config, make_state
 
+from faceshifter_jax.checkpoints.compatibility import build_meta
+from faceshifter_jax.checkpoints.manager import Checkpoints, LoadedWeights, read_weights
 from faceshifter_jax.tasks import AEITask, ArcFaceTask, HEARTask
-from faceshifter_jax.training.checkpoint import Checkpoints, LoadedWeights, read_weights
-from faceshifter_jax.training.compatibility import build_meta
 
 
 def save(workdir, config, state, step=1, **frozen) -> None:

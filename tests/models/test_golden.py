@@ -6,8 +6,8 @@ import pytest
 from golden_networks import make_picture, make_state_dict, make_unit_vector, read_golden
 
 from faceshifter_jax.convert.families import convert_state_dict
-from faceshifter_jax.identity import unit_length
-from faceshifter_jax.tasks.networks import build_network
+from faceshifter_jax.networks.build import build_network
+from faceshifter_jax.networks.identity import unit_length
 
 
 def assert_agrees(ours, golden, tolerance=1e-4):

@@ -6,19 +6,13 @@ import numpy as np
 import pytest
 from tiny_tasks import aei_config, arcface_config, hear_config, make_state, pair_batch
 
-from faceshifter_jax.swapping.networks import load_stages, run_stages
-from faceshifter_jax.swapping.source_memory import SourceMemory
-from faceshifter_jax.tasks import (
-    AEITask,
-    ArcFaceTask,
-    HEARTask,
-    generator_from,
-    identity_network_from,
-    second_stage_from,
-)
-from faceshifter_jax.tasks.step import to_unit_range
-from faceshifter_jax.training.checkpoint import Checkpoints, read_weights
-from faceshifter_jax.training.compatibility import build_meta
+from faceshifter_jax.checkpoints.compatibility import build_meta
+from faceshifter_jax.checkpoints.manager import Checkpoints, read_weights
+from faceshifter_jax.networks.generator import generator_from, second_stage_from
+from faceshifter_jax.networks.identity import identity_network_from
+from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.swapping.stages import SourceMemory, load_stages, run_stages
+from faceshifter_jax.tasks import AEITask, ArcFaceTask, HEARTask
 
 
 def as_if_trained(state, seed):

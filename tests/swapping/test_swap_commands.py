@@ -17,8 +17,8 @@ from trained_workdirs import save_networks
 
 from faceshifter_jax import cli
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.provenance.reading import read_provenance
-from faceshifter_jax.swapping.networks import load_stages
+from faceshifter_jax.media.provenance.reading import read_provenance
+from faceshifter_jax.swapping.stages import load_stages
 from faceshifter_jax.swapping.swapper import Swapper
 
 

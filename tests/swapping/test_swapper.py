@@ -8,10 +8,10 @@ from rendered_scenes import PLACES, render_face, render_scene
 from trained_workdirs import save_networks
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.provenance.reading import read_provenance
-from faceshifter_jax.swapping.faces import FaceFinder
-from faceshifter_jax.swapping.mtcnn_detector import MTCNNDetector
-from faceshifter_jax.swapping.photos import load_photo
+from faceshifter_jax.faces.finder import FaceFinder
+from faceshifter_jax.faces.mtcnn_detector import MTCNNDetector
+from faceshifter_jax.media.photos import load_photo
+from faceshifter_jax.media.provenance.reading import read_provenance
 from faceshifter_jax.swapping.swapper import Swapper
 
 SIZE = 256

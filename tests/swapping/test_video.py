@@ -22,9 +22,9 @@ from wall_faces import SIDE, WALL, face_square, scene
 
 from faceshifter_jax import cli
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.provenance.statement import Provenance
-from faceshifter_jax.swapping.casting import ByPerson, OneSource
-from faceshifter_jax.swapping.video import VideoSettings, swap_video
+from faceshifter_jax.media.provenance.statement import Provenance
+from faceshifter_jax.swapping.assignment import ByPerson, OneSource
+from faceshifter_jax.swapping.video.swap_video import VideoSettings, swap_video
 
 NOBODY = np.zeros((64, 64, 3), np.uint8)
 ALL = OneSource(NOBODY, "all")

@@ -14,12 +14,12 @@ from trained_workdirs import save_networks
 from wall_faces import face_square, scene
 
 from faceshifter_jax import cli
-from faceshifter_jax.swapping.alignment import find_alignment
-from faceshifter_jax.swapping.casting import OneSource
+from faceshifter_jax.faces.alignment import find_alignment
+from faceshifter_jax.media.video_reader import open_video
+from faceshifter_jax.swapping.assignment import OneSource
 from faceshifter_jax.swapping.swapper import Swapper
-from faceshifter_jax.swapping.video import VideoSettings, swap_video
-from faceshifter_jax.swapping.video_faces import find_faces
-from faceshifter_jax.swapping.video_file import open_video
+from faceshifter_jax.swapping.video.find_faces import find_faces
+from faceshifter_jax.swapping.video.swap_video import VideoSettings, swap_video
 
 pytestmark = pytest.mark.slow
 

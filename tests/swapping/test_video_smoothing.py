@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from rendered_videos import RATE
 
-from faceshifter_jax.swapping.detection import Face
-from faceshifter_jax.swapping.smoothing import smooth
-from faceshifter_jax.swapping.tracking import Track, Tracker, group_people
+from faceshifter_jax.faces.face import Face
+from faceshifter_jax.swapping.video.smoothing import smooth
+from faceshifter_jax.swapping.video.tracking import Track, Tracker, group_people
 
 SPREAD = 40.0
 REACH = 0.5 * RATE

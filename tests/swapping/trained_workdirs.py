@@ -4,9 +4,9 @@ from pathlib import Path
 
 from tiny_tasks import aei_config, arcface_config, make_state
 
+from faceshifter_jax.checkpoints.compatibility import build_meta
+from faceshifter_jax.checkpoints.manager import Checkpoints, read_weights
 from faceshifter_jax.tasks import AEITask, ArcFaceTask
-from faceshifter_jax.training.checkpoint import Checkpoints, read_weights
-from faceshifter_jax.training.compatibility import build_meta
 
 
 def save_networks(top: Path) -> tuple[Path, Path]:

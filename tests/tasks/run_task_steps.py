@@ -18,9 +18,9 @@ from tiny_tasks import (
     pair_batch,
 )
 
+from faceshifter_jax.runtime.distributed import initialize
+from faceshifter_jax.runtime.parallel import build_parallel
 from faceshifter_jax.tasks import AEITask, ArcFaceTask, HEARTask
-from faceshifter_jax.training.distributed import initialize
-from faceshifter_jax.training.parallel import build_parallel
 
 STEPS, BATCH = 10, 8
 

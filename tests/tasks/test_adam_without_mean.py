@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from faceshifter_jax.tasks.networks import build_optimizer
+from faceshifter_jax.tasks.optimizer import build_optimizer
 
 
 @pytest.mark.parametrize("b1", [0.0, 0.9])

@@ -7,9 +7,9 @@ import pytest
 from tiny_tasks import SIZE, aei_config, load_identity, make_state, pair_batch
 
 from faceshifter_jax import losses
+from faceshifter_jax.networks.build import build_aei_net, build_discriminator
+from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.tasks import AEITask, build_task
-from faceshifter_jax.tasks.networks import build_aei_net, build_discriminator
-from faceshifter_jax.tasks.step import to_unit_range
 
 STOPPED = 1_000_000  # so far down the cosine that the learning rate is 0
 

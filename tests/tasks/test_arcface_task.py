@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from tiny_tasks import SIZE, arcface_config, identity_batch, identity_weights, make_state
 
-from faceshifter_jax.identity import crop_for_identity, unit_length
-from faceshifter_jax.tasks import ArcFaceTask, identity_network_from
-from faceshifter_jax.tasks.networks import build_identity_network
-from faceshifter_jax.tasks.step import to_unit_range
+from faceshifter_jax.networks.build import build_identity_network
+from faceshifter_jax.networks.identity import crop_for_identity, identity_network_from, unit_length
+from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.tasks import ArcFaceTask
 
 
 class Setup:

@@ -7,7 +7,7 @@ from tiny_tasks import aei_config, arcface_config, hear_config
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.tasks import build_task
-from faceshifter_jax.tasks.health import different_pairs, swap_metrics
+from faceshifter_jax.tasks.swap_metrics import different_pairs, swap_metrics
 
 
 def unit(*angles):

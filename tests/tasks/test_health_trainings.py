@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from tiny_tasks import SIZE, arcface_config, make_state
 
+from faceshifter_jax.checkpoints.compatibility import build_meta
+from faceshifter_jax.checkpoints.manager import Checkpoints
 from faceshifter_jax.data import prepare_folder
 from faceshifter_jax.tasks import ArcFaceTask
-from faceshifter_jax.training.checkpoint import Checkpoints
-from faceshifter_jax.training.compatibility import build_meta
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {

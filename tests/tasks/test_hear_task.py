@@ -17,11 +17,11 @@ from tiny_tasks import (
 )
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.generator import Generator
 from faceshifter_jax.models import AEIOutput
+from faceshifter_jax.networks.build import build_hear_net
+from faceshifter_jax.networks.generator import Generator
+from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.tasks import HEARTask
-from faceshifter_jax.tasks.networks import build_hear_net
-from faceshifter_jax.tasks.step import to_unit_range
 
 
 class Setup:

@@ -7,7 +7,7 @@ from tiny_tasks import aei_config, arcface_config, identity_weights, read_config
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.tasks import build_task
-from faceshifter_jax.tasks.networks import build_schedule
+from faceshifter_jax.tasks.optimizer import build_schedule
 
 
 def change(config, key, value):

@@ -9,8 +9,8 @@ import pytest
 from tiny_tasks import aei_config, arcface_config, identity_weights, make_state
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.networks.trained import trained_networks
 from faceshifter_jax.tasks import AEITask, ArcFaceTask
-from faceshifter_jax.tasks.trained import trained_networks
 
 
 def trained(roles=("generator", "discriminator"), **changes):

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from faceshifter_jax.networks.trained import trained_networks
 from faceshifter_jax.tasks import AEITask, ArcFaceTask, HEARTask, TrainState
-from faceshifter_jax.tasks.base import Frozen
-from faceshifter_jax.tasks.trained import trained_networks
+from faceshifter_jax.tasks.task import Frozen
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SIZE = 32

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from toy import FACTORIES, ToyLoader, start_toy, toy_config
 
+from faceshifter_jax.checkpoints.manager import read_weights
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.training.checkpoint import read_weights
-from faceshifter_jax.training.loop import train
+from faceshifter_jax.training.train import train
 
 
 def assert_equal_bits(first, second):

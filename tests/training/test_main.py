@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from faceshifter_jax.training.main import main, parse_arguments
+from faceshifter_jax.training.config import parse_arguments
+from faceshifter_jax.training.main import main
 
 ROOT = Path(__file__).parents[2]
 

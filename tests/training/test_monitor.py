@@ -3,7 +3,7 @@ import json
 import pytest
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.training.monitor import drop_later_lines
+from faceshifter_jax.runtime.metrics_file import drop_later_lines
 
 
 def test_later_and_broken_lines_go(tmp_path):

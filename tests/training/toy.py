@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from several_processes import free_port
 
 from faceshifter_jax.tasks.health import Health
-from faceshifter_jax.tasks.state import TrainState
+from faceshifter_jax.tasks.task import TrainState
 
 SIZE = 4
 HERE = Path(__file__).parent

@@ -14,9 +14,8 @@ from faceshifter_jax.convert.families import (
     maum,
     taotaonice,
 )
-from faceshifter_jax.convert.families.family import Family
+from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.state_dict import StateDict
-from faceshifter_jax.convert.result import Converted
 from faceshifter_jax.errors import UserError
 
 _FAMILIES = tuple(

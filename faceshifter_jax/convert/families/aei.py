@@ -8,7 +8,7 @@ from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.convert.layouts import UP_CONV, Layout, first_map
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import AADSettings, AEINet
-from faceshifter_jax.network import Network
+from faceshifter_jax.networks.network import Network
 
 # Names of an AAD layer's convolutions and dense layers in most of them.
 AAD_NAMES = {

@@ -1,12 +1,11 @@
 """The multi-scale patch discriminator of taotaonice/FaceShifter, after pix2pixHD."""
 
-from faceshifter_jax.convert.families.family import Family
+from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.fill import fill, module_settings
 from faceshifter_jax.convert.families.state_dict import StateDict
-from faceshifter_jax.convert.result import Converted
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import MultiscaleDiscriminator
-from faceshifter_jax.network import Network
+from faceshifter_jax.networks.network import Network
 
 _ANY_SIZE = 64
 

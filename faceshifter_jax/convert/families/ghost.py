@@ -1,10 +1,9 @@
 """The AEI-Nets of ai-forever/ghost: one to three AAD units in a block, two kinds of skips."""
 
 from faceshifter_jax.convert.families.aei import AAD_NAMES, convert_generator
-from faceshifter_jax.convert.families.family import Family
+from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.convert.families.taotaonice import outer_key
-from faceshifter_jax.convert.result import Converted
 from faceshifter_jax.errors import UserError
 
 # A unit is an AAD layer, a ReLU and a convolution.

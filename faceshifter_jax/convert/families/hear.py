@@ -1,12 +1,11 @@
 """The HEAR-Net of taotaonice/FaceShifter."""
 
-from faceshifter_jax.convert.families.family import Family
+from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.fill import fill, module_settings
 from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.convert.layouts import UP_CONV
-from faceshifter_jax.convert.result import Converted
 from faceshifter_jax.models import HEARNet
-from faceshifter_jax.network import Network
+from faceshifter_jax.networks.network import Network
 
 
 def _convert(state: StateDict) -> Converted:

@@ -2,10 +2,9 @@
 
 import itertools
 
-from faceshifter_jax.convert.families.family import Family
+from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.identity import convert_identity
 from faceshifter_jax.convert.families.state_dict import StateDict
-from faceshifter_jax.convert.result import Converted
 
 _OUTER = {
     "stem": "input_layer.0",

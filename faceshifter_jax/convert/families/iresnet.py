@@ -4,10 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from faceshifter_jax.convert.families.family import Family
+from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.identity import convert_identity
 from faceshifter_jax.convert.families.state_dict import StateDict
-from faceshifter_jax.convert.result import Converted
 from faceshifter_jax.errors import UserError
 
 _OUTER = {

@@ -1,9 +1,8 @@
 """The AEI-Net of maum-ai/faceshifter: batch normalisation, pictures in [0, 1]."""
 
 from faceshifter_jax.convert.families.aei import AAD_NAMES, convert_generator
-from faceshifter_jax.convert.families.family import Family
+from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.state_dict import StateDict
-from faceshifter_jax.convert.result import Converted
 
 _AAD = {**AAD_NAMES, "gamma_id": "fc_1", "beta_id": "fc_2", "mask": "conv_f", "batch_norm": "BNorm"}
 _UNITS = {"0": 1, "1": 2, "skip": 3}

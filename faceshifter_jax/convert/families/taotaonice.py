@@ -1,9 +1,8 @@
 """The AEI-Net of taotaonice/FaceShifter, which other ports took over with its keys."""
 
 from faceshifter_jax.convert.families.aei import AAD_NAMES, convert_generator
-from faceshifter_jax.convert.families.family import Family
+from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.state_dict import StateDict
-from faceshifter_jax.convert.result import Converted
 
 _ENCODER = {
     "down": "conv{}.0",

@@ -1,0 +1,260 @@
+"""Checkpoints of a training: written in the background by the first process."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from flax import serialization
+
+from faceshifter_jax.checkpoints import reading
+from faceshifter_jax.checkpoints.compatibility import check_same_arrays
+from faceshifter_jax.checkpoints.reading import (
+    ARRAY_CHECKSUMS,
+    DIRECTORY,
+    DamagedCheckpoint,
+    array_checksums,
+    seal_meta,
+)
+from faceshifter_jax.checkpoints.weights import LoadedWeights, read_weights
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.files import locked
+from faceshifter_jax.runtime import distributed
+from faceshifter_jax.runtime.faults import explain_write_error
+
+__all__ = ["DIRECTORY", "Checkpoints", "DamagedCheckpoint", "LoadedWeights", "read_weights"]
+
+DAMAGED_DIRECTORY = "damaged_checkpoints"
+LOCK_FILE = ".lock"
+# Orbax would else have the threads of all processes wait for each other, for minutes after one of
+# them has failed.
+_ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+
+
+class Checkpoints:
+    """The checkpoints of one workdir; a context manager that waits for the last one.
+
+    Where processes are several, all of them call what it says of all of them, in the same order.
+    The first one writes, so that no thread of one ever waits for another's: what it cannot write
+    ends all of them as soon as they wait for it. The workdir is one that all of them see.
+    """
+
+    def __init__(self, workdir: str | Path, *, keep_newest: int, keep_every_steps: int):
+        """Looks at `workdir`/checkpoints; what is not there yet is made by `create` or `save`.
+
+        Args:
+          workdir: the training's directory.
+          keep_newest: how many of the newest checkpoints stay.
+          keep_every_steps: checkpoints at multiples of it stay for ever; 0 for none.
+        """
+        self.workdir = Path(workdir).absolute()
+        self._directory = self.workdir / DIRECTORY
+        self._set_aside = self._directory.with_name(DAMAGED_DIRECTORY)
+        self._damaged: dict[int, str] = {}
+        self._held: ExitStack | None = None
+        self._saving: int | None = None
+        self._failure: UserError | None = None
+        self._options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep_newest,
+            keep_period=keep_every_steps or None,
+            cleanup_tmp_directories=True,
+            create=False,
+            multiprocessing_options=_ALONE,
+        )
+
+    @cached_property
+    def _manager(self) -> ocp.CheckpointManager:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        return ocp.CheckpointManager(
+            self._directory,
+            options=self._options,
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(multiprocessing_options=_ALONE),
+                "meta": ocp.JsonCheckpointHandler(multiprocessing_options=_ALONE),
+            },
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        with self._held or nullcontext():
+            # After a failure there is nothing left to wait for, and it was said.
+            if "_manager" in self.__dict__ and not self._failure:
+                with self._explain_failure():
+                    self._manager.close()
+
+    def create(self) -> list[str]:
+        """Makes the directory, and moves what `newest_whole` found damaged out of it.
+
+        Returns:
+          A line for each checkpoint that was moved.
+
+        Raises:
+          UserError: it cannot be made, or another training writes to it.
+        """
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._keep_others_out()
+            return [self._move_aside(step, reason) for step, reason in self._damaged.items()]
+        except OSError as error:
+            raise UserError(f"cannot make the directory {self._directory}: {error}") from error
+
+    def _keep_others_out(self) -> None:
+        """Lets no other training get past here until the end of the context."""
+        if self._held is None:
+            busy = f"another training writes to {self.workdir}: wait for its end, or end it"
+            held = ExitStack()
+            held.enter_context(locked(self.workdir / LOCK_FILE, busy))
+            self._held = held
+
+    def _move_aside(self, step: int, reason: str) -> str:
+        self._set_aside.mkdir(exist_ok=True)
+        place = self._set_aside / str(step)
+        while place.exists():
+            place = place.with_name(place.name + "_again")
+        (self._directory / str(step)).rename(place)
+        return (
+            f"the checkpoint of step {step} is damaged, {reason}: it is in {place} now, and the "
+            "training goes on from the one before it"
+        )
+
+    def latest_step(self) -> int | None:
+        """Returns the step of the newest complete checkpoint, None if there is none."""
+        return max(reading.find_steps(self._directory), default=None)
+
+    def newest_whole(self) -> int | None:
+        """Reads the newest checkpoint to see that it is as it was saved, else the one before it.
+
+        Returns:
+          Its step, None if there is no checkpoint.
+
+        Raises:
+          UserError: none of them is whole, a format that this version cannot read, or another
+            training that writes to the workdir.
+        """
+        self._damaged = {}
+        # What another one saves and removes meanwhile could not be read; a new workdir, in which
+        # a refused training leaves nothing, can wait for `create`.
+        if self._directory.is_dir():
+            self._keep_others_out()
+        for step in sorted(reading.find_steps(self._directory), reverse=True):
+            directory = self._directory / str(step)
+            try:
+                reading.read_arrays(directory, reading.read_meta(directory))
+            except DamagedCheckpoint as damage:
+                self._damaged[step] = damage.reason
+            else:
+                return step
+        if self._damaged:
+            step, reason = next(iter(self._damaged.items()))
+            raise UserError(
+                f"every checkpoint in {self._directory} is damaged, that of step {step} because "
+                f"{reason}: bring one back from a copy, or begin anew in another --workdir"
+            )
+        return None
+
+    def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
+        """Copies the state off the devices and writes it in the background; in all processes.
+
+        The state may be donated as soon as this returns. A failure to write is raised by this
+        and every later call of `save`, `check` or `wait`.
+
+        Args:
+          step: updates made so far.
+          state: arrays that are whole on every device.
+          meta: what JSON knows, see checkpoints/reading.py.
+
+        Raises:
+          UserError: it, or the one before it, could not be written, as on a full disk; in all
+            processes.
+        """
+        with distributed.together():
+            self._finish()
+            if distributed.is_first_process():
+                self._begin(step, state, meta)
+
+    def _begin(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
+        arrays = _on_host(serialization.to_state_dict(state))
+        meta = seal_meta({**meta, "step": step, ARRAY_CHECKSUMS: array_checksums(arrays)})
+        parts = {"state": ocp.args.StandardSave(arrays), "meta": ocp.args.JsonSave(meta)}
+        self._saving = step
+        with self._explain_failure():
+            if not self._manager.save(step, args=ocp.args.Composite(**parts)):
+                raise RuntimeError(f"the checkpoint of step {step} was not written")
+
+    def check(self) -> None:
+        """Raises UserError if this process could not write what was saved; never waits."""
+        if self._saving is None or not self._manager.is_saving_in_progress():
+            self._finish()
+
+    def wait(self) -> None:
+        """Returns when everything that was saved is complete on the disk; in all processes.
+
+        Raises:
+          UserError: it could not be written; in all processes.
+        """
+        with distributed.together():
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._failure:
+            raise self._failure
+        if self._saving is not None:
+            with self._explain_failure():
+                self._manager.wait_until_finished()
+            self._saving = None
+
+    @contextmanager
+    def _explain_failure(self) -> Iterator[None]:
+        """Turns what Orbax raises when it cannot write into a UserError, and remembers it."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            left = self.latest_step()
+            whole = "there is none before it" if left is None else f"that of step {left} is whole"
+            self._failure = UserError(
+                f"cannot write the checkpoint of step {self._saving} to {self._directory}, "
+                f"{whole}: {explain_write_error(error)}"
+            )
+            raise self._failure from error
+
+    def read_meta(self, step: int) -> dict[str, Any]:
+        """Returns the `meta` part of a checkpoint.
+
+        Raises:
+          UserError: a damaged checkpoint, or a format that this version cannot read.
+        """
+        return reading.read_meta(self._directory / str(step))
+
+    def restore(self, step: int, shapes: Any, sharding: jax.sharding.Sharding) -> Any:
+        """Returns the state of a checkpoint, placed as `sharding` says.
+
+        Args:
+          step: a step that has a checkpoint.
+          shapes: the state that the task expects, as ShapeDtypeStructs.
+          sharding: where every array goes.
+
+        Raises:
+          UserError: the checkpoint's keys, shapes or dtypes are not the task's.
+        """
+        directory = self._directory / str(step)
+        target = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            serialization.to_state_dict(shapes),
+        )
+        saved = ocp.PyTreeCheckpointHandler().metadata(directory / "state").tree
+        check_same_arrays(saved, target, directory)
+        restored = ocp.StandardCheckpointHandler().restore(
+            directory / "state", args=ocp.args.StandardRestore(target)
+        )
+        return serialization.from_state_dict(shapes, restored)
+
+
+def _on_host(state: Mapping[str, Any]) -> Any:
+    """Returns arrays that are whole on a local device as numpy arrays, perhaps views of them."""
+    # Views of their own: the arrays would keep their copies on the host until they are donated.
+    return jax.device_get(jax.tree.map(lambda array: array.addressable_data(0), state))

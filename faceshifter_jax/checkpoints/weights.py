@@ -1,0 +1,144 @@
+"""The weights that a training left behind, for evaluation or as a frozen network."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from faceshifter_jax.checkpoints import reading
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.networks.file import read_network_file
+from faceshifter_jax.networks.network import Network
+from faceshifter_jax.networks.trained import trained_networks
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """Weights of trained networks, ready for evaluation or as a frozen network.
+
+    Attributes:
+      networks: role -> network.
+      config: the complete config of the training; its sequences are tuples. Empty, as are
+        `params`, `batch_stats` and `frozen`, for a network file.
+      params: player -> parameters as numpy arrays: their average over the steps where the
+        training kept one, else the parameters themselves.
+      batch_stats: player -> running statistics as numpy arrays.
+      sha256: hash of the keys, shapes, dtypes and bytes of `params` and `batch_stats`, or of
+        the network file's content.
+      path: where they were asked for.
+      directory: the absolute path of what was read, `workdir`/checkpoints/STEP or a file.
+      step: the number of updates behind them, 0 for a network file.
+      frozen: the frozen networks of the training, name -> {"path", "sha256"}.
+    """
+
+    networks: Mapping[str, Network]
+    config: dict[str, Any]
+    params: dict[str, Any]
+    batch_stats: dict[str, Any]
+    sha256: str
+    path: str
+    directory: str
+    step: int
+    frozen: dict[str, dict[str, str]]
+
+
+def read_weights(path: str | Path) -> LoadedWeights:
+    """Reads the weights that a training left behind, or has saved so far, or a network file.
+
+    Args:
+      path: the workdir of a training, of which the newest complete checkpoint is read; the
+        directory of one checkpoint, `workdir`/checkpoints/STEP; or a file that
+        `faceshifter convert` made.
+
+    Raises:
+      UserError: no such directory or file, no complete checkpoint in it, a file that is no
+        network file or was changed, or an unknown format.
+    """
+    if Path(path).is_file():
+        return _read_network_file(Path(path))
+    directory = _find_checkpoint(Path(path))
+    meta = reading.read_meta(directory)
+    params, batch_stats = _read_weights_only(directory, meta)
+    config = _with_tuples(meta["config"])
+    return LoadedWeights(
+        networks=trained_networks(config, params, batch_stats),
+        config=config,
+        params=params,
+        batch_stats=batch_stats,
+        sha256=hash_arrays({"params": params, "batch_stats": batch_stats}),
+        path=str(path),
+        directory=str(directory),
+        step=int(directory.name),
+        frozen=meta["frozen"],
+    )
+
+
+def _read_network_file(path: Path) -> LoadedWeights:
+    file = read_network_file(path)
+    return LoadedWeights(
+        networks=file.networks,
+        config={},
+        params={},
+        batch_stats={},
+        sha256=file.sha256,
+        path=str(path),
+        directory=str(path.absolute()),
+        step=0,
+        frozen={},
+    )
+
+
+def _read_weights_only(
+    directory: Path, meta: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns parameters (averaged where possible) and batch statistics, keyed by player.
+
+    The optimisers' states, twice as large, are left on the disk.
+    """
+
+    def choose(state: Mapping[str, Any]) -> dict[str, Any]:
+        averaged = state["ema_params"]
+        others = {name: tree for name, tree in state["params"].items() if name not in averaged}
+        return {
+            "ema_params": averaged,
+            "params": others,
+            "batch_stats": state["batch_stats"],
+        }
+
+    restored = reading.read_arrays(directory, meta, choose)
+    params = {**restored.get("params", {}), **restored.get("ema_params", {})}
+    return params, restored.get("batch_stats", {})
+
+
+def _find_checkpoint(path: Path) -> Path:
+    """Returns the directory of the checkpoint that `path` means."""
+    if not path.is_dir():
+        raise UserError(f"no weights at {path}: there is no such directory or file")
+    path = path.absolute()
+    if path.name.isdigit() and (path / "state").is_dir():
+        return path
+    steps = reading.find_steps(path / reading.DIRECTORY)
+    if not steps:
+        raise UserError(
+            f"no weights at {path}: it is not the workdir of a training that has saved a checkpoint"
+        )
+    return path / reading.DIRECTORY / str(max(steps))
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def hash_arrays(tree: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of the keys, shapes, dtypes and bytes of nested dicts of arrays."""
+    digest = hashlib.sha256()
+    for key, array in sorted(traverse_util.flatten_dict(tree, sep="/").items()):
+        digest.update(f"{key} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

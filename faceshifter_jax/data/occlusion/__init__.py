@@ -1,0 +1,1 @@
+"""Occlusions laid over faces while training HEAR-Net."""

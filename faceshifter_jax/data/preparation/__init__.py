@@ -1,0 +1,1 @@
+"""From photographs or embedded faces to a prepared dataset."""

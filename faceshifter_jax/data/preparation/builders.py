@@ -1,0 +1,231 @@
+"""The TFDS builders: a folder of photographs, and the embedded faces.
+
+Both write array_record, keep their records in order, and store in the dataset's metadata what a
+loader must know beforehand: `size`, `num_identities` and the identity of every record.
+"""
+
+import functools
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from faceshifter_jax.data.embedded import EmbeddedPicture, render_embedded
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.media.folders import PictureFile
+from faceshifter_jax.media.images import ReadPicture, read_photo
+from faceshifter_jax.runtime.progress import Progress
+from faceshifter_jax.runtime.workers import map_in_order
+
+SPLIT = "train"
+UNKNOWN_IDENTITY = -1
+
+_KEY_SPACE = 2**128
+_SHOWN = 3
+
+
+def record_keys(num_records: int) -> Iterator[int]:
+    """Yields TFDS keys that keep the records in order.
+
+    TFDS sorts large datasets bucket by bucket, by the top bits of 128-bit keys, each bucket in
+    memory. Keys 0, 1, 2, ... would all fall into the first bucket; these spread evenly.
+    """
+    for index in range(num_records):
+        yield index * _KEY_SPACE // num_records
+
+
+class _FaceBuilder(tfds.core.GeneratorBasedBuilder):
+    """What both builders share; abstract."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    DESCRIPTION = ""
+    EXTRA_FEATURES: tuple[str, ...] = ()
+    skip_registration = True
+    # TFDS would look for checksums of downloads beside this file, with a package that it does not
+    # declare (importlib_resources).
+    code_path = None
+
+    def __init__(self, *, size: int, num_workers: int, **tfds_arguments: Any):
+        self._size = size
+        self._num_workers = num_workers
+        super().__init__(file_format="array_record", **tfds_arguments)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "image": tfds.features.Image(shape=(self._size, self._size, 3)),
+            "identity": np.int64,
+            "name": tfds.features.Text(),
+        } | dict.fromkeys(self.EXTRA_FEATURES, np.int64)
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.DESCRIPTION,
+            features=tfds.features.FeaturesDict(features),
+            disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(size=self._size),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        return {SPLIT: self._generate_examples()}
+
+
+class FaceFolder(_FaceBuilder):
+    """A folder of photographs, one identity a sub-folder.
+
+    Records: `image` uint8 (size, size, 3), `identity` int64 (index into the metadata's
+    `identity_names`, -1 for pictures at the top of the folder), `name` (path below the folder).
+    """
+
+    DESCRIPTION = "Photographs of faces, cut to squares of one size."
+    skip_registration = False
+
+    def __init__(
+        self,
+        *,
+        photos: Path,
+        files: Sequence[PictureFile],
+        size: int,
+        num_workers: int,
+        pictures: Iterator[ReadPicture] | None = None,
+        num_ready: int = 0,
+        **tfds_arguments: Any,
+    ):
+        """`files` as `list_picture_files(photos)` gives them.
+
+        `pictures` are what became of each of them, the first `num_ready` in an earlier run; None
+        to read them with `read_photo`.
+        """
+        self._photos = photos
+        self._files = files
+        self._pictures = pictures
+        self._num_ready = num_ready
+        self.left_out: list[tuple[str, str]] = []
+        """(name, reason) of every file that could not be used, once prepared."""
+        super().__init__(size=size, num_workers=num_workers, **tfds_arguments)
+
+    def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        progress = Progress("preparing", len(self._files))
+        pictures = self._pictures or self._read()
+        identity_names: dict[str, int] = {}
+        identities = []
+        names, num_named = hashlib.sha256(), 0
+        keys = record_keys(len(self._files))
+        progress.skip(self._num_ready)
+        for index, (key, file, picture) in enumerate(zip(keys, self._files, pictures, strict=True)):
+            if index >= self._num_ready:
+                progress.advance()
+            if picture.encoded is None:
+                self.left_out.append((file.name, picture.problem))
+            else:
+                identities.append(
+                    identity_names.setdefault(file.identity, len(identity_names))
+                    if file.identity
+                    else UNKNOWN_IDENTITY
+                )
+                names.update(_raw_name(file.name) + b"\0")
+                yield key, _record(picture.encoded, identities[-1], file.name)
+            # Where no picture can be used at all, the error names them.
+            if identities:
+                num_named = self._name_left_out(progress, num_named)
+        self._check_some_left(identities)
+        progress.finish()
+        self.info.metadata.update(
+            num_left_out=len(self.left_out),
+            names_sha256=names.hexdigest(),
+            num_identities=len(identity_names),
+            identity_names=list(identity_names),
+            identities=identities,
+        )
+
+    def _read(self) -> Iterator[ReadPicture]:
+        read = functools.partial(read_photo, size=self._size)
+        paths = [self._photos / file.name for file in self._files]
+        return map_in_order(read, paths, num_workers=self._num_workers)
+
+    def _name_left_out(self, progress: Progress, num_named: int) -> int:
+        """Names those not named yet; returns how many are named now."""
+        for name, problem in self.left_out[num_named:]:
+            progress.note(f"left out {name}: {problem}")
+        return len(self.left_out)
+
+    def _check_some_left(self, identities: Sequence[int]) -> None:
+        if identities:
+            return
+        shown = "; ".join(f"{name}: {problem}" for name, problem in self.left_out[:_SHOWN])
+        more = len(self.left_out) - _SHOWN
+        raise UserError(
+            f"none of the {len(self._files)} files in {self._photos} is a picture that can be "
+            f"used ({shown}{f'; and {more} more' if more > 0 else ''})"
+        )
+
+
+class EmbeddedFaces(_FaceBuilder):
+    """Rendered faces with known identity and attributes.
+
+    Records: `image` uint8 (size, size, 3), `identity` int64 (0 … num_identities - 1), `name`
+    ("IDENTITY_SEED/ATTRIBUTE_SEED"), `identity_seed` and `attribute_seed` int64.
+    """
+
+    DESCRIPTION = "Faces rendered from the embedded head model."
+    EXTRA_FEATURES = ("identity_seed", "attribute_seed")
+    skip_registration = False
+
+    def __init__(
+        self,
+        *,
+        pictures: Sequence[EmbeddedPicture],
+        seed: int,
+        occluder_share: float,
+        group_size: int,
+        size: int,
+        num_workers: int,
+        **tfds_arguments: Any,
+    ):
+        """`pictures` as `plan_embedded(...)` gives them for that `seed` and `group_size`."""
+        self._pictures = pictures
+        self._seed = seed
+        self._occluder_share = occluder_share
+        self._group_size = group_size
+        super().__init__(size=size, num_workers=num_workers, **tfds_arguments)
+
+    def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        progress = Progress("rendering", len(self._pictures))
+        render = functools.partial(
+            render_embedded, size=self._size, occluder_share=self._occluder_share
+        )
+        encoded = map_in_order(render, self._pictures, num_workers=self._num_workers)
+        keys = record_keys(len(self._pictures))
+        for key, picture, image in zip(keys, self._pictures, encoded, strict=True):
+            progress.advance()
+            name = f"{picture.identity_seed}/{picture.attribute_seed}"
+            yield (
+                key,
+                _record(image, picture.identity, name)
+                | {
+                    "identity_seed": picture.identity_seed,
+                    "attribute_seed": picture.attribute_seed,
+                },
+            )
+        progress.finish()
+        identities = [picture.identity for picture in self._pictures]
+        self.info.metadata.update(
+            num_identities=max(identities) + 1,
+            identities=identities,
+            seed=self._seed,
+            occluder_share=self._occluder_share,
+        )
+        # Without groups a dataset is what it was before there were any, to the byte.
+        if self._group_size > 1:
+            self.info.metadata.update(group_size=self._group_size)
+
+
+def _raw_name(name: str) -> bytes:
+    # File names need not be UTF-8: their bytes are kept as they are.
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _record(encoded: bytes, identity: int, name: str) -> dict[str, Any]:
+    return {"image": io.BytesIO(encoded), "identity": identity, "name": _raw_name(name)}

@@ -1,0 +1,274 @@
+"""Preparing datasets: `prepare_photos` for photographs, `prepare_folder` for pictures that are
+aligned already, `prepare_embedded` for rendered faces."""
+
+import contextlib
+import io
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from faceshifter_jax.data.embedded import plan_embedded
+from faceshifter_jax.data.preparation.publish import (
+    check_dataset_replaceable,
+    make_parent,
+    publish_when_complete,
+)
+from faceshifter_jax.data.seeds import HELD_OUT_SEED
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.files import UnfinishedWork, unfinished_work
+from faceshifter_jax.media.folders import PictureFile, list_picture_files
+from faceshifter_jax.media.images import ReadPicture
+from faceshifter_jax.runtime.workers import usable_cores
+
+LEFT_OUT_FILE = "left_out.txt"
+TABLE_FILE = "photos.tsv"
+
+_SMALLEST_SIZE = 8
+_LARGEST_SIZE = 4096
+
+
+def prepare_folder(
+    photos: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    size: int = 256,
+    overwrite: bool = False,
+    num_workers: int | None = None,
+) -> Path:
+    """Prepares a folder of photographs as a TFDS dataset (array_record) in the directory `out`.
+
+    Every sub-folder with pictures, at any depth, is one identity, named by its path; pictures at
+    the top have unknown identities. Files that cannot be used are named on stderr and, with the
+    reason, in `out`/left_out.txt. `read_photo` says how a photograph becomes a square of `size`
+    pixels. `out` appears when it is complete; `overwrite` replaces a dataset that is there.
+
+    `num_workers` processes (default: one a core) decode; a calling script needs the usual
+    `if __name__ == "__main__":`. The result does not depend on their number.
+
+    Raises:
+        UserError: the folder is missing or without a readable picture, or `out` exists.
+    """
+    _check_counts(size, num_workers)
+    photos, out = Path(photos), Path(out)
+    with publish_when_complete(out, overwrite=overwrite) as scratch:
+        files = list_picture_files(photos)
+        # Imported here: TFDS takes a while, and most mistakes are found before it is needed.
+        from faceshifter_jax.data.preparation.builders import FaceFolder
+
+        builder = FaceFolder(
+            photos=photos,
+            files=files,
+            size=size,
+            num_workers=num_workers or usable_cores(),
+            data_dir=scratch,
+        )
+        result = _build_in(scratch, builder)
+        _write_left_out(result / LEFT_OUT_FILE, builder.left_out)
+    return out
+
+
+def prepare_photos(
+    photos: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    size: int = 256,
+    single: bool = False,
+    min_pixels: int | None = None,
+    min_sharpness: float | None = None,
+    detector: str = "mtcnn",
+    overwrite: bool = False,
+    num_workers: int | None = None,
+) -> Path:
+    """Prepares raw photographs: finds the face of each, aligns it, and leaves bad ones out.
+
+    Folders are identities as for `prepare_folder`, and so is the dataset. Of several faces the
+    largest is taken. `out`/photos.tsv says of every file why it was left out, or how large and
+    sharp its face is and where its landmarks are. A run that is interrupted goes on when it is
+    called again; until then what it did is in a hidden folder beside `out`.
+
+    Args:
+        photos: the folder.
+        out: the dataset to write.
+        size: side of the aligned faces in pixels.
+        single: reject photographs with several large faces, where one cannot know who is meant.
+        min_pixels: reject faces whose aligned square has fewer pixels across in the photograph;
+            None for half of `size`.
+        min_sharpness: reject faces that are less sharp, see `raw_photos.sharpness`; None for
+            `raw_photos.DEFAULT_SHARPNESS`.
+        detector: a name of `swapping.faces.DETECTORS`, or module:class.
+        overwrite: replace a dataset that is there.
+        num_workers: processes; None for one a core, or as many as the free memory allows. The
+            result does not depend on it.
+
+    Raises:
+        UserError: a number is out of range, there is no such detector, the folder is missing, no
+            photograph in it is taken, or `out` exists.
+    """
+    from faceshifter_jax.data.preparation import raw_photos
+    from faceshifter_jax.faces.finder import build_detector
+
+    _check_counts(size, num_workers)
+    rules = raw_photos.FaceRules(
+        single=single,
+        min_pixels=-(-size // 2) if min_pixels is None else min_pixels,
+        min_sharpness=raw_photos.DEFAULT_SHARPNESS if min_sharpness is None else min_sharpness,
+        detector=detector,
+    )
+    if rules.min_pixels < 0 or rules.min_sharpness < 0:
+        raise UserError("the least number of pixels and the least sharpness must not be negative")
+    photos, out = Path(photos), Path(out).absolute()
+    check_dataset_replaceable(out, overwrite)
+    files = list_picture_files(photos)
+    if detector != "mtcnn":
+        build_detector(detector)
+    make_parent(out)
+    with unfinished_work(out, raw_photos.plan_of(photos, files, size=size, rules=rules)) as work:
+        _remove_left_scratch(work)
+        with publish_when_complete(out, overwrite=overwrite, scratch_in=work.folder) as scratch:
+            findings, num_ready = raw_photos.find_in_photos(
+                photos, files, work, size=size, rules=rules, num_workers=num_workers
+            )
+            _build_from_findings(photos, files, findings, scratch, size=size, num_ready=num_ready)
+    return out
+
+
+def prepare_embedded(
+    out: str | os.PathLike,
+    *,
+    num_identities: int,
+    pictures_per_identity: int,
+    size: int,
+    seed: int = 0,
+    occluder_share: float = 0.25,
+    group_size: int = 1,
+    overwrite: bool = False,
+    num_workers: int | None = None,
+) -> Path:
+    """Renders embedded faces into a TFDS dataset (array_record) in the directory `out`.
+
+    Datasets with different seeds have different identities. A share `occluder_share` of the
+    pictures has something before the face. Each record keeps `identity_seed` and
+    `attribute_seed`, so that `PreparedDataset.scene` gives back what was rendered. `out`,
+    `overwrite` and `num_workers` as in `prepare_folder`.
+
+    With a `group_size` above 1 every so many identities are rendered under the same attributes:
+    the right answer of a swap of two of them is a picture of the dataset, see `answers`.
+
+    Raises:
+        UserError: a number is out of range, or `out` exists.
+    """
+    _check_counts(size, num_workers)
+    for name, value in (("identities", num_identities), ("pictures", pictures_per_identity)):
+        if value < 1:
+            raise UserError(f"the number of {name} must be at least 1, got {value}")
+    _check_groups(group_size, num_identities, pictures_per_identity)
+    if not 0 <= seed < HELD_OUT_SEED:
+        raise UserError(
+            f"the seed must lie between 0 and {HELD_OUT_SEED - 1} (people from there on are held "
+            f"out for evaluation), got {seed}"
+        )
+    if not 0 <= occluder_share <= 1:
+        raise UserError(f"the share of occluders must lie between 0 and 1, got {occluder_share}")
+    out = Path(out)
+    with publish_when_complete(out, overwrite=overwrite) as scratch:
+        from faceshifter_jax.data.preparation.builders import EmbeddedFaces
+
+        builder = EmbeddedFaces(
+            pictures=plan_embedded(
+                num_identities=num_identities,
+                pictures_per_identity=pictures_per_identity,
+                seed=seed,
+                group_size=group_size,
+            ),
+            seed=seed,
+            group_size=group_size,
+            occluder_share=occluder_share,
+            size=size,
+            num_workers=num_workers or usable_cores(),
+            data_dir=scratch,
+        )
+        _build_in(scratch, builder)
+    return out
+
+
+def _build_from_findings(
+    photos: Path,
+    files: Sequence[PictureFile],
+    findings: Iterator,
+    scratch: Path,
+    *,
+    size: int,
+    num_ready: int,
+) -> None:
+    """Makes the dataset of `raw_photos.find_in_photos`, with its table, in `scratch`/result."""
+    from faceshifter_jax.data.preparation.builders import FaceFolder
+    from faceshifter_jax.data.preparation.raw_photos import write_table
+
+    rows: list[tuple[str, dict]] = []
+
+    def pictures() -> Iterator[ReadPicture]:
+        for file, finding in zip(files, findings, strict=True):
+            rows.append((file.name, finding.facts))
+            yield finding.as_picture()
+
+    builder = FaceFolder(
+        photos=photos,
+        files=files,
+        size=size,
+        num_workers=1,
+        pictures=pictures(),
+        num_ready=num_ready,
+        data_dir=scratch,
+    )
+    result = _build_in(scratch, builder)
+    _write_left_out(result / LEFT_OUT_FILE, builder.left_out)
+    write_table(result / TABLE_FILE, rows)
+
+
+def _remove_left_scratch(work: UnfinishedWork) -> None:
+    """Removes the half-written dataset that a killed run left."""
+    for left in work.folder.glob(".*.partial-*"):
+        shutil.rmtree(left)
+
+
+def _check_counts(size: int, num_workers: int | None) -> None:
+    if not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
+        raise UserError(
+            f"the size must lie between {_SMALLEST_SIZE} and {_LARGEST_SIZE} pixels, got {size}"
+        )
+    if num_workers is not None and num_workers < 1:
+        raise UserError(f"the number of workers must be at least 1, got {num_workers}")
+
+
+def _check_groups(group_size: int, num_identities: int, pictures_per_identity: int) -> None:
+    if group_size < 1:
+        raise UserError(f"the size of a group must be at least 1, got {group_size}")
+    if num_identities % group_size:
+        fitting = -(-num_identities // group_size) * group_size
+        raise UserError(
+            f"the number of identities must be a multiple of the size of a group: "
+            f"{num_identities} people do not divide into groups of {group_size}, {fitting} would"
+        )
+    if group_size > 1 and pictures_per_identity < 2:
+        raise UserError(
+            "the number of pictures must be at least 2 for people in groups: a source shows the "
+            "person under other attributes than the target's"
+        )
+
+
+def _build_in(scratch: Path, builder) -> Path:
+    """Builds a dataset in `scratch`/result, where `publish_when_complete` looks for it."""
+    import tensorflow_datasets as tfds
+
+    # TFDS announces a download of unknown size, and shows bars of its own; errors are raised.
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare()
+    return Path(builder.data_path.rename(scratch / "result"))
+
+
+def _write_left_out(path: Path, left_out: Sequence[tuple[str, str]]) -> None:
+    if left_out:
+        lines = "".join(f"{name}\t{reason}\n" for name, reason in left_out)
+        path.write_text(lines, encoding="utf-8", errors="surrogateescape")

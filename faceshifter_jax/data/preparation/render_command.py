@@ -1,0 +1,46 @@
+"""`faceshifter render`: embedded faces become a dataset."""
+
+import argparse
+
+from faceshifter_jax.data.preparation.prepare import prepare_embedded
+from faceshifter_jax.data.prepared import PreparedDataset
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("out", metavar="OUT", help="directory of the dataset to write")
+    parser.add_argument("--identities", type=int, default=400, help="number of people (400)")
+    parser.add_argument("--pictures", type=int, default=12, help="pictures of each (12)")
+    parser.add_argument(
+        "--group-size",
+        type=int,
+        default=1,
+        metavar="K",
+        help="render the people in groups of K, all of a group under the same attributes (pose, "
+        "light, hair, occluder, ...), so that the right answer of a swap inside a group is a "
+        "picture of the dataset, as config.data.answer_share asks for; 1: everyone under "
+        "attributes of their own (1)",
+    )
+    parser.add_argument("--size", type=int, default=64, help="pixels a side (64)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other people (0)")
+    parser.add_argument(
+        "--occluders", type=float, default=0.25, help="share of covered faces, 0 to 1 (0.25)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the dataset in OUT")
+    parser.add_argument("--num-workers", type=int, help="processes (default: one a core)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Renders the dataset."""
+    out = prepare_embedded(
+        arguments.out,
+        num_identities=arguments.identities,
+        pictures_per_identity=arguments.pictures,
+        group_size=arguments.group_size,
+        size=arguments.size,
+        seed=arguments.seed,
+        occluder_share=arguments.occluders,
+        overwrite=arguments.overwrite,
+        num_workers=arguments.num_workers,
+    )
+    print(PreparedDataset(out).summary())

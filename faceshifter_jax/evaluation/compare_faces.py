@@ -1,0 +1,144 @@
+"""`faceshifter compare`: how alike faces are to an identity network."""
+
+import argparse
+import contextlib
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.faces.finder import AlignedFace, FaceFinder
+from faceshifter_jax.files import publish_file
+from faceshifter_jax.media.folders import list_picture_files
+from faceshifter_jax.media.photos import load_photo
+from faceshifter_jax.runtime.progress import Progress
+
+_ALIGNED_SIZE = 256
+_EMBEDDED_TOGETHER = 64
+_LARGEST_MATRIX = 12
+_SHOWN_PAIRS = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="photos, or folders of them")
+    parser.add_argument(
+        "--identity", required=True, help="workdir of an arcface training, or a converted network"
+    )
+    parser.add_argument("--output", help="table of all pairs to write, as CSV")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compares the largest faces of all pictures with each other."""
+    paths = _list_pictures(arguments.pictures)
+    with contextlib.ExitStack() as stack:
+        table = None
+        if arguments.output:
+            table = stack.enter_context(
+                publish_file(arguments.output, overwrite=arguments.overwrite)
+            )
+        # Not at the top: jax takes seconds, and mistakes in file names are found without it.
+        from faceshifter_jax.swapping.stages import build_embed, load_identity
+
+        embed = build_embed(load_identity(arguments.identity)[0])
+        names, embeddings = embed_faces(paths, FaceFinder(_ALIGNED_SIZE, embed=embed))
+        if len(names) < 2:
+            raise UserError(
+                f"a face was found in {len(names)} of {len(paths)} pictures: two are the least "
+                "that can be compared"
+            )
+        cosines = np.clip(embeddings @ embeddings.T, -1, 1)
+        pairs = sort_pairs(cosines)
+        if table is not None:
+            write_table(table, names, cosines, pairs)
+    print("\n".join(describe(names, cosines, pairs)))
+    if arguments.output:
+        print(f"wrote {arguments.output}")
+
+
+def embed_faces(paths: Sequence[Path], finder: FaceFinder) -> tuple[list[str], np.ndarray]:
+    """Embeds the largest face of each picture; names those that have none or cannot be read.
+
+    Args:
+      paths: the pictures' files.
+      finder: finds the faces and tells them apart.
+
+    Returns:
+      names of the N pictures with a face, and their embeddings (N, E) float32.
+    """
+    names: list[str] = []
+    waiting: list[AlignedFace] = []
+    embeddings: list[np.ndarray] = []
+    progress = Progress("looking for faces", len(paths))
+    for path in paths:
+        progress.advance()
+        try:
+            photo = load_photo(path)
+            waiting.append(finder.require(photo.pixels, photo.name)[0])
+        except UserError as error:
+            progress.note(f"left out: {error}")
+            continue
+        names.append(str(path))
+        if len(waiting) == _EMBEDDED_TOGETHER:
+            embeddings.append(finder.embed(waiting))
+            waiting.clear()
+    progress.finish()
+    if waiting:
+        embeddings.append(finder.embed(waiting))
+    return names, np.concatenate(embeddings) if embeddings else np.zeros((0, 1), np.float32)
+
+
+def sort_pairs(cosines: np.ndarray) -> np.ndarray:
+    """Returns the pairs (P, 2) of row and column, row < column, with the largest cosine first."""
+    first, second = np.triu_indices(len(cosines), 1)
+    order = np.argsort(-cosines[first, second], kind="stable")
+    return np.stack([first[order], second[order]], 1)
+
+
+def write_table(path: Path, names: Sequence[str], cosines: np.ndarray, pairs: np.ndarray) -> None:
+    """Writes a line a pair: both names and the cosine."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["first", "second", "cosine"])
+        for first, second in pairs:
+            writer.writerow([names[first], names[second], f"{cosines[first, second]:.4f}"])
+
+
+def describe(names: Sequence[str], cosines: np.ndarray, pairs: np.ndarray) -> Iterator[str]:
+    """Yields lines for a reader: all cosines of a few pictures, the nearest pairs of many."""
+    if len(names) <= _LARGEST_MATRIX:
+        yield from _matrix_lines(names, cosines)
+    shown = pairs[:_SHOWN_PAIRS]
+    width = max(len(names[first]) for first in shown[:, 0])
+    yield "cosine  nearest pairs"
+    for first, second in shown:
+        yield f"{cosines[first, second]:6.3f}  {names[first]:{width}s}  {names[second]}"
+    values = cosines[pairs[:, 0], pairs[:, 1]]
+    yield (
+        f"{len(names)} faces, {len(pairs)} pairs: cosines from {values[-1]:.3f} to "
+        f"{values[0]:.3f}, median {np.median(values):.3f}"
+    )
+
+
+def _matrix_lines(names: Sequence[str], cosines: np.ndarray) -> Iterator[str]:
+    width = max(map(len, names))
+    yield " " * width + "".join(f"{number + 1:7d}" for number in range(len(names)))
+    for number, (name, row) in enumerate(zip(names, cosines, strict=True)):
+        yield f"{name:{width}s}" + "".join(f"{value:7.3f}" for value in row) + f"  {number + 1}"
+    yield ""
+
+
+def _list_pictures(places: Sequence[str]) -> list[Path]:
+    """Returns the files that are named, and those below the folders that are; each once."""
+    found: dict[Path, None] = {}
+    for place in map(Path, places):
+        if place.is_dir():
+            found.update({place / file.name: None for file in list_picture_files(place)})
+        elif place.exists():
+            found[place] = None
+        else:
+            raise UserError(f"the picture {place} does not exist")
+    return list(found)

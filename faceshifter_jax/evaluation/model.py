@@ -1,0 +1,181 @@
+"""What is evaluated, and who judges it: networks as functions of pictures over all devices."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from faceshifter_jax.checkpoints.reading import DIRECTORY, read_meta
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.evaluation.devices import build_row_function
+from faceshifter_jax.media.grid import to_uint8
+from faceshifter_jax.networks.identity import IdentityNetwork
+from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.swapping.stages import (
+    Networks,
+    draw_masks,
+    find_errors,
+    load_identity,
+    load_stages,
+    run_stages,
+)
+
+Embed = Callable[[np.ndarray], np.ndarray]
+"""uint8 pictures (B, S, S, 3) to embeddings (B, E) of unit length."""
+
+
+class Swaps(NamedTuple):
+    """Swaps of B pairs, uint8 (B, S, S, 3) each.
+
+    Attributes:
+      first: AEI-Net's.
+      last: those of the last stage: HEAR-Net's, or AEI-Net's where there is no second stage.
+    """
+
+    first: np.ndarray
+    last: np.ndarray
+
+
+class Insides(NamedTuple):
+    """What the networks know of B pairs.
+
+    Attributes:
+      masks: uint8 (B, L, S, S), AEI-Net's masks, coarse to fine; 255 where the identity rules.
+      error: uint8 (B, S, S, 3), the heuristic errors; 128 is none.
+    """
+
+    masks: np.ndarray
+    error: np.ndarray
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The identity network that judges.
+
+    Attributes:
+      embed: see `Embed`.
+      sha256: hash of its weights.
+      path: where they were read.
+    """
+
+    embed: Embed
+    sha256: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A checkpoint that is evaluated.
+
+    Attributes:
+      swap: `swap(source, target)`: two uint8 (B, S, S, 3) to `Swaps`.
+      inspect: `inspect(source, target)`: the same to `Insides`.
+      has_second_stage: whether there is a HEAR-Net.
+      image_size: S in pixels.
+      step: updates behind what is evaluated: the AEI-Net, or the HEAR-Net where the path of one
+        was given; 0 for converted weights.
+      checkpoint_sha256, hear_sha256, identity_sha256: hashes of the weights.
+      meta_sha256: hash of what the checkpoint says of itself, None for a network file.
+      identity_path: where the training's identity network was read.
+      directory: the checkpoint or file that was read.
+    """
+
+    swap: Callable[[np.ndarray, np.ndarray], Swaps]
+    inspect: Callable[[np.ndarray, np.ndarray], Insides]
+    has_second_stage: bool
+    image_size: int
+    step: int
+    checkpoint_sha256: str
+    hear_sha256: str | None
+    identity_sha256: str
+    meta_sha256: str | None
+    identity_path: str
+    directory: str
+
+    @property
+    def workdir(self) -> Path | None:
+        """The training's directory, None for a network file."""
+        checkpoint = Path(self.directory)
+        return checkpoint.parents[1] if checkpoint.parent.name == DIRECTORY else None
+
+
+def load_subject(path: str, identity_path: str | None, hear_path: str | None) -> Subject:
+    """Reads what swaps faces; arguments as in `load_stages`.
+
+    Raises:
+      UserError: not such networks, no identity network, or another one than in training.
+    """
+    stages = load_stages(path, identity_path, hear_path)
+    # What is evaluated is what `path` names; a second stage beside it goes with any of its steps.
+    named = stages.generator if hear_path else stages.hear or stages.generator
+    return Subject(
+        swap=build_row_function(_swap, stages.networks, lambda s: _to_swaps(s, path)),
+        inspect=build_row_function(_inspect, stages.networks, _to_insides),
+        has_second_stage=stages.hear is not None,
+        image_size=stages.image_size,
+        step=named.step,
+        checkpoint_sha256=stages.generator.sha256,
+        hear_sha256=stages.hear.sha256 if stages.hear else None,
+        identity_sha256=stages.generator.frozen["identity"]["sha256"],
+        meta_sha256=hash_meta(Path(named.directory)),
+        identity_path=stages.generator.frozen["identity"]["path"],
+        directory=named.directory,
+    )
+
+
+def hash_meta(checkpoint: Path) -> str | None:
+    """Tells a checkpoint from others without reading its arrays; None for a network file.
+
+    Raises:
+      DamagedCheckpoint: it is not what was saved.
+      UserError: see `checkpoints.reading.read_meta`.
+    """
+    if checkpoint.parent.name != DIRECTORY:
+        return None
+    meta = read_meta(checkpoint)
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
+
+
+def load_judge(path: str) -> Judge:
+    """Reads the identity network that judges: a training's workdir or a network file.
+
+    Raises:
+      UserError: there is none.
+    """
+    network, weights = load_identity(path)
+    check = partial(check_finite, of=f"the embeddings by {path}")
+    return Judge(build_row_function(_embed, network, check), weights.sha256, weights.directory)
+
+
+def check_finite(numbers: np.ndarray, *, of: str) -> np.ndarray:
+    """Returns the numbers as they are; UserError, saying what they are of, if one is not finite."""
+    if not np.isfinite(numbers).all():
+        raise UserError(f"{of} are no finite numbers: use other weights")
+    return numbers
+
+
+def _embed(network: IdentityNetwork, pictures: jax.Array) -> jax.Array:
+    return network.embed(to_unit_range(pictures))
+
+
+def _swap(networks: Networks, source: jax.Array, target: jax.Array) -> Swaps:
+    stages = run_stages(networks, source, target)
+    return Swaps(stages[:, 0], stages[:, -1])
+
+
+def _to_swaps(stages: Swaps, path: str) -> Swaps:
+    return Swaps(*(to_uint8(check_finite(stage, of=f"the swaps by {path}")) for stage in stages))
+
+
+def _inspect(networks: Networks, source: jax.Array, target: jax.Array) -> Insides:
+    return Insides(draw_masks(networks, source, target), find_errors(networks, target))
+
+
+def _to_insides(insides: Insides) -> Insides:
+    return Insides(np.round(255 * insides.masks).astype(np.uint8), to_uint8(insides.error))

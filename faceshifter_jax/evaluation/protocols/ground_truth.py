@@ -1,0 +1,246 @@
+"""Protocol `ground-truth`: swaps of embedded faces, whose right answer can be rendered.
+
+Version 5: 200 pairs of 100 people that no dataset holds, and as many with something in front of
+the target's face.
+"""
+
+import argparse
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.evaluation.findings import Breakdown, Figure, Findings, break_down
+from faceshifter_jax.evaluation.model import Judge, Subject, Swaps
+from faceshifter_jax.evaluation.presentation import Headline, Table
+from faceshifter_jax.evaluation.protocols.attributes import LIGHT, OCCLUDER, YAW, attribute_bins
+from faceshifter_jax.evaluation.protocols.rendered_pairs import (
+    HELD_OUT_SEED,
+    KINDS,
+    GroundTruth,
+    render_ground_truth,
+)
+from faceshifter_jax.evaluation.protocols.scores import score, score_occluded
+from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
+
+NAME = "ground-truth"
+VERSION = 5
+DEFAULT_PAIRS = 200
+
+HEADLINES = (
+    Headline("nearer to the source", "swap_nearer_source"),
+    Headline("recognised as the source", "id_retrieval_top1"),
+    Headline("PSNR to the right answer", "psnr_swap"),
+    Headline("1 - MS-SSIM in the face", "face_ms_distance_swap"),
+)
+_ANSWERS = ("swap", "right answer", "copy of the target", "copy of the source")
+
+
+def _row(label: str, metric: str) -> tuple[str, tuple[str | None, ...]]:
+    return label, tuple(
+        metric.replace("*", answer) if answer else None
+        for answer in ("swap", None, "copy_target", "copy_source")
+    )
+
+
+TABLES = (
+    Table(
+        "Identity",
+        "By the judge, which errs too: see what it says of the right answers. Retrieval: the "
+        "nearest of all people's pictures is the source's.",
+        _ANSWERS,
+        (
+            (
+                "nearer to the source than to the target",
+                ("swap_nearer_source", "answer_nearer_source", None, None),
+            ),
+            (
+                "source retrieved, top 1",
+                (
+                    "id_retrieval_top1",
+                    "answer_retrieval_top1",
+                    "copy_target_retrieval_top1",
+                    "copy_source_retrieval_top1",
+                ),
+            ),
+            ("source retrieved, top 5", ("id_retrieval_top5", None, None, None)),
+            ("cosine to the source", ("id_cosine_source", None, None, None)),
+            ("cosine to the target", ("id_cosine_target", None, None, None)),
+        ),
+    ),
+    Table(
+        "Distance to the right answer",
+        "The lazy answers share much with the right one: a swap that is no nearer than the copy "
+        "of the target has not paid for itself.",
+        _ANSWERS,
+        (
+            _row("PSNR", "psnr_*"),
+            _row("SSIM", "ssim_*"),
+            _row("1 - MS-SSIM", "ms_distance_*"),
+            _row("PSNR in the face", "face_psnr_*"),
+            _row("SSIM in the face", "face_ssim_*"),
+            _row("1 - MS-SSIM in the face", "face_ms_distance_*"),
+        ),
+    ),
+    Table(
+        "Something in front of the face",
+        "Against the right answer, inside the exact mask of what is there, and the whole.",
+        ("AEI-Net", "HEAR-Net", "right answer"),
+        (
+            ("error inside, grey levels", ("occluder_error_aei", "occluder_error_hear", None)),
+            ("PSNR inside", ("occluder_psnr_aei", "occluder_psnr_hear", None)),
+            ("SSIM inside", ("occluder_ssim_aei", "occluder_ssim_hear", None)),
+            (
+                "1 - MS-SSIM inside",
+                ("occluder_ms_distance_aei", "occluder_ms_distance_hear", None),
+            ),
+            ("PSNR of the whole", ("occluded_psnr_aei", "occluded_psnr_hear", None)),
+            ("cosine to the source", ("id_cosine_aei", "id_cosine_hear", "id_cosine_answer")),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the protocol renders once: pairs without and with something before the face."""
+
+    clean: GroundTruth
+    occluded: GroundTruth
+
+    @cached_property
+    def facts(self) -> dict[str, str | int]:
+        """What was rendered."""
+        hashes = self.clean.sha256() + self.occluded.sha256()
+        return {
+            "pairs": len(self.clean.source),
+            "identities": len(self.clean.gallery),
+            "data": f"embedded faces, seed {HELD_OUT_SEED}",
+            "data_sha256": hashlib.sha256(hashes.encode()).hexdigest(),
+        }
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Raises UserError for numbers that make no evaluation."""
+    if arguments.identities < 2 or arguments.pairs < 1:
+        raise UserError("--identities must be at least 2 and --pairs at least 1")
+
+
+def prepare(arguments: argparse.Namespace, image_size: int) -> Data:
+    """Renders the pairs; `arguments` has `pairs` and `identities`."""
+    counts = {"num_pairs": arguments.pairs, "num_identities": arguments.identities}
+    clean = render_ground_truth(image_size, **counts)
+    return Data(clean, render_ground_truth(image_size, **counts, occluders=True))
+
+
+def evaluate(data: Data, subject: Subject, judge: Judge) -> Findings:
+    """Swaps all pairs and scores them."""
+    clean, occluded = data.clean, data.occluded
+    swaps = subject.swap(clean.sources(), clean.target).last
+    stages = subject.swap(occluded.sources(), occluded.target)
+    if not subject.has_second_stage:
+        stages = Swaps(stages.first, stages.first)
+    values = score(clean, swaps, judge.embed)
+    hidden = score_occluded(occluded, stages, judge.embed)
+    figures, samples = _pictures(data, subject, swaps, stages, values, hidden)
+    return Findings(
+        values=values | hidden,
+        figures=figures,
+        samples=samples,
+        facts=data.facts,
+        breakdowns=_breakdowns(data, values, hidden),
+        distributions=_distributions(values, hidden),
+    )
+
+
+def _breakdowns(
+    data: Data, values: dict[str, np.ndarray], hidden: dict[str, np.ndarray]
+) -> list[Breakdown]:
+    bins = attribute_bins(data.clean.attributes)
+    answers = {"swap": "swap", "copy of the target": "copy_target"}
+    distance = {title: values[f"face_ms_distance_{name}"] for title, name in answers.items()}
+    nearer = {"swap": values["swap_nearer_source"], "right answer": values["answer_nearer_source"]}
+    of_swaps = {
+        "distance to the right answer in the face, 1 - MS-SSIM": distance,
+        "share nearer to the source": nearer,
+    }
+    found = [
+        break_down(attribute, metric, bins[attribute], series, share=series is nearer)
+        for attribute in (YAW, LIGHT)
+        for metric, series in of_swaps.items()
+    ]
+    kinds = attribute_bins(data.occluded.attributes)[OCCLUDER]
+    metric = "error inside the occluder, grey levels"
+    return [*found, break_down(OCCLUDER, metric, kinds, _by_stage("occluder_error", hidden))]
+
+
+def _by_stage(metric: str, hidden: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    stages = {"AEI-Net": f"{metric}_aei", "HEAR-Net": f"{metric}_hear"}
+    return {title: hidden[name] for title, name in stages.items() if name in hidden}
+
+
+def _distributions(
+    values: dict[str, np.ndarray], hidden: dict[str, np.ndarray]
+) -> dict[str, dict[str, np.ndarray]]:
+    return {
+        "cosine of the swap, by the judge": {
+            "to the source": values["id_cosine_source"],
+            "to the target": values["id_cosine_target"],
+        },
+        "nearness to the right answer, PSNR in dB": {
+            "swap": values["psnr_swap"],
+            "copy of the target": values["psnr_copy_target"],
+        },
+        "distance to the right answer in the face, 1 - MS-SSIM": {
+            "swap": values["face_ms_distance_swap"],
+            "copy of the target": values["face_ms_distance_copy_target"],
+        },
+        "error inside the occluder, grey levels": _by_stage("occluder_error", hidden),
+    }
+
+
+def _pictures(
+    data: Data,
+    subject: Subject,
+    swaps: np.ndarray,
+    stages: Swaps,
+    values: dict[str, np.ndarray],
+    hidden: dict[str, np.ndarray],
+) -> tuple[list[Figure], list[dict[str, np.ndarray]]]:
+    """The figures of the report, and the pictures of all pairs to draw samples from."""
+    clean, occluded = data.clean, data.occluded
+    both = {"AEI-Net": stages.first}
+    if subject.has_second_stage:
+        both["HEAR-Net"] = stages.last
+    of_clean = _columns(clean, {"swap": swaps})
+    of_occluded = _columns(occluded, both)
+    caption = "By the distance to the right answer inside the face, 1 - MS-SSIM."
+    figures = extreme_rows(of_clean, values["face_ms_distance_swap"], "distance", caption)
+    figures += extreme_rows(
+        of_occluded,
+        hidden["occluder_error_hear" if subject.has_second_stage else "occluder_error_aei"],
+        "error",
+        "By the error inside what is in front of the face, grey levels.",
+        title="Something in front of the face",
+    )
+    inside = inside_figure(subject, occluded.sources(), occluded.target, stages.first)
+    each_kind = {
+        name: images[_one_of_each_kind(len(images))] for name, images in of_occluded.items()
+    }
+    samples = [each_kind, of_clean] if subject.has_second_stage else [of_clean]
+    return [*figures, inside], [*samples, dict(inside.columns)]
+
+
+def _one_of_each_kind(num_pairs: int) -> np.ndarray:
+    """Rows of the occluded pairs, drawn, always the same ones: every kind of occluder is shown."""
+    turns = -(-num_pairs // len(KINDS))
+    rows = np.random.default_rng(0).integers(turns, size=len(KINDS)) * len(KINDS)
+    rows += np.arange(len(KINDS))
+    return rows[rows < num_pairs]
+
+
+def _columns(truth: GroundTruth, swaps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    given = {"source": truth.sources(), "target": truth.target}
+    return {**given, **swaps, "right answer": truth.answer}

@@ -1,0 +1,1 @@
+"""What an evaluation shows: charts, pictures and one HTML file."""

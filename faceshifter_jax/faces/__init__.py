@@ -1,0 +1,1 @@
+"""Faces in pictures: found, aligned and warped; points are (x, y) in pixels."""

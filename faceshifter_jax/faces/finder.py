@@ -1,0 +1,142 @@
+"""One front to faces: found, aligned to a network's size, and told apart."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.faces.alignment import Alignment, find_alignment
+from faceshifter_jax.faces.face import Detector, Face
+
+DETECTORS = {"mtcnn": "faceshifter_jax.faces.mtcnn_detector:MTCNNDetector"}
+"""Name -> module:class of a `Detector` that is made without arguments."""
+
+Embed = Callable[[np.ndarray], np.ndarray]
+"""Aligned squares, uint8 (B, S, S, 3), to embeddings, float32 (B, E) of unit length."""
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedFace:
+    """A face of a picture, cut out.
+
+    Attributes:
+      face: where it is.
+      alignment: the way from the picture to the square and back.
+      square: uint8 (S, S, 3).
+    """
+
+    face: Face
+    alignment: Alignment
+    square: np.ndarray
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """(5, 2), points in the square."""
+        return self.alignment.to_aligned(self.face.landmarks)
+
+    def __str__(self) -> str:
+        """Says which face of a picture it is, for messages."""
+        left, top, right, bottom = self.face.box.round().astype(int).tolist()
+        return f"the face of {right - left}x{bottom - top} pixels at ({left}, {top})"
+
+
+class FaceFinder:
+    """Finds and aligns faces, and embeds them; everything that works with faces goes through it.
+
+    Attributes:
+      size: side of the aligned squares in pixels.
+    """
+
+    def __init__(self, size: int, detector: Detector | str = "mtcnn", embed: Embed | None = None):
+        """Takes the parts; nothing is loaded before it is needed.
+
+        Args:
+          size: side of the aligned squares in pixels.
+          detector: finds the faces; a name of `DETECTORS` or "module:class" is made when first
+            needed.
+          embed: tells people apart; None where nobody asks for it.
+        """
+        if not isinstance(detector, str):
+            _check_detector(detector, repr(detector))
+        self.size = size
+        self._detector = detector
+        self._embed = embed
+
+    def find(self, picture: np.ndarray) -> list[AlignedFace]:
+        """Finds the faces of a picture, uint8 (H, W, 3), the largest first."""
+        faces = sorted(self.detector.detect(picture), key=lambda face: -face.area)
+        return [self.align(picture, face) for face in faces if np.ptp(face.landmarks)]
+
+    def require(self, picture: np.ndarray, name: str) -> list[AlignedFace]:
+        """Like `find`.
+
+        Raises:
+          UserError: the picture, called `name`, has no face.
+        """
+        faces = self.find(picture)
+        if not faces:
+            raise UserError(
+                f"no face was found in {name}: use a picture where a face is large, sharp and "
+                "turned to the camera"
+            )
+        return faces
+
+    def align(self, picture: np.ndarray, face: Face) -> AlignedFace:
+        """Cuts a face out of its picture, uint8 (H, W, 3)."""
+        alignment = find_alignment(face.landmarks, self.size)
+        return AlignedFace(face, alignment, alignment.cut_out(picture))
+
+    @property
+    def can_embed(self) -> bool:
+        """Whether there is an identity network to embed faces with."""
+        return self._embed is not None
+
+    def embed(self, faces: Sequence[AlignedFace]) -> np.ndarray:
+        """Returns float32 (N, E): embeddings of unit length, whose products are cosines."""
+        if self._embed is None:
+            raise ValueError("this finder has no identity network")
+        return self._embed(np.stack([face.square for face in faces]))
+
+    @property
+    def detector(self) -> Detector:
+        """The detector itself."""
+        if isinstance(self._detector, str):
+            self._detector = build_detector(self._detector)
+        return self._detector
+
+
+def build_detector(name: str) -> Detector:
+    """Makes a detector.
+
+    Args:
+      name: a key of `DETECTORS`, or "module:class" for one of your own.
+
+    Raises:
+      UserError: there is no such detector, its package is not installed, or it cannot be made.
+    """
+    place = DETECTORS.get(name, name)
+    module, _, attribute = place.partition(":")
+    known = " ".join(DETECTORS)
+    unknown = f"there is no face detector {name}: known are {known}, and module:class of your own"
+    if not attribute:
+        raise UserError(unknown)
+    try:
+        make = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"{unknown} ({error})") from error
+    try:
+        detector = make()
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"the face detector {name} cannot be made: {reason}") from error
+    _check_detector(detector, name)
+    return detector
+
+
+def _check_detector(detector: object, name: str) -> None:
+    if not callable(getattr(detector, "detect", None)):
+        raise UserError(f"{name} is no face detector: it has no method detect(picture)")

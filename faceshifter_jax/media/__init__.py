@@ -1,0 +1,1 @@
+"""Photographs, folders, videos and picture grids, as files and as arrays."""

@@ -1,0 +1,75 @@
+"""Reading the statement of where a picture comes from, whatever kind of file it is in."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.media.provenance import films
+from faceshifter_jax.media.provenance.statement import Provenance
+from faceshifter_jax.media.video_reader import is_video
+
+Reader = Callable[[Path], Provenance | None]
+
+
+class UnknownKindError(Exception):
+    """A file is not of the kind that a reader reads."""
+
+
+def read_picture(path: Path) -> Provenance | None:
+    """Reads the XMP of a picture; None where it says nothing of where it comes from.
+
+    Raises:
+      UnknownKindError: Pillow cannot open it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                packet = image.info.get("xmp")
+    except Image.DecompressionBombError as error:
+        raise UserError(f"cannot read the picture {path}: it is too large") from error
+    except PermissionError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:
+        # Broken files make Pillow raise nearly anything: OSError, SyntaxError, struct.error, ...
+        raise UnknownKindError from error
+    if isinstance(packet, str):
+        packet = packet.encode()
+    return Provenance.from_xmp(packet) if packet else None
+
+
+def read_film(path: Path) -> Provenance | None:
+    """Reads a film's tags; None where they say nothing of where it comes from.
+
+    Raises:
+      UnknownKindError: its name is none of a film.
+    """
+    if not is_video(path):
+        raise UnknownKindError
+    return films.read_film(path)
+
+
+READERS: tuple[Reader, ...] = (read_film, read_picture)
+"""Each is asked in turn until one knows the kind of file."""
+
+
+def read_provenance(path: str | Path) -> Provenance | None:
+    """Reads what a file says about where it comes from; None where it says nothing.
+
+    Raises:
+      UserError: there is no such file, or it is of no kind that can be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist")
+    if not path.is_file():
+        raise UserError(f"{path} is {'a folder' if path.is_dir() else 'a pipe or a device'}")
+    for read in READERS:
+        try:
+            return read(path)
+        except UnknownKindError:
+            continue
+    raise UserError(f"cannot read {path}: it is no picture or video in any known format")

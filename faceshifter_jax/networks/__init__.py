@@ -1,0 +1,1 @@
+"""Trained networks: as plain data, as files, and as frozen functions of pictures."""

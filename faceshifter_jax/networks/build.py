@@ -1,0 +1,127 @@
+"""Networks and optimisers from the sections of a config."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import traverse_util
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.models import (
+    AADSettings,
+    AEINet,
+    HEARNet,
+    IResNet,
+    MobileFaceNet,
+    MultiscaleDiscriminator,
+)
+from faceshifter_jax.networks.network import Network
+
+_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def compute_dtype(config: Mapping[str, Any]) -> Any:
+    """The dtype of `config.compute_dtype`; UserError if it is none of ours."""
+    name = config["compute_dtype"]
+    if name not in _DTYPES:
+        raise UserError(f"config.compute_dtype must be one of {sorted(_DTYPES)}, not {name!r}")
+    return _DTYPES[name]
+
+
+def remat_blocks(config: Mapping[str, Any]) -> bool:
+    """Whether `config.remat` asks for the AAD blocks; UserError if it is none of ours."""
+    if config["remat"] not in ("none", "aad"):
+        raise UserError(f"config.remat must be 'none' or 'aad', not {config['remat']!r}")
+    return config["remat"] == "aad"
+
+
+def _module_settings(
+    module: type, section: str, settings: Mapping[str, Any], ignore: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """A config's section as keyword arguments; lists, as JSON has them, become tuples.
+
+    Raises:
+      UserError: an unknown setting, or a whole number less than 1.
+    """
+    known = {field.name for field in dataclasses.fields(module)}
+    given = {key: value for key, value in settings.items() if key not in ignore}
+    for key in given:
+        if key not in known:
+            raise UserError(f"{module.__name__} has no setting {key!r}; it has {sorted(known)}")
+    for key, value in settings.items():
+        # All of them are counts or sizes.
+        if any(number < 1 for number in _whole_numbers(value)):
+            raise UserError(f"{section}.{key} must be at least 1, not {value}")
+    return {key: _with_tuples(value) for key, value in given.items()}
+
+
+def _whole_numbers(value: Any) -> list[int]:
+    if isinstance(value, list | tuple):
+        return [number for item in value for number in _whole_numbers(item)]
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else []
+
+
+def _with_tuples(value: Any) -> Any:
+    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def build_identity_network(model: Mapping[str, Any], **extra: Any) -> IResNet:
+    """The network of an `arcface` config's `model` section; `extra` sets dtype and axis name."""
+    settings = _module_settings(IResNet, "model", model, ignore=("input_size", "num_classes"))
+    return IResNet(**settings, **extra)
+
+
+def build_aei_net(model: Mapping[str, Any], **extra: Any) -> AEINet:
+    """The network of an `aei` config's `model` section; `extra` sets dtype, axis name, remat."""
+    settings = _module_settings(AEINet, "model", model, ignore=("aad",))
+    aad = AADSettings(**_module_settings(AADSettings, "model.aad", model["aad"]))
+    return AEINet(**settings, aad=aad, **extra)
+
+
+def build_discriminator(discriminator: Mapping[str, Any], **extra: Any) -> MultiscaleDiscriminator:
+    """The network of an `aei` config's `discriminator` section; `extra` sets the dtype."""
+    settings = _module_settings(MultiscaleDiscriminator, "discriminator", discriminator)
+    return MultiscaleDiscriminator(**settings, **extra)
+
+
+def build_hear_net(model: Mapping[str, Any], **extra: Any) -> HEARNet:
+    """The network of a `hear` config's `model` section; `extra` sets dtype and axis name."""
+    return HEARNet(**_module_settings(HEARNet, "model", model), **extra)
+
+
+def build_network(network: Network, **extra: Any) -> nn.Module:
+    """The module of a trained network; `extra` sets dtype and axis name.
+
+    Raises:
+      UserError: an architecture that this version does not know, or a setting it does not have.
+    """
+    builders = {"IResNet": build_identity_network, "AEINet": build_aei_net}
+    plain = {
+        module.__name__: module for module in (MobileFaceNet, HEARNet, MultiscaleDiscriminator)
+    }
+    name = network.architecture
+    if name in builders:
+        return builders[name](network.settings, **extra)
+    if name not in plain:
+        raise UserError(f"this version knows no network {name!r}, only {sorted(builders | plain)}")
+    return plain[name](**_module_settings(plain[name], name, network.settings), **extra)
+
+
+def check_fits(module: nn.Module, variables: Mapping[str, Any], *inputs: Any, path: str) -> None:
+    """Checks that `variables` are what `module` needs for inputs of these shapes.
+
+    Raises:
+      UserError: names the first parameter that is missing, too much, or of another shape.
+    """
+    wanted = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs))
+    wanted, given = (traverse_util.flatten_dict(dict(t), sep="/") for t in (wanted, variables))
+    for name in sorted(wanted.keys() | given.keys()):
+        shapes = [tuple(tree[name].shape) if name in tree else None for tree in (given, wanted)]
+        if shapes[0] != shapes[1]:
+            raise UserError(
+                f"the weights in {path} do not fit this version's {type(module).__name__}: "
+                f"{name} has shape {shapes[0]}, needed is {shapes[1]}; train or convert them again"
+            )

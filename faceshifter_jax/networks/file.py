@@ -1,0 +1,187 @@
+"""Network files: trained networks in one safetensors file that says what it holds.
+
+A file holds arrays named ROLE/params/... and ROLE/batch_stats/..., and in its header, under
+`faceshifter_jax`, a JSON text with the format version, each network's architecture and settings,
+where the weights came from, and a SHA-256 of all of it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.files import publish_file
+from faceshifter_jax.networks.network import InputFormat, Network
+
+FORMAT_VERSION = 1
+_KEY = "faceshifter_jax"
+_SMALLEST_VARIANCE = 1e-5  # the epsilon of our normalisations, which is added
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkFile:
+    """What a network file holds.
+
+    Attributes:
+      networks: role (`identity`, `generator`, `discriminator` or `hear`) -> network.
+      source: where the weights came from: `family`, `file` and its `sha256`.
+      sha256: hash of everything else.
+    """
+
+    networks: Mapping[str, Network]
+    source: Mapping[str, Any]
+    sha256: str
+
+
+def write_network_file(
+    path: str | Path, networks: Mapping[str, Network], source: Mapping[str, Any]
+) -> str:
+    """Writes networks with what they are; returns the file's content hash (SHA-256).
+
+    Args:
+      path: the file, replaced only when the new one is complete.
+      networks: role -> network.
+      source: where the weights came from, plain values.
+
+    Raises:
+      UserError: it cannot be written there, or weights are not finite.
+    """
+    path = Path(path)
+    arrays = _flatten(networks)
+    _check_usable(arrays)
+    header = {
+        "format_version": FORMAT_VERSION,
+        "networks": {role: _describe(network) for role, network in networks.items()},
+        "source": dict(source),
+    }
+    header["sha256"] = _hash(header, arrays)
+    with publish_file(path, overwrite=True) as beside:
+        try:
+            save_file(arrays, beside, metadata={_KEY: json.dumps(header)})
+            # It makes files that only their owner may read.
+            beside.chmod(0o666 & ~_umask())
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"cannot write {path}: {error}") from error
+    return header["sha256"]
+
+
+def is_network_file(path: str | Path) -> bool:
+    """Whether `path` is a safetensors file that one of ours wrote, whole or not."""
+    try:
+        with safe_open(path, "numpy") as file:
+            return _KEY in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
+def read_network_file(path: str | Path) -> NetworkFile:
+    """Reads a network file and checks that it is as it was written.
+
+    Raises:
+      UserError: no such file, not a network file, damaged or edited, or of another format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no weights at {path}: there is no such file")
+    try:
+        with safe_open(path, "numpy") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            arrays = {name: file.get_tensor(name) for name in file.keys()} if text else {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{path} is not a network file, or a damaged one ({error}): published weights are "
+            f"made into one by `faceshifter convert {path} OUT.safetensors`"
+        ) from error
+    if text is None:
+        raise UserError(
+            f"{path} says nothing of the network it belongs to: convert it first, "
+            f"`faceshifter convert {path} OUT.safetensors`"
+        )
+    return _parse(text, arrays, path)
+
+
+def _parse(text: str, arrays: Mapping[str, np.ndarray], path: Path) -> NetworkFile:
+    edited = UserError(f"{path} was changed after it was written: convert the original again")
+    try:
+        header = json.loads(text)
+        version = header["format_version"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise edited from error
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has network file format {version!r}, this version reads format "
+            f"{FORMAT_VERSION}: convert the original again"
+        )
+    sha256 = header.pop("sha256", None)
+    if sha256 != _hash(header, arrays):
+        raise edited
+    trees = traverse_util.unflatten_dict(dict(arrays), sep="/")
+    try:
+        networks = {
+            role: _rebuild(fields, trees.get(role, {}))
+            for role, fields in header["networks"].items()
+        }
+        return NetworkFile(networks, header["source"], sha256)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} describes a network in a way that this version does not know ({error}): "
+            "convert the original again"
+        ) from error
+
+
+def _flatten(networks: Mapping[str, Network]) -> dict[str, np.ndarray]:
+    trees = {role: dict(network.variables) for role, network in networks.items()}
+    flat = traverse_util.flatten_dict(trees, sep="/")
+    return {name: np.ascontiguousarray(array) for name, array in flat.items()}
+
+
+def _describe(network: Network) -> dict[str, Any]:
+    fields = {
+        field.name: getattr(network, field.name)
+        for field in dataclasses.fields(network)
+        if field.name != "variables"
+    }
+    if network.input is not None:
+        fields["input"] = dataclasses.asdict(network.input)
+    return json.loads(json.dumps(fields))
+
+
+def _rebuild(fields: Mapping[str, Any], tree: Mapping[str, Any]) -> Network:
+    variables = {"params": tree.get("params", {}), "batch_stats": tree.get("batch_stats", {})}
+    given = dict(fields, variables=variables)
+    if given["input"] is not None:
+        given["input"] = InputFormat(**given["input"])
+    return Network(**given)
+
+
+def _check_usable(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises UserError for numbers that a network can only answer with NaN."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise UserError(f"the weights are damaged: {name} holds numbers that are not finite")
+        if name.rpartition("/")[2] == "var" and (array < -_SMALLEST_VARIANCE).any():
+            raise UserError(f"the weights are damaged: {name} holds negative variances")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _hash(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.data if array.ndim else array.tobytes())
+    return digest.hexdigest()

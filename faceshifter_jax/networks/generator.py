@@ -1,0 +1,146 @@
+"""Trained AEI-Nets and HEAR-Nets as frozen functions of pictures."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.models import fold
+from faceshifter_jax.models.aei_net import GeneratorTerms
+from faceshifter_jax.networks.build import (
+    build_network,
+    check_fits,
+)
+from faceshifter_jax.networks.network import Weights, name_networks
+
+
+@flax.struct.dataclass
+class Generator:
+    """A trained AEI-Net in evaluation mode.
+
+    Attributes:
+      variables: parameters and running statistics; the only part that lives on devices.
+      module: the linen module.
+    """
+
+    variables: Any
+    module: nn.Module = flax.struct.field(pytree_node=False)
+
+    def swap(self, target: jax.Array, identity: jax.Array) -> jax.Array:
+        """Puts identities (B, E), unit length, into pictures (B, S, S, 3) in [-1, 1]."""
+        return self.module.apply(self.variables, target, identity).image
+
+    def identity_terms(self, identity: jax.Array, size: int) -> GeneratorTerms:
+        """What identities (B, E), unit length, contribute to swaps of `size` x `size` pixels."""
+        return self.module.apply(
+            self.variables, identity, size, size, method=self.module.identity_terms
+        )
+
+    def swap_by_terms(self, target: jax.Array, terms: GeneratorTerms) -> jax.Array:
+        """Like `swap`, of what `identity_terms` gave for the identities."""
+        return self.module.apply(
+            self.variables, target, terms, method=self.module.swap_by_terms
+        ).image
+
+    def folded(self) -> "Generator":
+        """The same function but for rounding, computed with less; see `models.fold`."""
+        module, variables = fold(self.module, self.variables)
+        return Generator(variables, module)
+
+    def masks(self, target: jax.Array, identity: jax.Array) -> dict[int, jax.Array]:
+        """The masks of a swap, level by level; see `level_masks`."""
+        return level_masks(self.module.apply(self.variables, target, identity).masks)
+
+    def heuristic_error(self, target: jax.Array, identity: jax.Array) -> jax.Array:
+        """What is lost of pictures that get their own identity (arXiv 1912.13457, section 3.2).
+
+        Args:
+          target: (B, S, S, 3) in [-1, 1].
+          identity: (B, E), the targets' own embeddings, unit length.
+
+        Returns:
+          (B, S, S, 3) in [-2, 2]: target - AEI(target, target).
+        """
+        return target - self.swap(target, identity)
+
+
+def level_masks(masks: Sequence[Sequence[jax.Array]]) -> dict[int, jax.Array]:
+    """What the masks M of AEI-Net show (arXiv 1912.13457, figure 5): who rules where.
+
+    Args:
+      masks: for each level those of its AAD layers, each (B, H, W, 1 or C) in [0, 1].
+
+    Returns:
+      H -> their mean over layers and channels, float32 (B, H, W, 1), coarse to fine; 1 where
+      the identity rules, 0 where the attributes do.
+    """
+    return {
+        level[0].shape[1]: sum(m.astype(jnp.float32).mean(-1, keepdims=True) for m in level)
+        / len(level)
+        for level in masks
+    }
+
+
+@flax.struct.dataclass
+class SecondStage:
+    """A trained HEAR-Net in evaluation mode; attributes as in `Generator`."""
+
+    variables: Any
+    module: nn.Module = flax.struct.field(pytree_node=False)
+
+    def folded(self) -> "SecondStage":
+        """As `Generator.folded`."""
+        module, variables = fold(self.module, self.variables)
+        return SecondStage(variables, module)
+
+    def refine(self, swap: jax.Array, error: jax.Array) -> jax.Array:
+        """Gives swaps (B, S, S, 3) in [-1, 1] back what heuristic errors, the same, show."""
+        return self.module.apply(self.variables, swap, error)
+
+
+def generator_from(weights: Weights, dtype: Any = jnp.float32) -> Generator:
+    """Turns a trained AEI-Net into a frozen function of pictures, computed in `dtype`.
+
+    Raises:
+      UserError: the weights hold none, or do not fit it.
+    """
+    network = weights.networks.get("generator")
+    if network is None:
+        raise UserError(
+            f"{weights.path} holds {name_networks(weights)}, not an AEI-Net: name the "
+            "workdir of a training with configs/aei.py, or a file that `faceshifter convert` made "
+            "of a generator"
+        )
+    if network.image_size is None:
+        raise UserError(f"{weights.path} does not say for which size of pictures it was made")
+    module = build_network(network, dtype=dtype)
+    picture = jnp.zeros((1, network.image_size, network.image_size, 3))
+    embedding = jnp.zeros((1, network.embedding_size))
+    check_fits(module, network.variables, picture, embedding, path=weights.path)
+    return Generator(network.variables, module)
+
+
+def second_stage_from(weights: Weights, image_size: int) -> SecondStage:
+    """Turns a trained HEAR-Net into a frozen function of pictures of `image_size` pixels.
+
+    Raises:
+      UserError: the weights hold none, one of another size, or do not fit it.
+    """
+    network = weights.networks.get("hear")
+    if network is None:
+        raise UserError(
+            f"{weights.path} holds {name_networks(weights)}, not a HEAR-Net: name the workdir of "
+            "a training with configs/hear.py, or a file that `faceshifter convert` made of one"
+        )
+    if network.image_size not in (None, image_size):
+        raise UserError(
+            f"the HEAR-Net in {weights.path} is for pictures of {network.image_size} pixels, the "
+            f"AEI-Net makes {image_size}: name one that was trained on it"
+        )
+    module, picture = build_network(network), jnp.zeros((1, image_size, image_size, 3))
+    check_fits(module, network.variables, picture, picture, path=weights.path)
+    return SecondStage(network.variables, module)

@@ -1,0 +1,74 @@
+"""A trained network as plain data: what it is, what it takes, and its weights."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class InputFormat:
+    """The pictures that an identity network takes.
+
+    Attributes:
+      size: side in pixels.
+      channel_order: `rgb` or `bgr`.
+      mean, scale: a grey level g in [0, 255] enters the network as (g - mean) / scale.
+    """
+
+    size: int
+    channel_order: str = "rgb"
+    mean: float = 127.5
+    scale: float = 127.5
+
+    def __post_init__(self):
+        if self.channel_order not in ("rgb", "bgr") or self.size < 1 or not self.scale:
+            raise ValueError(f"impossible pictures: {self}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One trained network.
+
+    Attributes:
+      architecture: class name of the linen module: `IResNet`, `MobileFaceNet`, `AEINet`,
+        `HEARNet` or `MultiscaleDiscriminator`.
+      settings: the module's keyword arguments but for dtype and axis name; plain values, with
+        lists for tuples and nested dicts.
+      variables: {"params": ..., "batch_stats": ...}, nested dicts of float32 numpy arrays as
+        the module's `init` has them.
+      embedding_size: length of the embedding that it gives (identity networks) or takes
+        (generators), None for the others.
+      input: what an identity network takes, None for the others.
+      image_size: side in pixels of the pictures that any other network was trained on, None
+        if it is not known.
+    """
+
+    architecture: str
+    settings: Mapping[str, Any]
+    variables: Mapping[str, Any]
+    embedding_size: int | None = None
+    input: InputFormat | None = None
+    image_size: int | None = None
+
+
+class Weights(Protocol):
+    """Trained networks, as a reader of checkpoints and network files hands them to a task.
+
+    Attributes:
+      networks: role (`identity`, `generator`, `discriminator` or `hear`) -> network.
+      path: where they were asked for.
+      sha256: hash of the weights.
+      frozen: the frozen networks that they were trained with, name -> {"path", "sha256"}; empty
+        where that is not known.
+    """
+
+    networks: Mapping[str, Network]
+    path: str
+    sha256: str
+    frozen: Mapping[str, Mapping[str, str]]
+
+
+def name_networks(weights: Weights) -> str:
+    """What weights hold, for an error message: `an identity network`."""
+    articles = (("an " if role[0] in "aeiou" else "a ") + role for role in weights.networks)
+    return " and ".join(f"{role} network" for role in articles) or "no network of ours"

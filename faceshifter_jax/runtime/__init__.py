@@ -1,0 +1,1 @@
+"""What long work needs of the machine: devices, processes, signals, faults, progress."""

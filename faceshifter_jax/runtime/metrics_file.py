@@ -1,0 +1,49 @@
+"""`metrics.jsonl` and TensorBoard files of a workdir."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.files import write_text
+
+METRICS_FILE = "metrics.jsonl"
+
+
+def build_writer(workdir: Path) -> Any:
+    """Returns clu's writer of TensorBoard files and log lines; it works in the background."""
+    # clu imports TensorFlow, which takes seconds and, left alone, the memory of every GPU.
+    import tensorflow as tf
+    from clu import metric_writers
+
+    tf.config.set_visible_devices([], "GPU")
+    return metric_writers.create_default_writer(workdir)
+
+
+def drop_later_lines(path: Path, step: int) -> None:
+    """Keeps the lines of a metrics file up to `step`, so that a resumed run writes no line twice.
+
+    A last line that was cut off when the run was killed goes too.
+
+    Raises:
+      UserError: another line is broken.
+      OSError: the file cannot be read or written.
+    """
+    if not path.exists():
+        return
+    try:
+        lines = path.read_text().splitlines(keepends=True)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text: move it away, it only holds a log") from error
+    kept = []
+    for number, line in enumerate(lines, start=1):
+        if line.endswith("\n") and _step_of(line, f"line {number} of {path}") <= step:
+            kept.append(line)
+    write_text(path, "".join(kept))
+
+
+def _step_of(line: str, place: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{place} is no metrics of a step: remove that line") from error

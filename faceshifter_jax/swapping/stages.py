@@ -1,0 +1,347 @@
+"""Trained networks as plain functions of uint8 pictures."""
+
+import dataclasses
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from faceshifter_jax.checkpoints.manager import LoadedWeights, read_weights
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.media.grid import to_uint8
+from faceshifter_jax.models.aei_net import GeneratorTerms
+from faceshifter_jax.networks.generator import (
+    Generator,
+    SecondStage,
+    generator_from,
+    second_stage_from,
+)
+from faceshifter_jax.networks.identity import IdentityNetwork, identity_network_from
+from faceshifter_jax.networks.pixels import to_unit_range
+
+# Sources whose terms are kept, 100 kB each at paper scale: the people of a film, and then some.
+_SOURCES = 64
+
+
+class SourceMemory:
+    """Remembers what sources contribute to swaps: frames of a film share a few sources.
+
+    Attributes:
+      find_terms: uint8 (1, S, S, 3) to the pytree of arrays, one row each, that is remembered.
+      capacity: sources whose terms are kept, those that were asked for last.
+    """
+
+    def __init__(self, find_terms: Callable[[np.ndarray], Any], capacity: int = _SOURCES):
+        self.find_terms = find_terms
+        self.capacity = capacity
+        self._known: OrderedDict[bytes, Any] = OrderedDict()
+
+    def find(self, sources: np.ndarray) -> Any:
+        """The terms of uint8 (B, S, S, 3): a pytree of numpy arrays with B rows."""
+        rows = [self._find_one(source) for source in sources]
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
+
+    def _find_one(self, source: np.ndarray) -> Any:
+        key = hashlib.sha256(np.ascontiguousarray(source)).digest()
+        if key not in self._known:
+            self._known[key] = jax.device_get(self.find_terms(source[None]))
+        self._known.move_to_end(key)
+        terms = self._known[key]
+        if len(self._known) > self.capacity:
+            self._known.popitem(last=False)
+        return terms
+
+
+Networks = tuple[Generator, IdentityNetwork, SecondStage | None]
+
+_BATCH_PIXELS = 32 * 64 * 64
+_BATCH_ON_ACCELERATORS = 8
+
+
+def default_batch_size() -> int:
+    """Faces that go through the networks together where nobody says how many.
+
+    One on a CPU: eight pictures of 256x256 together take a tenth longer there than one by one, as
+    their maps no longer fit the cache.
+    """
+    return 1 if jax.default_backend() == "cpu" else _BATCH_ON_ACCELERATORS
+
+
+def in_batches(
+    compiled: Callable[..., jax.Array],
+    pictures: np.ndarray,
+    *others: Any,
+    batch_size: int | None = None,
+) -> np.ndarray:
+    """Applies a compiled function to rows of pictures, a batch at a time.
+
+    The last batch is padded, so that the function is compiled once.
+
+    Args:
+      compiled: takes the arguments' rows.
+      pictures: uint8 (B, S, S, 3).
+      others: pytrees of arrays with B rows.
+      batch_size: rows at a time; None for as many as pictures of this size allow.
+    """
+    size = batch_size or max(1, _BATCH_PIXELS // (pictures.shape[1] * pictures.shape[2]))
+    results = []
+    for begin in range(0, len(pictures), size):
+        count = min(size, len(pictures) - begin)
+        rows = begin + np.minimum(np.arange(size), count - 1)
+        batch = jax.tree.map(lambda array, rows=rows: array[rows], (pictures, *others))
+        results.append(np.asarray(compiled(*batch))[:count])
+    return np.concatenate(results)
+
+
+def build_embed(
+    network: IdentityNetwork, batch_size: int | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns `embed(pictures)`: uint8 (B, S, S, 3) to unit-length float32 (B, E)."""
+    compiled = jax.jit(lambda network, pictures: network.embed(to_unit_range(pictures)))
+    return partial(in_batches, partial(compiled, network), batch_size=batch_size)
+
+
+def load_identity(path: str) -> tuple[IdentityNetwork, LoadedWeights]:
+    """Reads an identity network from a training's workdir or from a network file, and folds it.
+
+    Raises:
+      UserError: there is none.
+    """
+    weights = read_weights(path)
+    network = identity_network_from(weights).folded()
+    return jax.tree.map(jnp.asarray, network), weights
+
+
+@dataclass(frozen=True)
+class Stages:
+    """AEI-Net and, where there is one, HEAR-Net, ready to swap.
+
+    Attributes:
+      generator: weights with the AEI-Net; `frozen["identity"]` says what z_id is of.
+      hear: weights with the HEAR-Net, None without a second stage.
+      image_size: S in pixels.
+      networks: the AEI-Net, its identity network and HEAR-Net or None; the first argument of
+        `run_stages`, `draw_masks` and `find_errors`, of which the following are compiled.
+      run: `run(source, target)`: two uint8 (B, S, S, 3) to float32 (B, 1 or 3, S, S, 3): AEI-Net's
+        swaps in [-1, 1]; with a second stage also the heuristic errors in [-2, 2] and HEAR-Net's
+        results. What a source contributes is computed once and remembered.
+      masks: `masks(source, target)`: the same two to AEI-Net's masks, float32 (B, L, S, S) in
+        [0, 1], a mean for each of the L levels, coarse to fine, enlarged to S; 1 where the
+        identity rules.
+      errors: `errors(target)`: uint8 (B, S, S, 3) to the heuristic errors, float32 (B, S, S, 3) in
+        [-2, 2]; for where there is no second stage that `run` gives them for.
+      embed: `embed(pictures)`: uint8 (B, S, S, 3) to the identity network's embeddings, float32
+        (B, E) of unit length.
+    """
+
+    generator: LoadedWeights
+    hear: LoadedWeights | None
+    image_size: int
+    networks: Networks
+    run: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    masks: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    errors: Callable[[np.ndarray], np.ndarray]
+    embed: Callable[[np.ndarray], np.ndarray]
+
+    def swap(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Swaps by all stages: two uint8 (B, S, S, 3) to the swaps, the same."""
+        return to_uint8(self.run(source, target)[:, -1])
+
+
+def load_stages(
+    path: str,
+    identity_path: str | None = None,
+    hear_path: str | None = None,
+    *,
+    batch_size: int | None = None,
+) -> Stages:
+    """Reads what swaps faces: an AEI-Net, its identity network and, if there is one, HEAR-Net.
+
+    Args:
+      path: workdir of an `aei` training, one of its checkpoints, a network file with a generator,
+        or workdir of a `hear` training, which knows its AEI-Net.
+      identity_path: the identity network; None for the one of the training, where it was then.
+      hear_path: workdir or network file of a second stage; None for none but that of `path`.
+      batch_size: pictures that go through the networks together; None for as many as pictures of
+        this size allow. Each function is compiled when it is first called, and only then.
+
+    Raises:
+      UserError: not such networks, no identity network, or another one than in training.
+    """
+    weights = read_weights(path)
+    hear = read_weights(hear_path) if hear_path else None
+    if "hear" in weights.networks and "generator" not in weights.networks:
+        hear, weights = hear or weights, _read_first_stage(weights)
+    generator, identity, weights = first_stage_from(weights, identity_path)
+    image_size = weights.networks["generator"].image_size
+    if hear is not None:
+        _warn_of_other_first_stage(hear, weights)
+    second = None if hear is None else second_stage_from(hear, image_size).folded()
+    networks = jax.tree.map(jnp.asarray, (generator, identity, second))
+    return Stages(
+        weights,
+        hear,
+        image_size,
+        networks,
+        run=build_run(networks, batch_size),
+        masks=_batched(draw_masks, networks, batch_size),
+        errors=_batched(find_errors, networks, batch_size),
+        embed=build_embed(identity, batch_size),
+    )
+
+
+def first_stage_from(
+    weights: LoadedWeights, identity_path: str | None = None
+) -> tuple[Generator, IdentityNetwork, LoadedWeights]:
+    """Puts an AEI-Net and the identity network that belongs to it together.
+
+    Args:
+      weights: what `read_weights` gives.
+      identity_path: the identity network; None for the one of the training, where it was then.
+
+    Returns:
+      both, and the weights with the identity network's path and hash in `frozen["identity"]`.
+
+    Raises:
+      UserError: not an AEI-Net's weights, no identity network, or another one than in training.
+    """
+    generator = generator_from(weights)
+    needed = weights.networks["generator"].embedding_size
+    identity, source = _load_identity_of(weights, identity_path)
+    if source["embedding_size"] != needed:
+        raise UserError(
+            f"{weights.path} needs an identity network with embeddings of {needed} numbers; "
+            f"{source['path']} gives {source['embedding_size']}: name another --identity"
+        )
+    return generator.folded(), identity, dataclasses.replace(weights, frozen={"identity": source})
+
+
+def _warn_of_other_first_stage(hear: LoadedWeights, weights: LoadedWeights) -> None:
+    trained_on = hear.frozen.get("aei")
+    if trained_on is not None and trained_on["sha256"] != weights.sha256:
+        print(
+            f"warning: {hear.path} was trained on another AEI-Net than {weights.path}, whose "
+            "errors it does not know"
+        )
+
+
+def _read_first_stage(hear: LoadedWeights) -> LoadedWeights:
+    """The AEI-Net that a HEAR-Net was trained on."""
+    source = hear.frozen.get("aei")
+    if source is None:
+        raise UserError(
+            f"{hear.path} holds the second stage alone: name an AEI-Net as the checkpoint and "
+            "this with --hear"
+        )
+    if not Path(source["path"]).exists():
+        raise UserError(
+            f"the AEI-Net that {hear.path} was trained on is no longer at {source['path']}: name "
+            f"it as the checkpoint, and {hear.path} with --hear"
+        )
+    weights = read_weights(source["path"])
+    if weights.sha256 != source["sha256"]:
+        raise UserError(
+            f"{source['path']} no longer holds the AEI-Net that {hear.path} was trained on: name "
+            f"it as the checkpoint, and {hear.path} with --hear"
+        )
+    return weights
+
+
+def _load_identity_of(
+    weights: LoadedWeights, identity_path: str | None
+) -> tuple[IdentityNetwork, dict[str, Any]]:
+    """Returns the identity network of a generator, and its path, sha256 and embedding size."""
+    trained_with = weights.frozen.get("identity")
+    if trained_with is None and identity_path is None:
+        raise UserError(
+            f"{weights.path} does not say which identity network it was trained with: name it "
+            "with --identity"
+        )
+    identity_path = identity_path or trained_with["path"]
+    if not Path(identity_path).exists():
+        raise UserError(
+            f"the identity network of {weights.path} is not at {identity_path}: say with "
+            "--identity where it is"
+        )
+    identity, identity_weights = load_identity(identity_path)
+    if trained_with is not None and identity_weights.sha256 != trained_with["sha256"]:
+        raise UserError(
+            f"{identity_weights.path} does not hold the identity network that {weights.path} was "
+            "trained with: name the checkpoint that does with --identity"
+        )
+    return identity, {
+        "path": identity_weights.directory,
+        "sha256": identity_weights.sha256,
+        "embedding_size": identity_weights.networks["identity"].embedding_size,
+    }
+
+
+def _batched(
+    function: Callable[..., jax.Array], networks: Networks, batch_size: int | None
+) -> Callable[..., np.ndarray]:
+    return partial(in_batches, partial(jax.jit(function), networks), batch_size=batch_size)
+
+
+def build_run(
+    networks: Networks, batch_size: int | None
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Returns `Stages.run` of these networks; arguments as there and in `load_stages`."""
+    memory = SourceMemory(partial(jax.jit(find_terms), networks))
+    swap = partial(jax.jit(run_stages_by_terms), networks)
+
+    def run(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return in_batches(
+            lambda target, terms: swap(terms, target),
+            target,
+            memory.find(source),
+            batch_size=batch_size,
+        )
+
+    return run
+
+
+def find_terms(networks: Networks, source: jax.Array) -> GeneratorTerms:
+    """What sources, uint8 (B, S, S, 3), contribute to swaps of this size."""
+    generator, identity, _ = networks
+    embedding = identity.embed(to_unit_range(source))
+    return generator.identity_terms(embedding, source.shape[1])
+
+
+def run_stages(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
+    """What `Stages.run` computes, of sources that need not be remembered."""
+    return run_stages_by_terms(networks, find_terms(networks, source), target)
+
+
+def run_stages_by_terms(networks: Networks, terms: GeneratorTerms, target: jax.Array) -> jax.Array:
+    """What `Stages.run` computes, of the sources' terms."""
+    generator, identity, second = networks
+    target = to_unit_range(target)
+    swap = generator.swap_by_terms(target, terms)
+    if second is None:
+        return swap[:, None]
+    error = generator.heuristic_error(target, identity.embed(target))
+    return jnp.stack([swap, error, second.refine(swap, error)], 1)
+
+
+def find_errors(networks: Networks, target: jax.Array) -> jax.Array:
+    """What `Stages.errors` compiles."""
+    generator, identity, _ = networks
+    target = to_unit_range(target)
+    return generator.heuristic_error(target, identity.embed(target))
+
+
+def draw_masks(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
+    """What `Stages.masks` compiles."""
+    generator, identity, _ = networks
+    target = to_unit_range(target)
+    masks = generator.masks(target, identity.embed(to_unit_range(source)))
+    shape = target.shape[:3]
+    levels = [jax.image.resize(mask[..., 0], shape, "nearest") for mask in masks.values()]
+    return jnp.stack(levels, 1)

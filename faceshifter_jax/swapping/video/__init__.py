@@ -1,0 +1,1 @@
+"""Videos: people found and tracked, and swapped frame by frame."""

@@ -1,0 +1,335 @@
+"""Faces of videos into others, in two passes.
+
+The first finds the faces; then it is known who is in the video and where, so that their positions
+are smoothed with what comes after as well as before, and everyone is cast once. The second swaps
+and encodes, part by part. What both have done is kept beside the output until it is complete: a
+run that was interrupted goes on.
+"""
+
+import hashlib
+import itertools
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import faceshifter_jax
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.faces.finder import AlignedFace
+from faceshifter_jax.files import check_place, check_replaceable, unfinished_work
+from faceshifter_jax.media.video_pixels import draw_over, to_encodable, to_rgb
+from faceshifter_jax.media.video_reader import Frame, VideoInfo, VideoReader, open_video
+from faceshifter_jax.media.video_writer import PartWriter, check_copies, check_suffix, join
+from faceshifter_jax.runtime.progress import Progress
+from faceshifter_jax.runtime.workers import usable_cores
+from faceshifter_jax.swapping.assignment import Casting, cast_tracks
+from faceshifter_jax.swapping.pasting import put_back
+from faceshifter_jax.swapping.swapper import Swapper
+from faceshifter_jax.swapping.video.find_faces import Seen, check_detect_every, find_faces
+from faceshifter_jax.swapping.video.tracking import SmoothTrack
+
+DEFAULT_CRF = 18
+"""x264's quality: hardly to be told from the original; 6 more make half the bytes."""
+
+_WORST_CRF = 51
+_WRITTEN_BITS = 8
+_FRAMES_A_PART = 120
+# Seconds before and after a frame that its landmarks are smoothed with.
+_SMOOTHING_REACH = 0.5
+# Frames wait for others to fill a batch with; so many pixels of them at most.
+_WAITING_PIXELS = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """How videos are swapped.
+
+    Attributes:
+      detect_every: faces are looked for in every so many frames, and in between where one comes
+        or goes.
+      crf: quality of the encoder x264, 0 (without loss) to 51.
+      frames_a_part: frames between two points at which an interrupted run goes on.
+      provenance: whether the output says what it is.
+    """
+
+    detect_every: int = 1
+    crf: int = DEFAULT_CRF
+    frames_a_part: int = _FRAMES_A_PART
+    provenance: bool = True
+
+    def check(self) -> None:
+        """Raises UserError for numbers out of range."""
+        check_detect_every(self.detect_every)
+        if not 0 <= self.crf <= _WORST_CRF:
+            raise UserError(f"--crf must lie between 0 and {_WORST_CRF}, got {self.crf}")
+        if self.frames_a_part < 1:
+            raise ValueError("a part has at least one frame")
+
+
+@dataclass(frozen=True, eq=False)
+class VideoRole:
+    """A face over successive frames, and the face that it gets: uint8 (S, S, 3)."""
+
+    track: SmoothTrack
+    source: np.ndarray
+
+
+def swap_video(
+    swapper: Swapper,
+    casting: Casting,
+    video: str | Path,
+    output: str | Path,
+    *,
+    settings: VideoSettings | None = None,
+    overwrite: bool = False,
+) -> list[str]:
+    """Swaps faces of a video.
+
+    Its size, its frames with their times, its rotation, and its sound to the byte are kept; frames
+    without a face to be swapped are encoded as they are. How far it is is written to stderr.
+
+    Args:
+      swapper: the network.
+      casting: who is swapped, of `swapper.cast_one` or `swapper.cast_people`.
+      video: the file, in any format that FFmpeg reads.
+      output: the file to write, H.264; its suffix says the container.
+      settings: None for the usual ones.
+      overwrite: whether it may replace an existing one.
+
+    Returns:
+      notes for the user.
+
+    Raises:
+      UserError: a video that is none, damaged, or without a face to be swapped, or an output that
+        cannot be written.
+    """
+    settings = settings or VideoSettings()
+    check_before(video, output, settings, overwrite=overwrite)
+    video, output = Path(video), Path(output).absolute()
+    provenance = swapper.provenance if settings.provenance else None
+    plan = _plan(swapper, casting, video, settings)
+    with unfinished_work(output, plan) as work:
+        notes = check_copies(video, work.folder, output)
+        seen, info = _watch(swapper, video, work.folder / "faces.jsonl", settings)
+        if not seen.tracks:
+            raise UserError(
+                f"no face was found in any of the {len(seen.times)} frames of {video}: use a "
+                "video where a face is large, sharp and turned to the camera"
+            )
+        chosen, more_notes = cast_tracks(casting, seen.tracks, str(video))
+        reach = _SMOOTHING_REACH * float(info.rate)
+        roles = [VideoRole(track.smoothed(reach), source) for track, source in chosen]
+        parts = _swap_parts(swapper, roles, video, seen, work.folder, settings)
+        complete = work.folder / "complete"
+        join(video, parts, seen.times, seen.durations, info, complete, output, provenance)
+        check_replaceable(output, overwrite)
+        complete.replace(output)
+    return [*notes, *more_notes, *_notes_on_pictures(info, output)]
+
+
+def check_before(
+    video: str | Path, output: str | Path, settings: VideoSettings, *, overwrite: bool
+) -> None:
+    """Finds out what can be found out before a network is loaded.
+
+    Raises:
+      UserError: as `swap_video`.
+    """
+    settings.check()
+    check_suffix(output)
+    check_replaceable(Path(output), overwrite)
+    with open_video(video):
+        if Path(video).resolve() == Path(output).resolve():
+            raise UserError(f"{output} is the video itself: choose another name")
+    check_place(Path(output).absolute())
+
+
+def _plan(swapper: Swapper, casting: Casting, video: Path, settings: VideoSettings) -> dict:
+    """All that the result depends on."""
+    import av
+
+    facts = video.stat()
+    cast = hashlib.sha256()
+    for name, value in sorted(vars(casting).items()):
+        cast.update(name.encode())
+        is_array = isinstance(value, np.ndarray)
+        cast.update(value.tobytes() if is_array else repr(value).encode())
+    provenance = swapper.provenance
+    return {
+        "video": [str(video.resolve()), facts.st_size, facts.st_mtime_ns],
+        "casting": [type(casting).__name__, cast.hexdigest()],
+        "network": [swapper.image_size, provenance.to_pairs() if provenance else None],
+        "detector": _describe(swapper.finder.detector),
+        "settings": vars(settings),
+        "versions": [faceshifter_jax.__version__, av.__version__],
+    }
+
+
+def _describe(detector: object) -> list:
+    """Says which detector it is, and with which plain settings."""
+    settings = {
+        name: value
+        for name, value in sorted(vars(detector).items())
+        if isinstance(value, bool | int | float | str)
+    }
+    return [type(detector).__qualname__, settings]
+
+
+def _watch(
+    swapper: Swapper, video: Path, log: Path, settings: VideoSettings
+) -> tuple[Seen, VideoInfo]:
+    with open_video(video) as reader:
+        advance, finish = _count("looking for faces", reader.info.num_frames or 0)
+        seen = find_faces(
+            reader,
+            swapper.finder,
+            log,
+            detect_every=settings.detect_every,
+            advance=advance,
+        )
+        finish()
+        return seen, reader.info
+
+
+def _swap_parts(
+    swapper: Swapper,
+    roles: Sequence[VideoRole],
+    video: Path,
+    seen: Seen,
+    folder: Path,
+    settings: VideoSettings,
+) -> list[Path]:
+    """Makes the parts that are not there yet; returns the files of all."""
+    starts = range(0, len(seen.times), settings.frames_a_part)
+    parts = [folder / f"part{start:09d}.mp4" for start in starts]
+    done = next((i for i, part in enumerate(parts) if not part.exists()), len(parts))
+    advance, finish = _count("swapping", len(seen.times))
+    known = min(done * settings.frames_a_part, len(seen.times))
+    advance(known)
+    if done < len(parts):
+        with open_video(video) as reader, ThreadPoolExecutor(usable_cores()) as pool:
+            frames = _remaining_frames(reader, seen.times, known)
+            swapped = _swap_frames(swapper, roles, frames, reader.info, pool)
+            for part in parts[done:]:
+                writer = PartWriter(part, reader.info, crf=settings.crf)
+                for frame, picture in itertools.islice(swapped, settings.frames_a_part):
+                    writer.add(picture, frame.time, seen.durations[frame.index])
+                    advance(1)
+                writer.finish()
+    finish()
+    return parts
+
+
+def _remaining_frames(reader: VideoReader, times: array, known: int) -> Iterator[Frame]:
+    index = -1
+    for index, frame in enumerate(reader.frames()):
+        if index >= len(times) or frame.time != times[index]:
+            raise UserError("the video has changed since its faces were looked for: begin again")
+        if index >= known:
+            yield frame
+
+
+def _swap_frames(
+    swapper: Swapper,
+    roles: Sequence[VideoRole],
+    frames: Iterable[Frame],
+    info: VideoInfo,
+    pool: ThreadPoolExecutor,
+) -> Iterator[tuple[Frame, Any]]:
+    """Yields frames with what the encoder gets of each, an `av.VideoFrame`."""
+    on_stage = _Stage(roles)
+    most = max(1, _WAITING_PIXELS // (info.width * info.height))
+    waiting: list[_Shot] = []
+    for frame in frames:
+        waiting.append(_Shot(frame, on_stage.at(frame.index), info.turns))
+        full = sum(len(shot.roles) for shot in waiting) >= swapper.batch_size
+        if full or len(waiting) >= most or not any(shot.roles for shot in waiting):
+            yield from _swap_together(swapper, waiting, pool)
+            waiting = []
+    yield from _swap_together(swapper, waiting, pool)
+
+
+class _Shot:
+    """A frame that is being swapped."""
+
+    def __init__(self, frame: Frame, roles: Sequence[VideoRole], turns: int):
+        self.frame = frame
+        self.roles = sorted(roles, key=lambda role: -role.track.face_at(frame.index).area)
+        self.faces: list[AlignedFace] = []
+        self._turns = turns
+        self._pixels: np.ndarray | None = None
+
+    def align(self, swapper: Swapper) -> None:
+        if self.roles:
+            self._pixels = to_rgb(self.frame.picture, self._turns)
+            index = self.frame.index
+            self.faces = [
+                swapper.finder.align(self._pixels, role.track.face_at(index)) for role in self.roles
+            ]
+
+    def finish(self, squares: Sequence[np.ndarray]) -> Any:
+        picture = self.frame.picture
+        encodable = to_encodable(picture)
+        if self.roles:
+            pixels = put_back(self._pixels, self.faces, squares)
+            draw_over(picture, encodable, self._pixels, pixels, self._turns)
+        return encodable
+
+
+def _swap_together(
+    swapper: Swapper, shots: Sequence[_Shot], pool: ThreadPoolExecutor
+) -> Iterator[tuple[Frame, Any]]:
+    list(pool.map(lambda shot: shot.align(swapper), shots))
+    sources = [role.source for shot in shots for role in shot.roles]
+    squares: Iterator[np.ndarray] = iter(())
+    if sources:
+        targets = [face.square for shot in shots for face in shot.faces]
+        squares = iter(swapper.swap_batch(np.stack(sources), np.stack(targets)))
+    own = [[next(squares) for _ in shot.roles] for shot in shots]
+    encodable = pool.map(lambda shot, result: shot.finish(result), shots, own)
+    for shot, picture in zip(shots, encodable, strict=True):
+        yield shot.frame, picture
+
+
+class _Stage:
+    """Who is seen in each of successive frames."""
+
+    def __init__(self, roles: Sequence[VideoRole]):
+        self._coming = sorted(roles, key=lambda role: role.track.start, reverse=True)
+        self._here: list[VideoRole] = []
+
+    def at(self, frame: int) -> list[VideoRole]:
+        """The roles of a frame; each call asks for a later one."""
+        while self._coming and self._coming[-1].track.start <= frame:
+            self._here.append(self._coming.pop())
+        self._here = [role for role in self._here if frame < role.track.stop]
+        return list(self._here)
+
+
+def _count(doing: str, total: int) -> tuple[Callable[[int], None], Callable[[], None]]:
+    """Reports on frames: what comes in the first call was done by an earlier run."""
+    progress = Progress(doing, total, sys.stderr, unit="frames")
+    calls = itertools.count()
+
+    def advance(count: int) -> None:
+        (progress.advance if next(calls) else progress.skip)(count)
+
+    return advance, progress.finish
+
+
+def _notes_on_pictures(info: VideoInfo, output: Path) -> list[str]:
+    notes = []
+    if info.bits > _WRITTEN_BITS:
+        notes.append(f"{output} has {_WRITTEN_BITS} bits a channel of the {info.bits}")
+    if info.width % 2 or info.height % 2:
+        size = f"{info.width + info.width % 2}x{info.height + info.height % 2}"
+        notes.append(
+            f"{output} has {size} pixels in place of {info.width}x{info.height}: H.264 in its "
+            "most common form has even sizes, so an edge is repeated"
+        )
+    return notes

@@ -1,0 +1,70 @@
+"""The part of `faceshifter swap` that is about videos."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.swapping.assignment import Casting
+from faceshifter_jax.swapping.swapper import Swapper
+from faceshifter_jax.swapping.video.swap_video import (
+    DEFAULT_CRF,
+    VideoSettings,
+    check_before,
+    swap_video,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments that are for videos alone."""
+    video = parser.add_argument_group("of videos")
+    video.add_argument(
+        "--detect-every",
+        type=int,
+        metavar="N",
+        help="look for faces in every N-th frame, and where one comes or goes (1)",
+    )
+    video.add_argument(
+        "--crf",
+        type=int,
+        help=f"quality of H.264 as in x264, 0 without loss to 51 ({DEFAULT_CRF})",
+    )
+
+
+def check_for_photo(arguments: argparse.Namespace) -> None:
+    """Raises UserError for an argument that says nothing to photographs."""
+    if arguments.detect_every is not None or arguments.crf is not None:
+        raise UserError("--detect-every and --crf are for videos, and TARGET is none")
+
+
+def run(
+    arguments: argparse.Namespace,
+    read_casting: Callable[[argparse.Namespace], Callable[[Swapper], Casting]],
+    load_swapper: Callable[[argparse.Namespace], Swapper],
+) -> None:
+    """Swaps and writes the video."""
+    if arguments.aligned or arguments.save_error or arguments.save_masks:
+        raise UserError("--aligned, --save-error and --save-masks are for photos, not for videos")
+    settings = VideoSettings(
+        detect_every=1 if arguments.detect_every is None else arguments.detect_every,
+        crf=DEFAULT_CRF if arguments.crf is None else arguments.crf,
+        provenance=not arguments.no_provenance,
+    )
+    check_before(arguments.target, arguments.output, settings, overwrite=arguments.overwrite)
+    cast = read_casting(arguments)
+    swapper = load_swapper(arguments)
+    try:
+        notes = swap_video(
+            swapper,
+            cast(swapper),
+            arguments.target,
+            arguments.output,
+            settings=settings,
+            overwrite=arguments.overwrite,
+        )
+    except (KeyboardInterrupt, SystemExit):
+        print("give the same command again to go on from here", file=sys.stderr)
+        raise
+    for note in notes:
+        print(note, file=sys.stderr)
+    print(f"wrote {arguments.output}")

@@ -1,0 +1,98 @@
+"""What the training loop sees of a task."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import flax
+import jax
+
+from faceshifter_jax.networks.network import Weights
+from faceshifter_jax.tasks.health import Health
+
+
+@flax.struct.dataclass
+class TrainState:
+    """An immutable snapshot of a training; each dict is keyed by player (`generator`, ...).
+
+    Attributes:
+      step: int32 scalar, the number of updates made so far.
+      params: trained parameters, float32.
+      batch_stats: running statistics of batch normalisation, float32.
+      opt_state: optax states.
+      ema_params: the average of the parameters over the steps, float32, for evaluation.
+    """
+
+    step: jax.Array
+    params: dict[str, Any]
+    batch_stats: dict[str, Any]
+    opt_state: dict[str, Any]
+    ema_params: dict[str, Any]
+
+
+Batch = Mapping[str, jax.Array]
+Frozen = Mapping[str, Any]
+Metrics = dict[str, jax.Array]
+Step = Callable[[TrainState, Frozen, Batch], tuple[TrainState, Metrics]]
+
+
+class Task(Protocol):
+    """What is trained, and how one step goes.
+
+    Attributes:
+      name: the value of `config.task`.
+      batch_kind: the kind of batches it trains on, `pairs` or `identities`.
+    """
+
+    name: str
+    batch_kind: str
+
+    def init(self, rng: jax.Array) -> TrainState:
+        """Returns the state before the first step; traceable, so that it can be jitted."""
+        ...
+
+    def make_step(self, axis_name: str | None) -> Step:
+        """Returns `step(state, frozen, batch) -> (state, metrics)`.
+
+        `axis_name` is None under jit over a mesh, the mapped axis under pmap. Metrics are
+        float32 scalars, already averaged over the devices.
+        """
+        ...
+
+    def predict(self, state: TrainState, frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
+        """Returns the columns of a sample grid, name -> (B, S, S, 3) float32 in [-1, 1]."""
+        ...
+
+    def health(self) -> Health:
+        """Returns how the step's metrics are averaged, shown and judged."""
+        ...
+
+    def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
+        """Picks what a training begins with from the weights that `config.init_from` names.
+
+        Returns:
+          What `start_from` takes, and a line for each network saying where it comes from.
+
+        Raises:
+          UserError: networks that do not fit the config; the message says how they differ.
+        """
+        ...
+
+    def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:
+        """Returns the state with trained networks in place of fresh ones; traceable."""
+        ...
+
+    def frozen_sources(self) -> dict[str, str]:
+        """Returns where the frozen networks' weights lie, name -> path.
+
+        Raises:
+          UserError: a path is missing in the config; the message says how to get weights.
+        """
+        ...
+
+    def load_frozen(self, sources: Mapping[str, Weights]) -> Frozen:
+        """Turns the weights read from `frozen_sources` into the frozen networks' variables.
+
+        Raises:
+          UserError: weights that do not fit the task.
+        """
+        ...
