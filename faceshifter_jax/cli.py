@@ -3,6 +3,8 @@
 import argparse
 import contextlib
 import importlib
+import io
+import os
 import signal
 import sys
 import threading
@@ -10,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from faceshifter_jax import __version__
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.messages import printable
 
 COMMANDS = {
     "prepare": (
@@ -51,6 +54,7 @@ receives the arguments that the parser does not know.
 
 _BAD_INPUT = 2
 _INTERRUPTED = 130
+_CLOSED_PIPE = 141
 _TERMINATED = 143
 
 
@@ -64,17 +68,60 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: by argparse, after --help or for arguments it cannot make sense of; with 143
             after SIGTERM.
     """
-    arguments = _parse(list(sys.argv[1:] if argv is None else argv))
+    _print_whatever_comes()
     try:
+        arguments = _parse(list(sys.argv[1:] if argv is None else argv))
         with _tidy_termination():
             code = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
+        sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _print_error(str(error))
         return _BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
+    except BrokenPipeError:
+        return _leave_closed_pipe()
+    except Exception as error:
+        if (line := _of_the_system(error)) is None:
+            raise
+        _print_error(line)
+        return _BAD_INPUT
     return code or 0
+
+
+def _print_whatever_comes() -> None:
+    """Lets names be printed that the terminal's encoding has no letters for."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _print_error(message: str) -> None:
+    print(f"error: {printable(message)}", file=sys.stderr)
+
+
+def _of_the_system(error: Exception) -> str | None:
+    """One line for what a disk, a file or the memory refused; None for mistakes of this program."""
+    # Not at the top: --help needs none of it.
+    from faceshifter_jax.runtime.faults import explain_write_error, in_one_line, is_no_room
+
+    if isinstance(error, OSError):
+        return str(in_one_line(error))
+    if isinstance(error, MemoryError):
+        return "the memory does not suffice: make the pictures smaller, or use fewer workers"
+    # Libraries in C++ raise exceptions of their own where a disk is full.
+    return explain_write_error(error) if is_no_room(error) else None
+
+
+def _leave_closed_pipe() -> int:
+    """Says so where the reader of stdout went away, as `head` does; returns the exit code."""
+    # What is still in the buffer would fail again at the end of the process.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError):
+        _print_error("nobody reads the output any more: what was not printed is lost")
+    return _CLOSED_PIPE
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
-"""Files that are complete or absent, and long work that the next process can go on with."""
+"""Files that are complete or absent, and long work that the next process can go on with.
+
+What is written next to a place is always new and never reached through a link, see `places`.
+"""
 
 import contextlib
 import errno
 import fcntl
-import itertools
 import json
 import os
 import shutil
@@ -12,56 +14,75 @@ from pathlib import Path
 from typing import Any
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.places import (
+    check_replaceable,
+    fresh_file,
+    hidden_path,
+    make_own_folder,
+    open_in_place,
+)
 
-_numbers = itertools.count()
+NO_ROOM = {
+    errno.ENOSPC: "No space left on device",
+    errno.EDQUOT: "Disk quota exceeded",
+    errno.EFBIG: "File too large",
+}
+"""Errors of a disk that takes no more, and what the system calls them."""
+MAKE_ROOM = "make room, then give the same command again"
+"""What helps against them."""
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` beside `path`, then renames it: a reader never sees half of it."""
-    beside = _beside(path)
-    try:
-        beside.write_text(text)
+    """Writes UTF-8 next to `path`, then renames it: a reader never sees half of it.
+
+    What is no text, as a file name in another encoding, is written as an escape.
+
+    Raises:
+      OSError: it cannot be written.
+      UserError: `path` is a folder or a device.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes bytes next to `path`, then renames the file; raises as `write_text`."""
+    check_replaceable(path, overwrite=True)
+    with fresh_file(path) as beside:
+        beside.write_bytes(content)
         beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def publish_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
-    """Gives a path beside `path`, which is renamed to it at the end.
+    """Gives a path next to `path`, which is renamed to it at the end.
 
     That file is made at once: a folder that cannot be written to is found out before the work
     and not after it. After an exception nothing is left and `path` is as it was.
 
     Raises:
-      UserError: `path` exists and `overwrite` is false, or its folder cannot be written to.
+      UserError: `path` exists and `overwrite` is false, it is no ordinary file, its folder cannot
+        be written to, or the disk is full.
     """
     path = Path(path)
     check_replaceable(path, overwrite)
-    beside = _beside(path)
-    try:
-        beside.touch()
-    except OSError as error:
-        raise UserError(f"cannot write to the folder {path.parent}: {error.strerror}") from error
-    try:
-        yield beside
-        check_replaceable(path, overwrite)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    """A name that nobody else has, not even who writes the same file at the same time."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{next(_numbers)}")
-
-
-def check_replaceable(path: Path, overwrite: bool) -> None:
-    """Raises UserError where `path` is a folder, or exists and `overwrite` is false."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: name the file to write")
-    if os.path.lexists(path) and not overwrite:
-        raise UserError(f"{path} exists: choose another name, or pass --overwrite to replace it")
+    with contextlib.ExitStack() as stack:
+        try:
+            beside = stack.enter_context(fresh_file(path))
+        except OSError as error:
+            raise UserError(
+                f"cannot write to the folder {path.parent}: {error.strerror}"
+            ) from error
+        try:
+            yield beside
+            check_replaceable(path, overwrite)
+            beside.replace(path)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise UserError(
+                f"cannot write {path}: no space is left on the disk ({NO_ROOM[error.errno]}): "
+                f"{MAKE_ROOM}"
+            ) from error
 
 
 _WORK_FILE = "work.json"
@@ -70,7 +91,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 class UnfinishedWork:
-    """The hidden folder beside a result that is being made.
+    """The hidden folder next to a result that is being made.
 
     Attributes:
       folder: where to put the parts that are done.
@@ -87,7 +108,7 @@ class UnfinishedWork:
 
 @contextlib.contextmanager
 def unfinished_work(result: Path, plan: Mapping[str, Any]) -> Iterator[UnfinishedWork]:
-    """Gives a folder beside `result` for what is done so far.
+    """Gives a folder next to `result` for what is done so far, which this user alone can read.
 
     It goes when the work is finished, and after a UserError: trying again would fail again. After
     any other exception, or if the process is killed, it stays for the next call with this plan.
@@ -98,7 +119,8 @@ def unfinished_work(result: Path, plan: Mapping[str, Any]) -> Iterator[Unfinishe
         another plan are thrown away.
 
     Raises:
-      UserError: the folder of `result` cannot be written to, or another process is at it.
+      UserError: the folder of `result` cannot be written to, another process is at it, or what
+        has the name of the folder for unfinished work is a link or of another user.
     """
     folder = _make_folder(result)
     with locked(folder / "lock", f"another process is making {result}: wait for it"):
@@ -129,9 +151,9 @@ def locked(file: Path, busy: str) -> Iterator[None]:
       busy: what to say where another process is inside.
 
     Raises:
-      UserError: `busy`.
+      UserError: `busy`, or `file` is a link or no file.
     """
-    with file.open("a") as lock:
+    with os.fdopen(open_in_place(file, os.O_RDWR)) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -143,30 +165,34 @@ def locked(file: Path, busy: str) -> Iterator[None]:
 
 
 def check_place(result: Path) -> None:
-    """Raises UserError if nothing can be written beside `result`."""
+    """Raises UserError if nothing can be written next to `result`."""
     folder = _make_folder(result)
     if not any(folder.iterdir()):
         folder.rmdir()
 
 
 def _make_folder(result: Path) -> Path:
-    folder = result.with_name(f".{result.name}.unfinished")
+    folder = hidden_path(result, ".unfinished")
     try:
-        folder.mkdir(exist_ok=True)
+        make_own_folder(folder)
     except OSError as error:
         raise UserError(f"cannot write to the folder {result.parent}: {error.strerror}") from error
     return folder
 
 
 def _read_plan(folder: Path) -> Any:
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        return json.loads((folder / _WORK_FILE).read_text())
+    path = folder / _WORK_FILE
+    # No link is made here: whatever one leads to, the work must not go on from it.
+    if not path.is_file() or any(entry.is_symlink() for entry in folder.rglob("*")):
+        return None
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(path.read_text())
     return None
 
 
 def _clear(folder: Path) -> None:
     for entry in folder.iterdir():
-        if entry.is_dir():
+        if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif entry.name != "lock":
             entry.unlink()

@@ -1,6 +1,5 @@
 """What a disk or a file refuses, said in one line."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,13 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from faceshifter_jax.errors import UserError
-
-_NO_ROOM = {
-    errno.ENOSPC: "No space left on device",
-    errno.EDQUOT: "Disk quota exceeded",
-    errno.EFBIG: "File too large",
-}
-_ADVICE = "make room, then the same command continues"
+from faceshifter_jax.files import MAKE_ROOM, NO_ROOM
 
 
 def explain_write_error(error: Exception) -> str:
@@ -25,15 +18,15 @@ def explain_write_error(error: Exception) -> str:
       error: an OSError, or what TensorStore or TensorFlow raise with its text inside.
     """
     text = " ".join(str(error).split())
-    for number, words in _NO_ROOM.items():
+    for number, words in NO_ROOM.items():
         if getattr(error, "errno", None) == number or words.lower() in text.lower():
-            return f"no space is left on the disk ({words}): {_ADVICE}"
+            return f"no space is left on the disk ({words}): {MAKE_ROOM}"
     return text[:300]
 
 
 def is_no_room(error: Exception) -> bool:
     """Whether an error means that the disk takes no more."""
-    return explain_write_error(error).endswith(_ADVICE)
+    return explain_write_error(error).endswith(MAKE_ROOM)
 
 
 def in_one_line(error: OSError) -> UserError:

@@ -1,0 +1,39 @@
+"""Paths as users type them: `~` is their home, and all of them are on this machine."""
+
+import os
+import re
+
+from faceshifter_jax.errors import UserError
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# What pathlib leaves of two slashes.
+_SCHEME_OF_PATH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)/")
+
+
+def local_path(text: str | os.PathLike) -> str:
+    """Returns a path that was typed, with `~` and `~user` expanded as a shell does.
+
+    For `type` of argparse, too: it is called before anything is read or made.
+
+    Raises:
+      UserError: it is an address such as gs://bucket/run, which nothing here can read or write.
+    """
+    path = os.fspath(text)
+    match = _SCHEME_OF_PATH.match(path)
+    by_pathlib = match is not None and not isinstance(text, str) and not os.path.isdir(match[1])
+    if _SCHEME.match(path) or by_pathlib:
+        raise UserError(
+            f"{path} is an address, not a path on this machine: copy it here, or mount it and "
+            "name the folder"
+        )
+    if "\0" in path:
+        raise UserError(f"{path!r} is no path: it holds a null character")
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~/") or expanded == "~":
+        raise UserError(f"{path}: there is no home folder to put for ~; name the whole path")
+    return expanded
+
+
+def local_paths(text: str) -> str:
+    """Does what `local_path` does for paths that are separated by commas."""
+    return ",".join(local_path(path.strip()) for path in text.split(","))
