@@ -15,12 +15,17 @@ from faceshifter_jax.convert.recognise import KNOWN, convert_file
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.file import write_network_file
 from faceshifter_jax.networks.network import Network
+from faceshifter_jax.paths import local_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("file", nargs="?", metavar="FILE", help="published weights, or a workdir")
-    parser.add_argument("out", nargs="?", metavar="OUT", help="network file, NAME.safetensors")
+    parser.add_argument(
+        "file", nargs="?", type=local_path, metavar="FILE", help="published weights, or a workdir"
+    )
+    parser.add_argument(
+        "out", nargs="?", type=local_path, metavar="OUT", help="network file, NAME.safetensors"
+    )
     parser.add_argument("--list", action="store_true", help="list what is understood, and exit")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument(

@@ -17,6 +17,7 @@ from faceshifter_jax.devices.topology import (
 )
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import publish_file
+from faceshifter_jax.paths import local_path
 from faceshifter_jax.training.config import parse_arguments
 
 DOES_NOT_FIT = 3
@@ -35,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config.KEY=VALUE changes a setting, as for train.py, whose --workdir is taken and "
         "ignored. Exit code: 0 the step fits, 2 bad input, 3 it does not fit."
     )
-    parser.add_argument("--config", required=True, help="as for train.py, such as configs/aei.py")
+    parser.add_argument(
+        "--config", required=True, type=local_path, help="as for train.py, such as configs/aei.py"
+    )
     parser.add_argument(
         "--topology",
         required=True,
@@ -54,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also say where the memory traffic goes, by the first DEPTH names of modules: 1 is "
         "by network, 3 by level of the AEI-Net",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    parser.add_argument(
+        "--json", metavar="FILE", type=local_path, help="write the figures there, too"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing FILE")
     parser.set_defaults(config_flags=[])
 

@@ -6,12 +6,14 @@ from pathlib import Path
 from faceshifter_jax.checkpoints.manager import DIRECTORY
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.compare import compare_results, find_result, name_apart
+from faceshifter_jax.paths import local_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument(
         "things",
+        type=local_path,
         metavar="THING",
         nargs="+",
         help="evaluations: workdirs, checkpoints or metrics.json files, the first one being what "
@@ -19,12 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--identity",
+        type=local_path,
         help="for photos: workdir of an arcface training, or a converted network",
     )
     parser.add_argument(
         "--protocol", help="for evaluations: which one, where a workdir has several"
     )
-    parser.add_argument("--output", help="table to write, as CSV")
+    parser.add_argument("--output", type=local_path, help="table to write, as CSV")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
 
 

@@ -13,6 +13,7 @@ from faceshifter_jax.faces.finder import AlignedFace, FaceFinder
 from faceshifter_jax.files import publish_file
 from faceshifter_jax.media.folders import list_picture_files
 from faceshifter_jax.media.photos import load_photo
+from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.progress import Progress
 
 _ALIGNED_SIZE = 256
@@ -23,11 +24,16 @@ _SHOWN_PAIRS = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="photos, or folders of them")
     parser.add_argument(
-        "--identity", required=True, help="workdir of an arcface training, or a converted network"
+        "pictures", metavar="PICTURE", nargs="+", type=local_path, help="photos, or folders of them"
     )
-    parser.add_argument("--output", help="table of all pairs to write, as CSV")
+    parser.add_argument(
+        "--identity",
+        required=True,
+        type=local_path,
+        help="workdir of an arcface training, or a converted network",
+    )
+    parser.add_argument("--output", type=local_path, help="table of all pairs to write, as CSV")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
 
 

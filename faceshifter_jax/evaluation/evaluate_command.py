@@ -17,6 +17,7 @@ from faceshifter_jax.evaluation.evaluate import (
 from faceshifter_jax.evaluation.model import Judge, Subject, load_judge, load_subject
 from faceshifter_jax.evaluation.protocols import registry
 from faceshifter_jax.evaluation.watch import watch
+from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.distributed import check_same_everywhere, is_first_process, together
 
 DIRECTORY = "evaluation"
@@ -29,20 +30,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         required=True,
+        type=local_path,
         help="workdir of an aei or hear training, one of its checkpoints, or a network file",
     )
     parser.add_argument(
         "--judge",
+        type=local_path,
         help="identity network that judges, which the training has not seen: a workdir or a "
         "network file (the training's own, with a warning)",
     )
     parser.add_argument(
         "--identity",
+        type=local_path,
         help="the identity network of CHECKPOINT, if it was moved, or for a network file",
     )
-    parser.add_argument("--hear", help="HEAR-Net as second stage: a workdir or a network file")
+    parser.add_argument(
+        "--hear", type=local_path, help="HEAR-Net as second stage: a workdir or a network file"
+    )
     parser.add_argument(
         "--output",
+        type=local_path,
         help="directory for report.html, report.png, metrics.json and the rest "
         "(WORKDIR/evaluation/PROTOCOL)",
     )

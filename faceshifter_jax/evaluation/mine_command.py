@@ -21,6 +21,7 @@ from faceshifter_jax.evaluation.mining import (
 )
 from faceshifter_jax.files import publish_file
 from faceshifter_jax.media.grid import draw_grid
+from faceshifter_jax.paths import local_path
 
 _SHEET_PICTURES = 64
 _SHEET_ROWS = 8
@@ -31,16 +32,23 @@ _WHITE_GREY_LEVELS = 64.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument(
-        "--checkpoint", required=True, help="workdir of an aei training, or a network file"
+        "--checkpoint",
+        required=True,
+        type=local_path,
+        help="workdir of an aei training, or a network file",
     )
     parser.add_argument(
         "--identity",
+        type=local_path,
         help="the identity network of CHECKPOINT, if it was moved, or for a network file",
     )
-    parser.add_argument("--data", required=True, help="directory of a prepared dataset")
+    parser.add_argument(
+        "--data", required=True, type=local_path, help="directory of a prepared dataset"
+    )
     parser.add_argument(
         "--output",
         required=True,
+        type=local_path,
         help="list to write, NAME.json; NAME.png shows the worst pictures and their errors",
     )
     parser.add_argument(

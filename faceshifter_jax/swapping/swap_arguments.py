@@ -6,6 +6,7 @@ from pathlib import Path
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.finder import DETECTORS
+from faceshifter_jax.paths import local_path
 from faceshifter_jax.swapping.assignment import DEFAULT_THRESHOLD
 
 _EXPLANATIONS = ("error", "masks")
@@ -21,10 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_who(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("who")
-    group.add_argument("--source", help="photo of the person to be seen")
+    group.add_argument("--source", type=local_path, help="photo of the person to be seen")
     group.add_argument(
         "--target",
         required=True,
+        type=local_path,
         help="photo or video that is to show that person, or a folder of such photos",
     )
     group.add_argument(
@@ -52,14 +54,18 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--checkpoint",
         required=True,
+        type=local_path,
         help="workdir of an aei or hear training, or a converted generator",
     )
     group.add_argument(
         "--identity",
+        type=local_path,
         help="identity network, a workdir or a converted one: for a converted generator, or if "
         "the training's was moved",
     )
-    group.add_argument("--hear", help="HEAR-Net, a workdir or a converted one, as second stage")
+    group.add_argument(
+        "--hear", type=local_path, help="HEAR-Net, a workdir or a converted one, as second stage"
+    )
     group.add_argument(
         "--detector",
         default="mtcnn",
@@ -82,17 +88,20 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--output",
         required=True,
+        type=local_path,
         help="picture or video to write, such as swap.png; a folder where TARGET is one",
     )
     group.add_argument("--overwrite", action="store_true", help="replace existing files")
     group.add_argument(
         "--save-error",
+        type=local_path,
         metavar="FILE",
         help="picture of the heuristic errors, what the network loses of each face; a folder where "
         "TARGET is one",
     )
     group.add_argument(
         "--save-masks",
+        type=local_path,
         metavar="FILE",
         help="picture of the network's masks, level by level, white where the identity rules; a "
         "folder where TARGET is one",

@@ -17,6 +17,7 @@ from faceshifter_jax.media.photo_files import MARKED_SUFFIXES, Write, publish_ph
 from faceshifter_jax.media.photos import Photo, load_photo
 from faceshifter_jax.media.provenance.statement import Provenance
 from faceshifter_jax.media.video_reader import is_video
+from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.progress import Progress, count_of
 from faceshifter_jax.swapping import swap_arguments
 from faceshifter_jax.swapping.assignment import DEFAULT_THRESHOLD, Casting
@@ -152,7 +153,9 @@ def _read_casting(arguments: argparse.Namespace) -> Callable[[Swapper], Casting]
 def _split_pair(text: str) -> tuple[str, str]:
     """Splits PERSON=SOURCE; where names hold "=", at the one with files on both sides."""
     places = [i for i, letter in enumerate(text) if letter == "="]
-    pairs = [(text[:i], text[i + 1 :]) for i in places if 0 < i < len(text) - 1]
+    pairs = [
+        (local_path(text[:i]), local_path(text[i + 1 :])) for i in places if 0 < i < len(text) - 1
+    ]
     if not pairs:
         raise UserError(f"--map takes PERSON=SOURCE, two photos, not {text!r}")
     return next((pair for pair in pairs if all(Path(name).is_file() for name in pair)), pairs[0])

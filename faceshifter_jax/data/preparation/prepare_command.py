@@ -5,14 +5,19 @@ import argparse
 from faceshifter_jax.data.preparation.prepare import prepare_folder, prepare_photos
 from faceshifter_jax.data.prepared import PreparedDataset
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.paths import local_path
 
 _FOR_DETECTION = ("single", "min_pixels", "min_sharpness", "detector")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("photos", metavar="PHOTOS", help="folder; each sub-folder is one identity")
-    parser.add_argument("out", metavar="OUT", help="directory of the dataset to write")
+    parser.add_argument(
+        "photos", metavar="PHOTOS", type=local_path, help="folder; each sub-folder is one identity"
+    )
+    parser.add_argument(
+        "out", metavar="OUT", type=local_path, help="directory of the dataset to write"
+    )
     parser.add_argument("--size", type=int, default=256, help="pixels a side (default 256)")
     parser.add_argument(
         "--faces",

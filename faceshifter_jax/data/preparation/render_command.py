@@ -4,11 +4,14 @@ import argparse
 
 from faceshifter_jax.data.preparation.prepare import prepare_embedded
 from faceshifter_jax.data.prepared import PreparedDataset
+from faceshifter_jax.paths import local_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("out", metavar="OUT", help="directory of the dataset to write")
+    parser.add_argument(
+        "out", metavar="OUT", type=local_path, help="directory of the dataset to write"
+    )
     parser.add_argument("--identities", type=int, default=400, help="number of people (400)")
     parser.add_argument("--pictures", type=int, default=12, help="pictures of each (12)")
     parser.add_argument(

@@ -12,6 +12,7 @@ from types import ModuleType
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.features import RANGES
 from faceshifter_jax.evaluation.protocols import faceforensics, ground_truth, pairs
+from faceshifter_jax.paths import local_path
 
 PROTOCOLS = {module.NAME: module for module in (ground_truth, pairs, faceforensics)}
 
@@ -48,11 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=int, help="number of swaps (200; protocol pairs: 1000)")
     parser.add_argument("--identities", type=int, help="ground-truth: people among them (100)")
     parser.add_argument(
-        "--data", help="pairs: a prepared dataset; faceforensics: a FaceForensics++ folder"
+        "--data",
+        type=local_path,
+        help="pairs: a prepared dataset; faceforensics: a FaceForensics++ folder",
     )
     ranges = "; ".join(f"{name}: {what}" for name, what in RANGES.items())
     parser.add_argument(
         "--features",
+        type=local_path,
         metavar="FILE.onnx",
         help="pairs: network for the distances between sets, such as InceptionV3 (the judge)",
     )
@@ -62,11 +66,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="faceforensics: list in splits/ (test)")
     parser.add_argument("--compression", help="faceforensics: folder of the videos (c23)")
     parser.add_argument(
-        "--pose", metavar="FILE.onnx", help="faceforensics: estimator of head poses, as Hopenet"
+        "--pose",
+        type=local_path,
+        metavar="FILE.onnx",
+        help="faceforensics: estimator of head poses, as Hopenet",
     )
     parser.add_argument("--pose-range", choices=RANGES, help="how grey levels enter it (imagenet)")
     parser.add_argument(
-        "--expression", metavar="FILE.onnx", help="faceforensics: estimator of expressions"
+        "--expression",
+        type=local_path,
+        metavar="FILE.onnx",
+        help="faceforensics: estimator of expressions",
     )
     parser.add_argument(
         "--expression-range", choices=RANGES, help="how grey levels enter it (unit)"

@@ -10,6 +10,7 @@ from faceshifter_jax.media.provenance.statement import (
     SOFTWARE,
     Provenance,
 )
+from faceshifter_jax.paths import local_path
 
 _LABELS = {
     "digital_source_type": "digital source type",
@@ -27,7 +28,9 @@ _NOTHING = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("files", metavar="FILE", nargs="+", help="pictures and videos to look into")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", type=local_path, help="pictures and videos to look into"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
