@@ -9,11 +9,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "faceshifter_jax"
 NAME = PACKAGE.name
 FRAMEWORKS = {"clu", "orbax", "tfds", "tensorflow_datasets", "tensorflow", "absl", "grain", "PIL"}
-GENERAL = {"errors", "files"}
+GENERAL = {"errors", "files", "messages", "paths", "places"}
 # The house: each part, in the order of the arrows, and what it may import besides itself.
 MAY_IMPORT = {
     "errors": set(),
-    "files": {"errors"},
+    "messages": set(),
+    "paths": {"errors"},
+    "places": {"errors"},
+    "files": {"errors", "places"},
     "models": {"errors"},
     "losses": {"errors"},
     "networks": {"models", *GENERAL},

@@ -27,6 +27,7 @@ from faceshifter_jax.errors import UserError
 DIRECTORY = "checkpoints"
 """Name of the directory of a workdir that holds them, each in one named like its step."""
 
+_LONGEST_STEP = 18
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 _TENSORSTORE_ERRNO = re.compile(r"OS error (\d+)")
 
@@ -44,7 +45,13 @@ class DamagedCheckpoint(UserError):
 
 def find_steps(directory: Path) -> list[int]:
     """Returns the steps of the complete checkpoints in `directory`, in no order."""
-    return [int(entry.name) for entry in directory.glob("*") if entry.name.isdigit()]
+    found = directory.glob("*") if directory.is_dir() else ()
+    return [int(entry.name) for entry in found if is_step(entry.name) and entry.is_dir()]
+
+
+def is_step(name: str) -> bool:
+    """Whether a folder's name is that of a checkpoint: digits, and no others than 0 to 9."""
+    return name.isascii() and name.isdecimal() and len(name) <= _LONGEST_STEP
 
 
 def read_meta(directory: Path) -> dict[str, Any]:

@@ -51,6 +51,11 @@ _PAIRS_ONLY = (
     "occlusion_share",
     "occluders",
 )
+_LIMITS = {
+    "num_threads": (0, 1024),
+    "prefetch_batches": (1, 10**6),
+    "cache_megabytes": (0, 10**9),
+}
 _ZERO_TO_ONE = (
     "same_picture_share",
     "same_identity_share",
@@ -110,7 +115,7 @@ def _check_ranges(settings: DataSettings) -> None:
             "data.same_picture_share and data.same_identity_share must not exceed 1 together, "
             f"got {shares:g}"
         )
-    for name, least in (("num_threads", 0), ("prefetch_batches", 1), ("cache_megabytes", 0)):
+    for name, (least, most) in _LIMITS.items():
         value = getattr(settings, name)
-        if value < least:
-            raise UserError(f"data.{name} must be at least {least}, got {value}")
+        if not least <= value <= most:
+            raise UserError(f"data.{name} must be at least {least} and at most {most}, got {value}")

@@ -20,6 +20,8 @@ from faceshifter_jax.files import write_text
 
 METRICS_FILE = "metrics.json"
 VALUES_FILE = "values.npz"
+MOST_PAIRS = 10**6
+"""That an evaluation may have: all of them are in memory at once."""
 # What readers rely on, and its type.
 _READ = {
     **{"protocol": str, "protocol_version": int, "data_sha256": str, "values_sha256": str},

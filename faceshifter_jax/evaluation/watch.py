@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from faceshifter_jax.checkpoints.manager import DIRECTORY, DamagedCheckpoint
+from faceshifter_jax.checkpoints.reading import is_step
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.evaluate import (
     Measurement,
@@ -29,6 +30,7 @@ from faceshifter_jax.runtime.signals import StopRequest, catch_signals
 _CONFIG_FILE = "config.json"
 # In place of a step, which is at least 1.
 _END = 0
+_LONGEST_POLL = 86_400
 
 
 def watch(
@@ -68,8 +70,8 @@ def watch(
         with together():
             if workdir.is_file() or workdir.parent.name == DIRECTORY:
                 raise UserError(f"--watch needs the workdir of a training, not {workdir}")
-            if poll_seconds <= 0:
-                raise UserError("--poll-seconds must be above 0")
+            if not 0 < poll_seconds <= _LONGEST_POLL:
+                raise UserError(f"--poll-seconds must be above 0 and at most {_LONGEST_POLL}")
             if is_first_process():
                 stack.enter_context(made_directory(output))
                 stack.enter_context(_alone(output))
@@ -131,7 +133,7 @@ class _Watch:
 
     def _saved_steps(self) -> set[int]:
         found = (self.workdir / DIRECTORY).glob("*")
-        return {int(entry.name) for entry in found if entry.name.isdigit()}
+        return {int(entry.name) for entry in found if entry.is_dir() and is_step(entry.name)}
 
     def _new_steps(self, saved: set[int]) -> list[int]:
         return sorted(saved - self.left_out - self._finished_steps())

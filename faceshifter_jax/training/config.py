@@ -1,24 +1,36 @@
 """The settings of a training: from a config file and flags, checked."""
 
+import contextlib
 import difflib
+import math
+import os
 import re
 import runpy
-from collections.abc import Sequence
-from pathlib import Path
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.paths import local_path, local_paths
 
 _NEEDED = ("task", "parallel", "data", "init_from", "distributed", "compilation_cache")
+_PATHS = ("path", "weights", "occluders", "subset", "compilation_cache")
 _AT_LEAST_ONE = ("num_steps", "batch_size", "log_every_steps", "keep_checkpoints", "image_size")
-_AT_LEAST_ZERO = ("seed", "save_every_steps", "sample_every_steps", "keep_every_steps")
+_AT_LEAST_ZERO = ("save_every_steps", "sample_every_steps", "keep_every_steps")
 # Name of a setting, in whatever section -> whether its value can work, and what it must be.
 _RANGES = {
     **dict.fromkeys(_AT_LEAST_ONE, (lambda value: value >= 1, "at least 1")),
     **dict.fromkeys((*_AT_LEAST_ZERO, "warmup_steps"), (lambda value: value >= 0, "at least 0")),
+    **dict.fromkeys(("b1", "b2"), (lambda value: 0 <= value < 1, "at least 0 and less than 1")),
+    "seed": (lambda value: 0 <= value < 2**63, "at least 0 and less than 2 to the 63rd"),
+    "num_steps": (lambda value: 1 <= value < 2**31, "at least 1 and less than 2 to the 31st"),
+    "batch_size": (lambda value: 1 <= value <= 10**6, "at least 1 and at most a million"),
+    "image_size": (lambda value: 1 <= value <= 4096, "at least 1 and at most 4096"),
     "learning_rate": (lambda value: value > 0, "above 0"),
+    "weight_decay": (lambda value: value >= 0, "at least 0"),
     "ema_decay": (lambda value: 0 <= value < 1, "at least 0 and less than 1"),
 }
 
@@ -43,7 +55,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[ConfigDict, str]:
         raise UserError(f"unexpected argument {unparsed[0]!r}: write --config.KEY=VALUE")
     if not values.workdir:
         raise UserError("--workdir is missing: name a directory for checkpoints and logs")
-    return values.config, values.workdir
+    return values.config, local_path(values.workdir)
 
 
 def load_config(spec: str) -> ConfigDict:
@@ -55,16 +67,41 @@ def load_config(spec: str) -> ConfigDict:
     Raises:
       UserError: no such file or variant.
     """
-    path, _, variant = spec.partition(":")
-    if not Path(path).is_file():
+    path, _, variant = local_path(spec).partition(":")
+    if not os.path.isfile(path):
         raise UserError(f"no config file {path}: name one such as configs/aei.py")
-    get_config = runpy.run_path(path).get("get_config")
+    with _fault_in_one_line(path):
+        get_config = runpy.run_path(path).get("get_config")
     if get_config is None:
         raise UserError(f"{path} is not a config file: it defines no function get_config")
     try:
-        return get_config(variant).lock()
+        with _fault_in_one_line(path):
+            config = get_config(variant)
     except ValueError as error:
         raise UserError(str(error)) from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{path}: its get_config must return a ConfigDict, not {config!r:.100}")
+    return config.lock()
+
+
+@contextlib.contextmanager
+def _fault_in_one_line(path: str) -> Iterator[None]:
+    """Turns whatever the code of a config file raises into a UserError that names its line.
+
+    A ValueError of its own, such as for an unknown variant, passes.
+    """
+    try:
+        yield
+    except (SyntaxError, UnicodeError) as error:
+        line = getattr(error, "lineno", None)
+        place = f"{path}, line {line}" if line else path
+        raise UserError(f"{place}: {getattr(error, 'msg', error)}") from error
+    except Exception as error:
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+        if isinstance(error, ValueError) and lines:
+            raise
+        place = f"{path}, line {lines[-1]}" if lines else path
+        raise UserError(f"{place}: {type(error).__name__}: {error}") from error
 
 
 def _take_config_flag(argv: Sequence[str]) -> tuple[str, list[str]]:
@@ -103,13 +140,38 @@ def check_config(config: ConfigDict) -> None:
     Raises:
       UserError: one is missing or out of range.
     """
-    for key in (*_NEEDED, *_AT_LEAST_ONE, *_AT_LEAST_ZERO):
+    for key in (*_NEEDED, *_AT_LEAST_ONE, *_AT_LEAST_ZERO, "seed"):
         if key not in config:
             raise UserError(f"the config lacks the key {key!r}")
     # Imported late: a mistake on the command line is reported without waiting for jax.
     from flax import traverse_util
 
     for key, value in traverse_util.flatten_dict(config.to_dict(), sep=".").items():
-        is_possible, what = _RANGES.get(key.rpartition(".")[2], (None, ""))
-        if is_possible and not is_possible(value):
+        is_possible, what = _RANGES.get(key.rpartition(".")[2], (_is_number, _NUMBER))
+        if not (_is_number(value) and is_possible(value)):
             raise UserError(f"config.{key} is {value}: it must be {what}")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether the compiled step can count with a value, or it is no number."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or abs(value) < 2**63
+
+
+_NUMBER = "a finite number below 2 to the 63rd"
+
+
+def make_paths_local(config: ConfigDict) -> None:
+    """Expands `~` in all settings of a config that are paths.
+
+    Raises:
+      UserError: one is an address such as gs://bucket/data.
+    """
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            make_paths_local(value)
+        elif isinstance(value, str) and name in _PATHS:
+            config[name] = local_path(value)
+        elif isinstance(value, str) and name == "init_from":
+            config[name] = local_paths(value)

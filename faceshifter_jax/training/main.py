@@ -11,6 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.messages import printable
 from faceshifter_jax.training.config import parse_arguments
 
 USAGE = """usage: python train.py --config CONFIG --workdir DIR [--config.KEY=VALUE ...]
@@ -42,7 +43,7 @@ def main(argv: Sequence[str], **factories: Callable) -> int:
         _silence_libraries()
         return _train(config, workdir, factories)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return _BAD_INPUT
     except KeyboardInterrupt:
         print(_STOPPED_AT_ONCE, file=sys.stderr)

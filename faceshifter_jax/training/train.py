@@ -23,6 +23,7 @@ from faceshifter_jax.checkpoints.weights import hash_arrays
 from faceshifter_jax.data import PreparedDataset
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import write_text
+from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime import distributed
 from faceshifter_jax.runtime.compilation import use_compilation_cache
 from faceshifter_jax.runtime.faults import no_room_is_one_line
@@ -60,8 +61,9 @@ def train(
       Interrupted: SIGINT or SIGTERM came, to one process at least; the state is saved.
     """
     config = config.copy_and_resolve_references()
+    setup.make_paths_local(config)
+    workdir = Path(local_path(workdir)).absolute()
     parallel = _start_processes(config)
-    workdir = Path(workdir).absolute()
     with ExitStack() as stack:
         stack.enter_context(distributed.lost_process_is_one_line())
         stack.enter_context(no_room_is_one_line(workdir))

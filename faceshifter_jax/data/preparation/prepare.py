@@ -19,6 +19,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import UnfinishedWork, unfinished_work
 from faceshifter_jax.media.folders import PictureFile, list_picture_files
 from faceshifter_jax.media.images import ReadPicture
+from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.workers import usable_cores
 
 LEFT_OUT_FILE = "left_out.txt"
@@ -26,6 +27,8 @@ TABLE_FILE = "photos.tsv"
 
 _SMALLEST_SIZE = 8
 _LARGEST_SIZE = 4096
+_MOST_PICTURES = 10**8
+_MOST_WORKERS = 1024
 
 
 def prepare_folder(
@@ -50,7 +53,7 @@ def prepare_folder(
         UserError: the folder is missing or without a readable picture, or `out` exists.
     """
     _check_counts(size, num_workers)
-    photos, out = Path(photos), Path(out)
+    photos, out = Path(local_path(photos)), Path(local_path(out))
     with publish_when_complete(out, overwrite=overwrite) as scratch:
         files = list_picture_files(photos)
         # Imported here: TFDS takes a while, and most mistakes are found before it is needed.
@@ -115,9 +118,9 @@ def prepare_photos(
         min_sharpness=raw_photos.DEFAULT_SHARPNESS if min_sharpness is None else min_sharpness,
         detector=detector,
     )
-    if rules.min_pixels < 0 or rules.min_sharpness < 0:
+    if not (rules.min_pixels >= 0 and 0 <= rules.min_sharpness < float("inf")):
         raise UserError("the least number of pixels and the least sharpness must not be negative")
-    photos, out = Path(photos), Path(out).absolute()
+    photos, out = Path(local_path(photos)), Path(local_path(out)).absolute()
     check_dataset_replaceable(out, overwrite)
     files = list_picture_files(photos)
     if detector != "mtcnn":
@@ -162,6 +165,11 @@ def prepare_embedded(
     for name, value in (("identities", num_identities), ("pictures", pictures_per_identity)):
         if value < 1:
             raise UserError(f"the number of {name} must be at least 1, got {value}")
+    if num_identities * pictures_per_identity > _MOST_PICTURES:
+        raise UserError(
+            f"{num_identities} identities with {pictures_per_identity} pictures each are more than "
+            f"{_MOST_PICTURES} pictures: make several datasets"
+        )
     _check_groups(group_size, num_identities, pictures_per_identity)
     if not 0 <= seed < HELD_OUT_SEED:
         raise UserError(
@@ -170,7 +178,7 @@ def prepare_embedded(
         )
     if not 0 <= occluder_share <= 1:
         raise UserError(f"the share of occluders must lie between 0 and 1, got {occluder_share}")
-    out = Path(out)
+    out = Path(local_path(out))
     with publish_when_complete(out, overwrite=overwrite) as scratch:
         from faceshifter_jax.data.preparation.builders import EmbeddedFaces
 
@@ -237,8 +245,11 @@ def _check_counts(size: int, num_workers: int | None) -> None:
         raise UserError(
             f"the size must lie between {_SMALLEST_SIZE} and {_LARGEST_SIZE} pixels, got {size}"
         )
-    if num_workers is not None and num_workers < 1:
-        raise UserError(f"the number of workers must be at least 1, got {num_workers}")
+    if num_workers is not None and not 1 <= num_workers <= _MOST_WORKERS:
+        raise UserError(
+            f"the number of workers must be at least 1 and at most {_MOST_WORKERS}, got "
+            f"{num_workers}"
+        )
 
 
 def _check_groups(group_size: int, num_identities: int, pictures_per_identity: int) -> None:

@@ -107,7 +107,7 @@ def parse_part(text: str) -> slice:
       UserError: another text.
     """
     begin, colon, end = text.partition(":")
-    if colon and all(not word or word.isdecimal() for word in (begin, end)):
+    if colon and all(not word or (word.isdecimal() and len(word) < 10) for word in (begin, end)):
         part = slice(int(begin or 0), int(end) if end else None)
         if part.stop is None or part.start < part.stop:
             return part

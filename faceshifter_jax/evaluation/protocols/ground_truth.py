@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation.findings import Breakdown, Figure, Findings, break_down
+from faceshifter_jax.evaluation.findings import MOST_PAIRS, Breakdown, Figure, Findings, break_down
 from faceshifter_jax.evaluation.model import Judge, Subject, Swaps
 from faceshifter_jax.evaluation.presentation import Headline, Table
 from faceshifter_jax.evaluation.protocols.attributes import LIGHT, OCCLUDER, YAW, attribute_bins
@@ -124,8 +124,10 @@ class Data:
 
 def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises UserError for numbers that make no evaluation."""
-    if arguments.identities < 2 or arguments.pairs < 1:
-        raise UserError("--identities must be at least 2 and --pairs at least 1")
+    if not (2 <= arguments.identities <= MOST_PAIRS and 1 <= arguments.pairs <= MOST_PAIRS):
+        raise UserError(
+            f"--identities must be at least 2 and --pairs at least 1, both at most {MOST_PAIRS}"
+        )
 
 
 def prepare(arguments: argparse.Namespace, image_size: int) -> Data:

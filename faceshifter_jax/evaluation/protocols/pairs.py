@@ -21,7 +21,14 @@ from faceshifter_jax.evaluation.features import (
     load_features,
     try_out,
 )
-from faceshifter_jax.evaluation.findings import Breakdown, Findings, Ordered, Total, break_down
+from faceshifter_jax.evaluation.findings import (
+    MOST_PAIRS,
+    Breakdown,
+    Findings,
+    Ordered,
+    Total,
+    break_down,
+)
 from faceshifter_jax.evaluation.intervals import leave_groups_out
 from faceshifter_jax.evaluation.metrics import (
     frechet_distance,
@@ -116,8 +123,11 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises UserError without a dataset, or for numbers that make no evaluation."""
     if not arguments.data:
         raise UserError("the protocol pairs needs --data: name a prepared dataset")
-    if arguments.pairs < 4:
-        raise UserError("--pairs must be at least 4: distances between sets need some")
+    if not 4 <= arguments.pairs <= MOST_PAIRS:
+        raise UserError(
+            f"--pairs must be at least 4, as distances between sets need some, and at most "
+            f"{MOST_PAIRS}"
+        )
 
 
 @together()
