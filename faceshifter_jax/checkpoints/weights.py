@@ -119,7 +119,7 @@ def _find_checkpoint(path: Path) -> Path:
     if not path.is_dir():
         raise UserError(f"no weights at {path}: there is no such directory or file")
     path = path.absolute()
-    if stored.is_step(path.name) and (path / "state").is_dir():
+    if reading.is_step(path.name) and (path / "state").is_dir():
         return path
     steps = reading.find_steps(path / reading.DIRECTORY)
     if not steps:

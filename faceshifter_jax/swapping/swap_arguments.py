@@ -118,6 +118,8 @@ def check(arguments: argparse.Namespace) -> None:
     _check_places(arguments)
     if bool(arguments.source) == bool(arguments.map):
         raise UserError("say who is to be seen: either --source PHOTO or --map PERSON=SOURCE ...")
+    for text in arguments.map or ():
+        split_pair(text)
     if arguments.map and arguments.faces != "largest":
         raise UserError("--map says itself which faces are replaced: leave --faces out")
     if arguments.threshold is not None:
@@ -155,3 +157,14 @@ def explanation_places(arguments: argparse.Namespace) -> dict[str, str]:
     """Returns where explanations are to be written, keyed by their kind: "error" or "masks"."""
     places = {name: getattr(arguments, f"save_{name}") for name in _EXPLANATIONS}
     return {name: place for name, place in places.items() if place}
+
+
+def split_pair(text: str) -> tuple[str, str]:
+    """Splits PERSON=SOURCE; where names hold "=", at the one with files on both sides."""
+    places = [i for i, letter in enumerate(text) if letter == "="]
+    pairs = [
+        (local_path(text[:i]), local_path(text[i + 1 :])) for i in places if 0 < i < len(text) - 1
+    ]
+    if not pairs:
+        raise UserError(f"--map takes PERSON=SOURCE, two photos, not {text!r}")
+    return next((pair for pair in pairs if all(Path(name).is_file() for name in pair)), pairs[0])

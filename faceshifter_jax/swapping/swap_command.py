@@ -17,12 +17,11 @@ from faceshifter_jax.media.photo_files import MARKED_SUFFIXES, Write, publish_ph
 from faceshifter_jax.media.photos import Photo, load_photo
 from faceshifter_jax.media.provenance.statement import Provenance
 from faceshifter_jax.media.video_reader import is_video
-from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.progress import Progress, count_of
 from faceshifter_jax.swapping import swap_arguments
 from faceshifter_jax.swapping.assignment import DEFAULT_THRESHOLD, Casting
 from faceshifter_jax.swapping.results import Swap
-from faceshifter_jax.swapping.swap_arguments import explanation_places
+from faceshifter_jax.swapping.swap_arguments import explanation_places, split_pair
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.swapping.video import video_command
 
@@ -129,7 +128,7 @@ def _swap_into(
 def _read_casting(arguments: argparse.Namespace) -> Callable[[Swapper], Casting]:
     """Reads the photos of people; returns what finds their faces, for when there is a swapper."""
     if arguments.map:
-        pairs = [_split_pair(text) for text in arguments.map]
+        pairs = [split_pair(text) for text in arguments.map]
         _check_once([person for person, _ in pairs])
         people = [tuple(_load_as("", path) for path in pair) for pair in pairs]
         threshold = DEFAULT_THRESHOLD if arguments.threshold is None else arguments.threshold
@@ -148,17 +147,6 @@ def _read_casting(arguments: argparse.Namespace) -> Callable[[Swapper], Casting]
         return casting
 
     return cast_and_tell
-
-
-def _split_pair(text: str) -> tuple[str, str]:
-    """Splits PERSON=SOURCE; where names hold "=", at the one with files on both sides."""
-    places = [i for i, letter in enumerate(text) if letter == "="]
-    pairs = [
-        (local_path(text[:i]), local_path(text[i + 1 :])) for i in places if 0 < i < len(text) - 1
-    ]
-    if not pairs:
-        raise UserError(f"--map takes PERSON=SOURCE, two photos, not {text!r}")
-    return next((pair for pair in pairs if all(Path(name).is_file() for name in pair)), pairs[0])
 
 
 def _check_once(persons: list[str]) -> None:

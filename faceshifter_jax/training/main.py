@@ -53,7 +53,7 @@ def main(argv: Sequence[str], **factories: Callable) -> int:
 def _train(config: ConfigDict, workdir: str, factories: Mapping[str, Callable]) -> int:
     # Imported late: a mistake on the command line is reported without waiting for jax.
     from faceshifter_jax.runtime import distributed
-    from faceshifter_jax.runtime.faults import OutOfMemory
+    from faceshifter_jax.runtime.faults import OutOfMemory, in_one_line
     from faceshifter_jax.runtime.signals import Interrupted, leave
     from faceshifter_jax.training.train import train
 
@@ -72,8 +72,10 @@ def _train(config: ConfigDict, workdir: str, factories: Mapping[str, Callable]) 
         if not distributed.is_connected():
             raise
         leave(_STOPPED_AT_ONCE, _INTERRUPTED)
-    except Exception:
+    except Exception as error:
         if not distributed.is_connected():
+            if isinstance(error, OSError):
+                raise in_one_line(error) from error
             raise
         leave(traceback.format_exc().rstrip(), 1)
     return 0

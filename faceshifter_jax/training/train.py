@@ -29,7 +29,7 @@ from faceshifter_jax.runtime.compilation import use_compilation_cache
 from faceshifter_jax.runtime.faults import no_room_is_one_line
 from faceshifter_jax.runtime.parallel import Parallel, build_parallel
 from faceshifter_jax.runtime.signals import catch_signals
-from faceshifter_jax.training.config import check_config
+from faceshifter_jax.training.config import check_config, make_paths_local
 from faceshifter_jax.training.loop import Session
 from faceshifter_jax.training.monitor import Monitor
 
@@ -61,7 +61,7 @@ def train(
       Interrupted: SIGINT or SIGTERM came, to one process at least; the state is saved.
     """
     config = config.copy_and_resolve_references()
-    setup.make_paths_local(config)
+    make_paths_local(config)
     workdir = Path(local_path(workdir)).absolute()
     parallel = _start_processes(config)
     with ExitStack() as stack:
