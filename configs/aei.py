@@ -54,6 +54,7 @@ def _add_data(config: ml_collections.ConfigDict) -> None:
     config.data.same_identity_share = 0.0
     config.data.reconstruct_same_identity = False
     config.data.answer_share = 0.0  # of the pairs of different people come with the right answer
+    config.data.pseudo_share = 0.0  # of those without: the swap becomes the target, and back
     config.data.horizontal_flip = False
     config.data.colour_jitter = 0.0
     config.data.num_threads = 16

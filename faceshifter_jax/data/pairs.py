@@ -1,7 +1,8 @@
 """Choosing the source picture for a target picture."""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class PairChooser:
     count: np.ndarray
     """int64 (N,): how many pictures a picture's identity has; 1 for an unknown identity."""
     same_picture_share: float
-    partner_chance: float
+    partner_chance: float = 0.0
     """Chance that a target with other pictures of its identity gets one of those."""
     answers: AnswerGrid | None = None
     """Where right answers are, if `answer_share` is above 0."""
@@ -67,25 +68,66 @@ class PairChooser:
         return Pair(int(self.order[place]), target, False)
 
 
-def build_pair_chooser(
-    identities: np.ndarray,
+class PictureSet(NamedTuple):
+    """What pairs of one dataset are made of.
+
+    Attributes:
+        identities: int64 (N,), of every picture, -1 where it is unknown.
+        targets: indices of the pictures that can be targets.
+        share: of all pairs that come from this dataset.
+        answers: where right answers are; None where there are none.
+        name: of the dataset, for errors.
+    """
+
+    identities: np.ndarray
+    targets: np.ndarray | slice = slice(None)
+    share: float = 1.0
+    answers: AnswerGrid | None = None
+    name: str = "the dataset"
+
+
+def build_pair_choosers(
+    sets: Sequence[PictureSet],
     same_picture_share: float,
     same_identity_share: float,
-    targets: np.ndarray | slice = slice(None),
     *,
-    answers: AnswerGrid | None = None,
     answer_share: float = 0.0,
-) -> PairChooser:
-    """Builds the chooser for pictures with these identities (int64 (N,), -1 unknown).
-
-    With `answers`, a share `answer_share` of the pairs of different people are chosen with one.
+) -> list[PairChooser]:
+    """Builds what chooses the pairs of each dataset, such that the shares hold over all of them.
 
     Where some pictures are the only ones of their identity, the others get a partner so much
-    more often that the share over all pairs is what was asked for.
+    more often that the share over all pairs is what was asked for. In datasets with answers a
+    share `answer_share` of the pairs of different people is chosen with one.
 
     Raises:
         UserError: the pictures cannot make up such pairs.
     """
+    choosers = [
+        _order_by_identity(
+            one.identities,
+            same_picture_share=same_picture_share,
+            answers=one.answers if answer_share > 0 else None,
+            answer_share=answer_share,
+        )
+        for one in sets
+    ]
+    eligible = sum(
+        one.share * float(np.mean(chooser.count[one.targets] > 1))
+        for one, chooser in zip(sets, choosers, strict=True)
+    )
+    chance = _partner_chance(eligible, same_picture_share, same_identity_share)
+    needs_strangers = same_picture_share + same_identity_share < 1 - _TOLERANCE
+    for one, chooser in zip(sets, choosers, strict=True):
+        if needs_strangers and chooser.count[0] == len(one.identities):
+            raise UserError(
+                f"all pictures of {one.name} show one identity, so there are no pairs of different "
+                "people: add pictures of others, or let the shares of same pictures and "
+                "identities sum up to 1"
+            )
+    return [dataclasses.replace(chooser, partner_chance=chance) for chooser in choosers]
+
+
+def _order_by_identity(identities: np.ndarray, **shares: Any) -> PairChooser:
     number = len(identities)
     groups = _make_unknown_unique(identities)
     order = np.argsort(groups, kind="stable")
@@ -95,25 +137,7 @@ def build_pair_chooser(
         groups[order], return_index=True, return_inverse=True, return_counts=True
     )
     group = inverse[place]
-    chooser = PairChooser(
-        order=order,
-        place=place,
-        first=first[group],
-        count=count[group],
-        same_picture_share=same_picture_share,
-        partner_chance=_partner_chance(
-            count[group][targets], same_picture_share, same_identity_share
-        ),
-        answers=answers if answer_share > 0 else None,
-        answer_share=answer_share,
-    )
-    needs_strangers = same_picture_share + same_identity_share < 1 - _TOLERANCE
-    if needs_strangers and len(count) == 1:
-        raise UserError(
-            "all pictures show one identity, so there are no pairs of different people: add "
-            "pictures of others, or let the shares of same pictures and identities sum up to 1"
-        )
-    return chooser
+    return PairChooser(order=order, place=place, first=first[group], count=count[group], **shares)
 
 
 def _make_unknown_unique(identities: np.ndarray) -> np.ndarray:
@@ -123,10 +147,10 @@ def _make_unknown_unique(identities: np.ndarray) -> np.ndarray:
     return groups
 
 
-def _partner_chance(count: np.ndarray, same_picture: float, same_identity: float) -> float:
+def _partner_chance(eligible: float, same_picture: float, same_identity: float) -> float:
+    """The chance of a partner for those targets, a share `eligible` of all, that have one."""
     if same_identity == 0:
         return 0.0
-    eligible = float(np.mean(count > 1))
     if eligible == 0:
         raise UserError(
             "data.same_identity_share is above 0, but no identity has two pictures: prepare a "

@@ -59,6 +59,11 @@ class PreparedDataset:
         self._cache = np.empty(shape, np.uint8) if fits else None
         self._is_cached = np.zeros(self.num_pictures, bool)
 
+    @property
+    def cache_bytes(self) -> int:
+        """Memory for decoded pictures; 0 where they do not fit and none is kept."""
+        return 0 if self._cache is None else self._cache.nbytes
+
     def __len__(self) -> int:
         return self.num_pictures
 

@@ -14,7 +14,7 @@ class DataSettings:
     """What a config's `data` part may hold; shares and occluders are for pairs only."""
 
     path: str
-    """Directory of the prepared dataset."""
+    """Directory of the prepared dataset; of several with shares: "photos:0.7,drawn:0.3"."""
     same_picture_share: float = 0.2
     """Share of the pairs whose source and target are the same picture."""
     same_identity_share: float = 0.0
@@ -22,12 +22,15 @@ class DataSettings:
     reconstruct_same_identity: bool = False
     """Whether two pictures of one identity count as the same (`same` = 1) in the batch."""
     answer_share: float = 0.0
-    """Share of the pairs of different people whose right answer is in the batch, too; for
-    datasets of `faceshifter render --group-size`."""
+    """Share of the pairs of different people whose right answer is in the batch, too; of pairs
+    from datasets of `faceshifter render --group-size`."""
     horizontal_flip: bool = False
     """Whether half the pictures, drawn at random, are mirrored."""
     colour_jitter: float = 0.0
     """Strength of random brightness, contrast, saturation and hue, 0 (off) to 1."""
+    pseudo_share: float = 0.0
+    """Share of the pairs of different people without an answer that are marked to teach from a
+    pseudo target (ReliableSwap, arXiv 2306.05356)."""
     subset: str = ""
     """List of pictures, from `faceshifter mine`, that alone are targets; "": all are."""
     occlusion_share: float = 0.0
@@ -47,6 +50,7 @@ _PAIRS_ONLY = (
     "same_identity_share",
     "reconstruct_same_identity",
     "answer_share",
+    "pseudo_share",
     "subset",
     "occlusion_share",
     "occluders",
@@ -60,6 +64,7 @@ _ZERO_TO_ONE = (
     "same_picture_share",
     "same_identity_share",
     "answer_share",
+    "pseudo_share",
     "colour_jitter",
     "occlusion_share",
 )

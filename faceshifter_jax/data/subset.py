@@ -4,7 +4,7 @@ A JSON file: facts of the mining, then under `pictures` one line a picture, the 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,6 +75,30 @@ def read_subset(path: str | Path, dataset: PreparedDataset) -> np.ndarray:
     if len(np.unique(indices)) != len(indices):
         raise UserError(_damaged(path))
     return indices
+
+
+def list_targets(datasets: Sequence[PreparedDataset], subset: str) -> list[np.ndarray]:
+    """Lists the pictures of each dataset that can be targets: int64 (L,), all of them unless
+    `subset` names a list, which restricts the dataset that it was mined from.
+
+    Raises:
+      UserError: what `read_subset` raises, or a list of pictures of none of the datasets.
+    """
+    targets = [np.arange(dataset.num_pictures) for dataset in datasets]
+    if not subset:
+        return targets
+    if len(datasets) == 1:
+        return [read_subset(subset, datasets[0])]
+    content = _read_json(subset)
+    for index, dataset in enumerate(datasets):
+        if content["dataset_fingerprint"] == dataset.fingerprint:
+            targets[index] = read_subset(subset, dataset)
+            return targets
+    paths = ", ".join(str(dataset.path) for dataset in datasets)
+    raise UserError(
+        f"{subset} lists pictures of another dataset, {content['dataset']}, not of one of {paths}: "
+        "mine one of these with `faceshifter mine`"
+    )
 
 
 def _read_json(path: str | Path) -> dict[str, Any]:

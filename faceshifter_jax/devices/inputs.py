@@ -50,6 +50,8 @@ def batch_shapes(config: Mapping[str, Any], batch_kind: str) -> Shapes:
     }
     if config["data"].get("answer_share", 0):
         batch |= {"answer": pictures, "answered": batch["same"]}
+    if config["data"].get("pseudo_share", 0):
+        batch["pseudo"] = batch["same"]
     if config["data"].get("occlusion_share", 0):
         batch["occluder"] = jax.ShapeDtypeStruct((rows, size, size), jnp.uint8)
     return batch

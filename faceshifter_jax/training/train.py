@@ -20,7 +20,7 @@ from faceshifter_jax.checkpoints.compatibility import (
 )
 from faceshifter_jax.checkpoints.manager import Checkpoints, read_weights
 from faceshifter_jax.checkpoints.weights import hash_arrays
-from faceshifter_jax.data import PreparedDataset
+from faceshifter_jax.data import count_identities
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import write_text
 from faceshifter_jax.paths import local_path
@@ -276,7 +276,7 @@ def _fill_num_classes(config: ConfigDict) -> None:
     num_classes = config.get("model", {}).get("num_classes")
     if num_classes is None:
         return
-    num_identities = PreparedDataset(config.data.path).num_identities
+    num_identities = count_identities(config.data.path)
     if num_classes not in (0, num_identities):
         raise UserError(
             f"config.model.num_classes is {num_classes}, but the dataset in {config.data.path} "
@@ -406,6 +406,12 @@ def _describe(
         f"data: {info.num_pictures} pictures of {info.num_identities} identities, "
         f"{info.image_size} pixels"
     )
+    if len(info.datasets) > 1:
+        for part in info.datasets:
+            yield (
+                f"data: {part.share:.4g} of the rows from {part.path}: {part.num_pictures} "
+                f"pictures of {part.num_identities} identities"
+            )
     for name, source in sources.items():
         yield f"frozen: {name} from {source['path']}, sha256 {source['sha256'][:12]}"
     if changes:

@@ -210,7 +210,7 @@ def test_any_step_can_be_the_first(path):
 
 def test_answers_of_a_dataset_without_any_are_refused(tmp_path):
     out = render(tmp_path / "out", group_size=1, num_identities=2, pictures_per_identity=2)
-    with pytest.raises(UserError, match=r"no right answers: .*--group-size"):
+    with pytest.raises(UserError, match=r"no right answers in .*--group-size"):
         load(out, 1)
 
 

@@ -11,8 +11,8 @@ from small_pictures import SIZE, make_picture
 
 from faceshifter_jax.data import PreparedDataset, build_loader
 from faceshifter_jax.data.augment import augment
-from faceshifter_jax.data.loader import visit
-from faceshifter_jax.data.pairs import build_pair_chooser
+from faceshifter_jax.data.order import visit
+from faceshifter_jax.data.pairs import PictureSet, build_pair_choosers
 from faceshifter_jax.data.settings import DataSettings, read_settings
 from faceshifter_jax.errors import UserError
 
@@ -60,7 +60,7 @@ def assert_equal_rows(some, others):
 def rows_without_occlusions(path, num_rows):
     """What the rows were before there were occlusions, drawn as they always were."""
     dataset = PreparedDataset(path)
-    chooser = build_pair_chooser(dataset.identities, 0.4, 0.2)
+    (chooser,) = build_pair_choosers([PictureSet(dataset.identities)], 0.4, 0.2)
     sources, targets, same = [], [], []
     for position in range(num_rows):
         rng = np.random.default_rng(np.random.SeedSequence(1, spawn_key=divmod(position, 8)))

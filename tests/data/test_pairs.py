@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from faceshifter_jax.data.pairs import build_pair_chooser
+from faceshifter_jax.data.pairs import PictureSet, build_pair_choosers
 from faceshifter_jax.errors import UserError
 
 # Identity 2 has a single picture, two are unknown; on purpose not sorted.
@@ -9,7 +9,7 @@ IDENTITIES = np.array([1, 0, -1, 1, 2, 0, -1, 1, 0, 0])
 
 
 def choose_many(identities, same_picture, same_identity, each=2000):
-    chooser = build_pair_chooser(identities, same_picture, same_identity)
+    (chooser,) = build_pair_choosers([PictureSet(identities)], same_picture, same_identity)
     rng = np.random.default_rng(0)
     return [chooser.choose(target, rng) for target in range(len(identities)) for _ in range(each)]
 
@@ -69,7 +69,7 @@ def test_extreme_shares():
 )
 def test_impossible_pairs_are_refused(identities, shares, message):
     with pytest.raises(UserError, match=message):
-        build_pair_chooser(np.array(identities), *shares)
+        build_pair_choosers([PictureSet(np.array(identities))], *shares)
 
 
 def test_one_identity_will_do_without_strangers():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from faceshifter_jax.data.loader import visit
+from faceshifter_jax.data.order import visit
 
 
 @pytest.mark.parametrize("num_pictures", [1, 2, 3, 7, 64, 1000])

@@ -164,7 +164,7 @@ def test_batches_have_the_shapes_of_the_loaders(make_config, kind, tmp_path):
 def test_batches_with_answers_have_the_shapes_of_the_loader(tmp_path):
     config = aei_config()
     config.batch_size = 2
-    config.data.answer_share = 0.5
+    config.data.answer_share = config.data.pseudo_share = 0.5
     numbers = {"num_identities": 2, "pictures_per_identity": 2, "group_size": 2, "size": 32}
     config.data.path = str(prepare_embedded(tmp_path / "data", num_workers=1, **numbers))
     assert_shapes_of_the_loader(config, "pairs")

@@ -1,7 +1,7 @@
+import dataclasses
 import json
 import re
 import signal
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -98,7 +98,7 @@ def test_workdir_of_another_training_is_refused(tmp_path):
 
 
 class OtherLoader(ToyLoader):
-    info = SimpleNamespace(**{**vars(ToyLoader.info), "fingerprint": "another one"})
+    info = dataclasses.replace(ToyLoader.info, fingerprint="another one")
 
 
 def test_another_seed_or_dataset_is_refused(tmp_path):

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ import optax
 from ml_collections import ConfigDict
 from several_processes import free_port
 
+from faceshifter_jax.data import LoaderInfo
 from faceshifter_jax.tasks.health import Health
 from faceshifter_jax.tasks.task import TrainState
 
@@ -186,7 +186,7 @@ class ToyTask:
 class ToyLoader:
     """Random pictures as a function of (seed, step, row)."""
 
-    info = SimpleNamespace(num_pictures=100, num_identities=10, image_size=SIZE, fingerprint="toy")
+    info = LoaderInfo(num_pictures=100, num_identities=10, image_size=SIZE, fingerprint="toy")
 
     def __init__(self, kind, settings, *, seed, batch_size, image_size, first_step=0,
                  process_index=0, process_count=1):  # fmt: skip
