@@ -144,12 +144,12 @@ def test_the_real_step_of_each_task_is_compiled_for_a_slice(tiny, tmp_path):
 
 
 CONVOLUTION = """
-from faceshifter_jax.tpu.topology import build_devices, parse_topology, prepare_environment
+from faceshifter_jax.devices.topology import build_devices, parse_topology, prepare_environment
 prepare_environment()
 import json, sys
 import jax, jax.numpy as jnp
-from faceshifter_jax.tpu.compile import read_costs
-from faceshifter_jax.training.parallel import build_parallel
+from faceshifter_jax.devices.compile import read_costs
+from faceshifter_jax.runtime.parallel import build_parallel
 
 parallel = build_parallel("jit", build_devices(parse_topology(sys.argv[1])))
 

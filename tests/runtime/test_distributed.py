@@ -134,7 +134,7 @@ def test_processes_that_disagree_are_refused(tmp_path):
 COMPARE = """
 import sys
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.training.distributed import check_same_everywhere, initialize
+from faceshifter_jax.runtime.distributed import check_same_everywhere, initialize
 
 port, process, *names = sys.argv[1:]
 initialize({"mode": "coordinator", "coordinator": f"127.0.0.1:{port}", "num_processes": 2,

@@ -12,8 +12,8 @@ COMPILE = """
 import sys
 import jax
 from faceshifter_jax.tasks import build_task
-from faceshifter_jax.tpu.inputs import batch_shapes, frozen_shapes
-from faceshifter_jax.training.compilation import compiler_options, use_compilation_cache
+from faceshifter_jax.devices.inputs import batch_shapes, frozen_shapes
+from faceshifter_jax.runtime.compilation import compiler_options, use_compilation_cache
 from faceshifter_jax.training.main import load_config
 
 config = load_config("configs/aei.py")
