@@ -16,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.paths import local_path, local_paths
 
+_NUMBER = "a finite number below 2 to the 63rd"
 _NEEDED = ("task", "parallel", "data", "init_from", "distributed", "compilation_cache")
 _PATHS = ("path", "weights", "occluders", "subset", "compilation_cache")
 _AT_LEAST_ONE = ("num_steps", "batch_size", "log_every_steps", "keep_checkpoints", "image_size")
@@ -159,9 +160,6 @@ def _is_number(value: Any) -> bool:
     return not isinstance(value, int) or abs(value) < 2**63
 
 
-_NUMBER = "a finite number below 2 to the 63rd"
-
-
 def make_paths_local(config: ConfigDict) -> None:
     """Expands `~` in all settings of a config that are paths.
 
@@ -175,3 +173,25 @@ def make_paths_local(config: ConfigDict) -> None:
             config[name] = local_path(value)
         elif isinstance(value, str) and name == "init_from":
             config[name] = local_paths(value)
+
+
+def fill_num_classes(config: ConfigDict) -> None:
+    """Sets `config.model.num_classes`, where a config has it and it is 0, from the dataset.
+
+    Raises:
+      UserError: there is no prepared dataset at `config.data.path`, or it has another number of
+        identities than the config says.
+    """
+    num_classes = config.get("model", {}).get("num_classes")
+    if num_classes is None:
+        return
+    # Imported late, as jax is above.
+    from faceshifter_jax.data import count_identities
+
+    num_identities = count_identities(config.data.path)
+    if num_classes not in (0, num_identities):
+        raise UserError(
+            f"config.model.num_classes is {num_classes}, but the dataset in {config.data.path} "
+            f"has {num_identities} identities: set it to 0 to take the dataset's number"
+        )
+    config.model.num_classes = num_identities

@@ -1,4 +1,4 @@
-"""The steps of a training, and what happens between them."""
+"""The steps of a training run, and what happens between them."""
 
 import time
 from collections import deque
@@ -56,12 +56,14 @@ class Session:
         self.monitor.start(first_step, self.loader.wait_seconds)
         for step in range(first_step + 1, self.config.num_steps + 1):
             state, (metrics, signs) = train_step(state, self.frozen, batch | self._request())
-            self.monitor.add(step, metrics)
+            self.monitor.add(metrics)
             self.in_flight.append((step, metrics, signs))
             if step < self.config.num_steps:
                 batch = self._next_batch_or(batch)
-            request = self._wait_for_steps(self.parallel.max_in_flight - 1)
-            if self._due(step, self.config.log_every_steps):
+            reports = self._due(step, self.config.log_every_steps)
+            # A report fetches the metrics of this step, too: they must be known to be finite.
+            request = self._wait_for_steps(0 if reports else self.parallel.max_in_flight - 1)
+            if reports:
                 with self._stop_all_later():
                     self.monitor.report(step, self.config.batch_size, self.loader.wait_seconds)
             if request or self._due(step, self.config.save_every_steps):
@@ -108,7 +110,7 @@ class Session:
 
         Raises:
           UserError: a step made something that is not finite, or a process failed before it,
-            so that its state is none to save; in all processes.
+            so that its state must not be saved; in all processes.
         """
         request = 0
         while len(self.in_flight) > left:

@@ -1,7 +1,6 @@
 """What a training says while it runs: progress lines, TensorBoard, metrics.jsonl and grids."""
 
 import json
-import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +9,6 @@ from typing import Any
 
 import jax
 
-from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.grid import write_grid
 from faceshifter_jax.runtime.metrics_file import (
     METRICS_FILE,
@@ -26,7 +24,7 @@ SAMPLES_DIRECTORY = "samples"
 class Monitor:
     """Collects the metrics of each step and reports them at intervals.
 
-    Only the first process writes files and lines; the others collect and check.
+    Only the first process writes files and lines.
     """
 
     def __init__(self, workdir: Path, *, first_step: int, num_steps: int, health: Health):
@@ -44,8 +42,7 @@ class Monitor:
         self._num_steps = num_steps
         self._health = health
         self._watch = HealthWatch(health)
-        self._pending: list[tuple[int, Mapping[str, jax.Array]]] = []
-        self._fetched: list[Mapping[str, float]] = []
+        self._pending: list[Mapping[str, jax.Array]] = []
         self._writes = jax.process_index() == 0
         if self._writes:
             (workdir / SAMPLES_DIRECTORY).mkdir(exist_ok=True)
@@ -77,28 +74,9 @@ class Monitor:
         if self._writes:
             print(line, flush=True)
 
-    def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
+    def add(self, metrics: Mapping[str, jax.Array]) -> None:
         """Takes the metrics of a step, still on the device and perhaps not computed yet."""
-        self._pending.append((step, metrics))
-
-    def check_finite(self) -> None:
-        """Fetches the metrics added so far.
-
-        Raises:
-          UserError: one of them is not finite; it names the step and the metrics.
-        """
-        pending, self._pending = self._pending, []
-        steps = [step for step, _ in pending]
-        for step, metrics in zip(steps, jax.device_get([m for _, m in pending]), strict=True):
-            broken = [
-                f"{name} = {value}" for name, value in metrics.items() if not math.isfinite(value)
-            ]
-            if broken:
-                raise UserError(
-                    f"step {step} gave {', '.join(broken)}: the training stops with the last "
-                    f"checkpoint as it is; try a smaller learning rate or float32"
-                )
-            self._fetched.append(metrics)
+        self._pending.append(metrics)
 
     def report(self, step: int, batch_size: int, wait_seconds: float) -> None:
         """Writes the averages since the last report, prints the progress line and warnings.
@@ -107,12 +85,8 @@ class Monitor:
           step: steps made so far.
           batch_size: pictures a step, in all processes together.
           wait_seconds: how long the loader has blocked so far.
-
-        Raises:
-          UserError: a metric is not finite.
         """
-        self.check_finite()
-        fetched, self._fetched = self._fetched, []
+        fetched, self._pending = jax.device_get(self._pending), []
         means = average_metrics(fetched, self._health.weights)
         now = time.monotonic()
         seconds = max(now - self._interval_time - self._paused, 1e-9)

@@ -72,7 +72,7 @@ def test_monitor_shows_what_the_task_wants_seen_and_prints_the_warning_once(tmp_
     monitor = Monitor(tmp_path, first_step=0, num_steps=40, health=health())
     for step in range(1, 41):
         (metrics,) = steps(1, nearer=0.25)
-        monitor.add(step, {"generator_loss": np.float32(1.5), **metrics})
+        monitor.add({"generator_loss": np.float32(1.5), **metrics})
         if step % 10 == 0:
             monitor.report(step, 8, 0.0)
     monitor.close()
