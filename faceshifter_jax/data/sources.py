@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.paths import local_path
 
 _SHARE = re.compile(r"\d{1,9}/\d{1,9}|\d{0,3}\.?\d{1,9}")
 _LONGEST_BLOCK = 10_000
@@ -31,12 +32,12 @@ def read_sources(text: str) -> tuple[Source, ...]:
     as one, whichever characters its name has.
 
     Raises:
-        UserError: shares that are missing, not above 0 or do not sum up to 1, or a directory that
-            is named twice.
+        UserError: shares that are missing, not above 0 or do not sum up to 1, an address, or a
+            directory that is named twice.
     """
     parts = [part.strip() for part in text.split(",")]
-    if Path(text).is_dir() or (len(parts) == 1 and _split(text) is None):
-        return (Source(text, Fraction(1)),)
+    if Path(local_path(text)).is_dir() or (len(parts) == 1 and _split(text) is None):
+        return (Source(local_path(text), Fraction(1)),)
     sources = tuple(_read_source(part) for part in parts)
     total = sum(source.share for source in sources)
     if total != 1:
@@ -56,7 +57,7 @@ def _read_source(part: str) -> Source:
     if not path or share <= 0:
         missing = "directory" if not path else "share above 0"
         raise UserError(f"there is no {missing} in {part!r} of data.path: {_HOW_TO_NAME}")
-    return Source(path, share)
+    return Source(local_path(path), share)
 
 
 def _split(part: str) -> tuple[str, Fraction] | None:

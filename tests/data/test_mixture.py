@@ -84,7 +84,6 @@ def where(photos_path, drawn_path):
         ("a:0.7,b:0.3", [("a", Fraction(7, 10)), ("b", Fraction(3, 10))]),
         (" a : .25 , b:0.25,c:0.5", [("a", Fraction(1, 4)), ("b", Fraction(1, 4)), ("c", 0.5)]),
         ("a:1/3,b:2/3", [("a", Fraction(1, 3)), ("b", Fraction(2, 3))]),
-        ("gs://bucket/data", [("gs://bucket/data", 1)]),
         ("a:1", [("a", 1)]),
         ("host:8:0.5,b:0.5", [("host:8", Fraction(1, 2)), ("b", Fraction(1, 2))]),
     ],
@@ -101,6 +100,13 @@ def test_a_directory_is_one_whatever_its_name(tmp_path):
     path = tmp_path / "a:0.5,b:0.5"
     path.mkdir()
     assert read_sources(str(path)) == (Source(str(path), Fraction(1)),)
+
+
+def test_homes_are_expanded_in_each(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert read_sources("~/a") == (Source("/home/anna/a", Fraction(1)),)
+    paths = [source.path for source in read_sources("~/a:0.5, ~/b:0.5")]
+    assert paths == ["/home/anna/a", "/home/anna/b"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +127,7 @@ def test_a_directory_is_one_whatever_its_name(tmp_path):
         ("a:0.5", "sum up to 0.5, not to 1"),
         ("a:0.5,./a:0.5", "names a directory twice"),
         ("a:0.33333,b:0.66667", "at most four decimals"),
+        ("a:0.7,gs://bucket/b:0.3", "gs://bucket/b is an address"),
     ],
 )
 def test_paths_that_make_no_sense_are_refused_in_a_line(text, message):
