@@ -105,6 +105,7 @@ class Findings:
       missing: metrics that could not be had, as an estimator was not named.
       breakdowns: metrics by attributes.
       distributions: title -> name -> one number a pair: what the report draws as histograms.
+      ceilings: metric of the swaps -> the same of the right answers, where more is not better.
     """
 
     values: Mapping[str, np.ndarray]
@@ -115,6 +116,7 @@ class Findings:
     missing: Sequence[str] = ()
     breakdowns: Sequence[Breakdown] = ()
     distributions: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    ceilings: Mapping[str, str] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float | None]:
         """Metric -> value: the means over the pairs, then the totals, then what is missing."""
@@ -129,6 +131,15 @@ class Findings:
             for name, values in self.values.items()
         }
         return means | {n: jackknife_interval(t.value, t.left) for n, t in self.totals.items()}
+
+    def above_right_answers(self) -> dict[str, str]:
+        """Metric -> that of the right answers, where it lies above the interval of the latter."""
+        metrics, intervals = self.metrics(), self.intervals()
+        return {
+            name: answer
+            for name, answer in self.ceilings.items()
+            if name in metrics and metrics[name] > intervals[answer][1]
+        }
 
     def counts(self) -> dict[str, int]:
         """Metric -> the number of pairs that its mean is over, where some have no number."""
@@ -202,6 +213,7 @@ def build_record(findings: Findings, facts: Mapping[str, Any]) -> dict[str, Any]
         **facts,
         "intervals": findings.intervals(),
         "counts": findings.counts(),
+        "above_right_answers": findings.above_right_answers(),
         "jackknife": {name: total.left.tolist() for name, total in findings.totals.items()},
         "values_sha256": hash_values(findings.values),
         "breakdowns": breakdowns,

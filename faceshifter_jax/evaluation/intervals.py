@@ -92,11 +92,17 @@ def leave_groups_out(statistic: Callable[[np.ndarray], float], number: int) -> n
     Returns:
       (20,) float64; fewer with fewer pairs, and none with fewer than 4.
     """
+    everything = np.arange(number)
+    left = [statistic(np.setdiff1d(everything, group)) for group in pair_groups(number)]
+    return np.array(left, np.float64)
+
+
+def pair_groups(number: int) -> list[np.ndarray]:
+    """The groups of pairs that `leave_groups_out` leaves out, each the indices of its pairs."""
     if number < 4:
-        return np.empty(0)
+        return []
     order = np.random.default_rng(_SEED).permutation(number)
-    groups = np.array_split(order, min(_GROUPS, number))
-    return np.array([statistic(np.setdiff1d(order, group)) for group in groups], np.float64)
+    return np.array_split(order, min(_GROUPS, number))
 
 
 def jackknife_interval(value: float, left: np.ndarray) -> Interval:

@@ -14,6 +14,7 @@ from faceshifter_jax.evaluation.protocols.ground_truth import (
     render_ground_truth,
     score,
     score_occluded,
+    score_second_sources,
 )
 from faceshifter_jax.synthetic import OCCLUDERS, render, sample_attributes, sample_identity
 
@@ -124,6 +125,61 @@ def test_what_is_wrong_outside_the_face_is_not_counted_inside(truth):
     assert metrics["psnr_swap"] < 20
     assert metrics["face_psnr_swap"] == 100
     assert 0.2 < truth.face.mean() < 0.8
+
+
+def test_gains_are_over_copying_the_target(truth):
+    """Half of the way from the target to the right answer: 6 dB nearer, wherever one looks."""
+    middle = (truth.target.astype(np.float64) + truth.answer) / 2
+    metrics = means_of(truth, np.rint(middle).astype(np.uint8))
+    assert metrics["face_psnr_gain"] == pytest.approx(6.02, abs=0.1)
+    assert metrics["differ_psnr_gain"] == pytest.approx(6.02, abs=0.1)
+    copied = means_of(truth, truth.target)
+    assert copied["face_psnr_gain"] == copied["differ_psnr_gain"] == 0
+    assert copied["differ_psnr_swap"] == copied["differ_psnr_copy_target"]
+    # Only where the two differ, the copy is worse off than inside the whole face.
+    assert copied["differ_psnr_copy_target"] < copied["face_psnr_copy_target"] - 2
+    assert means_of(truth, truth.answer)["differ_psnr_swap"] == 100
+
+
+def test_where_people_differ_is_more_than_16_grey_levels_apart(truth):
+    apart = np.abs(truth.answer.astype(float) - truth.target).mean(-1, keepdims=True)
+    changed = np.where(apart > 16, truth.answer, 0).astype(np.uint8)
+    values = score(truth, changed, embed)
+    assert (values["differ_psnr_swap"] == 100).all()
+    changed = np.where(apart <= 16, truth.answer, truth.target).astype(np.uint8)
+    values = score(truth, changed, embed)
+    np.testing.assert_array_equal(values["differ_psnr_gain"], 0)
+
+
+def test_second_answers_show_a_third_person_in_the_same_scene(truth, scenes, targets):
+    for first, second, target, answer in zip(
+        truth.source, truth.second_source, targets, truth.second_answer, strict=True
+    ):
+        assert len({first, second, target[0]}) == 3
+        identity, attributes = scenes[second, 0][0], scenes[target][1]
+        np.testing.assert_array_equal(answer, render(identity, attributes, SIZE))
+    two = render_ground_truth(SIZE, num_pairs=2, num_identities=2)
+    assert (two.second_source != two.source).all()
+    np.testing.assert_array_equal(two.second_answer, two.target)
+
+
+def test_how_much_another_identity_moves_the_picture(truth):
+    right = score_second_sources(truth, truth.answer, truth.second_answer)
+    np.testing.assert_array_equal(right["identity_change_swap"], right["identity_change_answer"])
+    assert right["identity_change_answer"].min() > 3
+    copied = score_second_sources(truth, truth.target, truth.target)
+    np.testing.assert_array_equal(copied["identity_change_swap"], 0)
+    brighter = np.minimum(truth.answer, 250) + 5
+    moved = score_second_sources(truth, np.minimum(truth.answer, 250), brighter)
+    np.testing.assert_allclose(moved["identity_change_swap"], 5)
+
+
+def test_the_judges_cosine_to_the_right_answer(truth):
+    metrics = means_of(truth, truth.answer)
+    assert metrics["answer_cosine_swap"] == pytest.approx(1)
+    two_pictures = np.sum(embed(truth.sources()) * embed(truth.answer), -1).mean()
+    assert metrics["answer_cosine_copy_source"] == pytest.approx(two_pictures)
+    assert metrics["answer_cosine_copy_target"] < 1
 
 
 def test_occluded_pairs_have_the_exact_cover_and_every_kind():

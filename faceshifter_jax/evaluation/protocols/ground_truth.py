@@ -1,6 +1,6 @@
 """Protocol `ground-truth`: swaps of embedded faces, whose right answer can be rendered.
 
-Version 5: 200 pairs of 100 people that no dataset holds, and as many with something in front of
+Version 6: 200 pairs of 100 people that no dataset holds, and as many with something in front of
 the target's face.
 """
 
@@ -22,11 +22,16 @@ from faceshifter_jax.evaluation.protocols.rendered_pairs import (
     GroundTruth,
     render_ground_truth,
 )
-from faceshifter_jax.evaluation.protocols.scores import score, score_occluded
+from faceshifter_jax.evaluation.protocols.scores import (
+    score,
+    score_detail,
+    score_occluded,
+    score_second_sources,
+)
 from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
 
 NAME = "ground-truth"
-VERSION = 5
+VERSION = 6
 DEFAULT_PAIRS = 200
 
 HEADLINES = (
@@ -35,6 +40,14 @@ HEADLINES = (
     Headline("PSNR to the right answer", "psnr_swap"),
     Headline("1 - MS-SSIM in the face", "face_ms_distance_swap"),
 )
+CEILINGS = {
+    "swap_nearer_source": "answer_nearer_source",
+    "id_retrieval_top1": "answer_retrieval_top1",
+    "id_cosine_source": "answer_cosine_copy_source",
+    "id_cosine_aei": "id_cosine_answer",
+    "id_cosine_hear": "id_cosine_answer",
+}
+"""What the judge says of swaps -> what it says of right answers: who scores more, pleases it."""
 _ANSWERS = ("swap", "right answer", "copy of the target", "copy of the source")
 
 
@@ -144,7 +157,8 @@ def evaluate(data: Data, subject: Subject, judge: Judge) -> Findings:
     stages = subject.swap(occluded.sources(), occluded.target)
     if not subject.has_second_stage:
         stages = Swaps(stages.first, stages.first)
-    values = score(clean, swaps, judge.embed)
+    second = subject.swap(clean.gallery[clean.second_source], clean.target).last
+    values = score(clean, swaps, judge.embed) | score_second_sources(clean, swaps, second)
     hidden = score_occluded(occluded, stages, judge.embed)
     figures, samples = _pictures(data, subject, swaps, stages, values, hidden)
     return Findings(
@@ -152,6 +166,8 @@ def evaluate(data: Data, subject: Subject, judge: Judge) -> Findings:
         figures=figures,
         samples=samples,
         facts=data.facts,
+        totals=score_detail(clean, swaps),
+        ceilings=CEILINGS,
         breakdowns=_breakdowns(data, values, hidden),
         distributions=_distributions(values, hidden),
     )

@@ -30,8 +30,12 @@ class GroundTruth:
       target: (B, S, S, 3) uint8, pictures of other identities.
       answer: (B, S, S, 3) uint8, the source's identity with the target's attributes.
       face: (B, S, S) float32 in [0, 1], where the answer shows skin of head and neck.
+      target_face: the same of the target.
       occluder: (B, S, S) float32 in [0, 1], the exact cover of what is in front of the face.
       attributes: those of each target and answer.
+      second_answer: (B, S, S, 3) uint8, the answers with a third person as source, of whom row
+        `second_source` (B,) of the gallery is a picture; without occluders alone. Of two
+        identities the second source is the target's own.
     """
 
     gallery: np.ndarray
@@ -39,8 +43,11 @@ class GroundTruth:
     target: np.ndarray
     answer: np.ndarray
     face: np.ndarray
+    target_face: np.ndarray
     occluder: np.ndarray
     attributes: tuple[Attributes, ...]
+    second_source: np.ndarray | None = None
+    second_answer: np.ndarray | None = None
 
     def sources(self) -> np.ndarray:
         """The source's picture of each pair, uint8 (B, S, S, 3)."""
@@ -49,7 +56,10 @@ class GroundTruth:
     def sha256(self) -> str:
         """Hash of the pairs and their pictures."""
         digest = hashlib.sha256()
-        for array in (self.gallery, self.source.astype(np.int64), self.target, self.answer):
+        arrays = [self.gallery, self.source.astype(np.int64), self.target, self.answer]
+        if self.second_source is not None and self.second_answer is not None:
+            arrays += [self.second_source.astype(np.int64), self.second_answer]
+        for array in arrays:
             digest.update(f"{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
@@ -83,6 +93,8 @@ def render_ground_truth(
     source = np.arange(num_pairs) % num_identities
     turn = np.arange(num_pairs) // num_identities
     other = (source + 1 + turn % (num_identities - 1)) % num_identities
+    second = (other + 1) % num_identities
+    second = np.where(second == source, (second + 1) % num_identities, second)
     scenes = tuple(
         attributes(who, 1 + turn[i], KINDS[i % len(KINDS)] if occluders else "none")
         for i, who in enumerate(other)
@@ -94,16 +106,22 @@ def render_ground_truth(
 
     def render_pairs(rows: np.ndarray) -> dict[str, np.ndarray]:
         answers = [render_layers(identities[source[i]], scenes[i], size) for i in rows]
-        targets = [render(identities[other[i]], scenes[i], size) for i in rows]
-        return {
-            "target": np.stack(targets),
-            "answer": np.stack([answer.image for answer in answers]),
-            "face": np.stack([answer.face_mask for answer in answers]),
-            "occluder": np.stack([answer.occluder_mask for answer in answers]),
+        targets = [render_layers(identities[other[i]], scenes[i], size) for i in rows]
+        pictures = {
+            "target": [target.image for target in targets],
+            "answer": [answer.image for answer in answers],
+            "face": [answer.face_mask for answer in answers],
+            "target_face": [target.face_mask for target in targets],
+            "occluder": [answer.occluder_mask for answer in answers],
         }
+        if not occluders:
+            seconds = [render(identities[second[i]], scenes[i], size) for i in rows]
+            pictures["second_answer"] = seconds
+        return {name: np.stack(found) for name, found in pictures.items()}
 
     return GroundTruth(
         source=source,
+        second_source=None if occluders else second,
         attributes=scenes,
         **in_shares(render_gallery, num_identities),
         **in_shares(render_pairs, num_pairs),

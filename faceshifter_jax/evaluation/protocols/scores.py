@@ -3,8 +3,18 @@
 All processes must score together: each compares its share of the pictures.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from faceshifter_jax.evaluation.findings import Total
+from faceshifter_jax.evaluation.fine_detail import (
+    detail_energy,
+    dot_energy,
+    fixed_place_ratio,
+    inner_faces,
+    ratio_of_sums,
+)
 from faceshifter_jax.evaluation.metrics import (
     mean_error,
     nearer_source,
@@ -15,6 +25,9 @@ from faceshifter_jax.evaluation.metrics import (
 from faceshifter_jax.evaluation.model import Embed, Swaps
 from faceshifter_jax.evaluation.processes import in_shares
 from faceshifter_jax.evaluation.protocols.rendered_pairs import GroundTruth
+
+_APART = 16
+"""Grey levels, the mean over the colours: where people differ."""
 
 
 def score(truth: GroundTruth, swaps: np.ndarray, embed: Embed) -> dict[str, np.ndarray]:
@@ -30,9 +43,12 @@ def score(truth: GroundTruth, swaps: np.ndarray, embed: Embed) -> dict[str, np.n
       (B,) float64 each, one a pair: `swap_nearer_source`, `id_retrieval_top1` and `_top5`: 0 or 1;
       `id_cosine_source` and `id_cosine_target`: cosines; for each of `swap`, `copy_target` and
       `copy_source`: `psnr_*` in dB, `ssim_*` and `ms_distance_*` (1 - MS-SSIM) of the whole
-      picture, and the same with `face_` inside the face; `copy_*_retrieval_top1`; and, so that
-      the judge itself can be judged, `answer_nearer_source` and `answer_retrieval_top1`: what the
-      right answers score.
+      picture, and the same with `face_` inside the face; `answer_cosine_*`: cosine to the right
+      answer; `copy_*_retrieval_top1`; and, so that the judge itself can be judged,
+      `answer_nearer_source` and `answer_retrieval_top1`: what the right answers score.
+      `differ_psnr_*` of swap and target: dB where right answer and target differ by more than
+      16 grey levels. `face_psnr_gain` and `differ_psnr_gain`: how many dB the swap is nearer to
+      the right answer than the target is.
     """
     answers = {"swap": swaps, "copy_target": truth.target, "copy_source": truth.sources()}
     gallery, answer = embed(truth.gallery), embed(truth.answer)
@@ -50,11 +66,80 @@ def score(truth: GroundTruth, swaps: np.ndarray, embed: Embed) -> dict[str, np.n
         values[f"psnr_{name}"] = psnr(pictures, truth.answer)
     for name, pictures in answers.items():
         values |= _similarities(name, pictures, truth)
+        values[f"answer_cosine_{name}"] = np.sum(embedded[name] * answer, -1)
+    values |= _gains(values, swaps, truth)
     for name in ("copy_target", "copy_source"):
         values[f"{name}_retrieval_top1"] = retrieval(embedded[name], gallery, right)
     values["answer_nearer_source"] = nearer_source(answer, source, target)
     values["answer_retrieval_top1"] = retrieval(answer, gallery, right)
     return {name: np.asarray(value, np.float64) for name, value in values.items()}
+
+
+def score_second_sources(
+    truth: GroundTruth, swaps: np.ndarray, second_swaps: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Scores how much another source changes the picture.
+
+    Args:
+      truth: pairs with second answers.
+      swaps: (B, S, S, 3) uint8, with the sources.
+      second_swaps: the same with the second sources.
+
+    Returns:
+      `identity_change_swap`, (B,) float64: mean absolute difference of the two swaps of a target
+      inside the face, grey levels of 255; `identity_change_answer`: that of the right answers.
+    """
+    return {
+        "identity_change_swap": mean_error(second_swaps, swaps, truth.face),
+        "identity_change_answer": mean_error(truth.second_answer, truth.answer, truth.face),
+    }
+
+
+def score_detail(truth: GroundTruth, swaps: np.ndarray) -> dict[str, Total]:
+    """Scores fine detail and specks inside the faces, over all swaps.
+
+    Args:
+      truth: the pairs.
+      swaps: (B, S, S, 3) uint8.
+
+    Returns:
+      Each by that of the right answers, so that 1 is right, and NaN where no face is large enough:
+      `detail_index`: energy of fine detail; below 1 where swaps are blurred, above it where they
+      are noisy. `speck_index`: 1 and the energy of dots that stand where neither right answer nor
+      target has any. `speck_index_fixed`: energy of what is at the same place of all swaps.
+      `detail_index_copy_target` and `speck_index_fixed_copy_target`: those of the targets.
+    """
+
+    def measure(rows: np.ndarray) -> dict[str, np.ndarray]:
+        inside = inner_faces(truth.face[rows], truth.target_face[rows])
+        given = swaps[rows], truth.answer[rows], truth.target[rows]
+        detail = dict(zip(("swap", "answer", "target"), given, strict=True))
+        energies = {name: detail_energy(pictures, inside) for name, pictures in detail.items()}
+        dots = dot_energy(*given, inside)
+        return {**energies, "stray": dots.stray, "dots": dots.answer, "inside": inside}
+
+    found = in_shares(measure, len(swaps))
+    inside = found["inside"]
+    return {
+        "detail_index": ratio_of_sums(found["swap"], found["answer"]),
+        "detail_index_copy_target": ratio_of_sums(found["target"], found["answer"]),
+        "speck_index": ratio_of_sums(found["stray"], found["dots"], plus=1),
+        "speck_index_fixed": fixed_place_ratio(swaps, truth.answer, inside),
+        "speck_index_fixed_copy_target": fixed_place_ratio(truth.target, truth.answer, inside),
+    }
+
+
+def _gains(
+    values: Mapping[str, np.ndarray], swaps: np.ndarray, truth: GroundTruth
+) -> dict[str, np.ndarray]:
+    apart = np.abs(truth.answer.astype(np.int16) - truth.target).mean(-1) > _APART
+    swap, copy = (psnr(pictures, truth.answer, apart) for pictures in (swaps, truth.target))
+    return {
+        "differ_psnr_swap": swap,
+        "differ_psnr_copy_target": copy,
+        "face_psnr_gain": values["face_psnr_swap"] - values["face_psnr_copy_target"],
+        "differ_psnr_gain": swap - copy,
+    }
 
 
 def _similarities(name: str, pictures: np.ndarray, truth: GroundTruth) -> dict[str, np.ndarray]:
