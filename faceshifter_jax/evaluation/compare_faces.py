@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import csv
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import numpy as np
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.finder import AlignedFace, FaceFinder
 from faceshifter_jax.files import publish_file
-from faceshifter_jax.media.folders import list_picture_files
+from faceshifter_jax.media.folders import read_folder
 from faceshifter_jax.media.photos import load_photo
+from faceshifter_jax.messages import printable
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.progress import Progress
 
@@ -60,9 +62,10 @@ def run(arguments: argparse.Namespace) -> None:
         pairs = sort_pairs(cosines)
         if table is not None:
             write_table(table, names, cosines, pairs)
-    print("\n".join(describe(names, cosines, pairs)))
+    shown = [printable(name) for name in names]
+    print("\n".join(describe(shown, cosines, pairs)))
     if arguments.output:
-        print(f"wrote {arguments.output}")
+        print(printable(f"wrote {arguments.output}"))
 
 
 def embed_faces(paths: Sequence[Path], finder: FaceFinder) -> tuple[list[str], np.ndarray]:
@@ -105,8 +108,8 @@ def sort_pairs(cosines: np.ndarray) -> np.ndarray:
 
 
 def write_table(path: Path, names: Sequence[str], cosines: np.ndarray, pairs: np.ndarray) -> None:
-    """Writes a line a pair: both names and the cosine."""
-    with path.open("w", newline="") as file:
+    """Writes a line a pair: both names, as the bytes that they are, and the cosine."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["first", "second", "cosine"])
         for first, second in pairs:
@@ -142,7 +145,10 @@ def _list_pictures(places: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for place in map(Path, places):
         if place.is_dir():
-            found.update({place / file.name: None for file in list_picture_files(place)})
+            folder = read_folder(place)
+            if note := folder.note():
+                print(printable(f"{place}: {note}"), file=sys.stderr)
+            found.update({place / file.name: None for file in folder.pictures})
         elif place.exists():
             found[place] = None
         else:

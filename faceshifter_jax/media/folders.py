@@ -1,11 +1,20 @@
 """Finding the pictures of a folder and whom each of them shows."""
 
+import collections
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.media.images import PICTURE_SUFFIXES
+from faceshifter_jax.media.opening import PICTURE_SUFFIXES, RAW_SUFFIXES, looks_like_picture
+
+_NAMED = 5
+# Of what lies about in folders of pictures and nobody takes for one: counted and not named.
+_NEVER_PICTURES = (
+    *(".aae", ".csv", ".db", ".html", ".ini", ".json", ".jsonl", ".lnk", ".log", ".md", ".npy"),
+    *(".npz", ".pdf", ".py", ".tsv", ".txt", ".url", ".xml", ".xmp", ".yaml", ".yml", ".zip"),
+)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -19,11 +28,34 @@ class PictureFile:
     name: str
 
 
-def list_picture_files(photos: Path) -> list[PictureFile]:
-    """Lists the pictures under `photos`, at any depth, sorted by folder and then by name.
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """What is in a folder, at any depth, without hidden files and folders.
 
-    Files are told by their suffix; hidden files and folders are passed over.
-    Linked folders are followed, each folder once.
+    Attributes:
+      pictures: files that are taken for pictures, sorted by folder and then by name.
+      others: names of files that are left out and might be meant, such as raw photographs and
+        films, as in `PictureFile`, sorted.
+      never: names of files that are no pictures, such as texts.
+    """
+
+    pictures: list[PictureFile]
+    others: list[str]
+    never: list[str]
+
+    def note(self) -> str | None:
+        """Says in one line what else there is: what might be meant by name; None for nothing."""
+        parts = [_describe_others(self.others)] if self.others else []
+        if self.never:
+            parts.append(f"passed over, as no pictures: {_count(self.never)}")
+        return "; ".join(parts) or None
+
+
+def read_folder(photos: Path) -> Folder:
+    """Lists what is under `photos`.
+
+    Files are pictures by their suffix, or, where they have none, by their content. Linked folders
+    are followed, each folder once.
 
     Raises:
         UserError: `photos` is missing, no folder, not readable, or holds no picture.
@@ -32,7 +64,7 @@ def list_picture_files(photos: Path) -> list[PictureFile]:
         raise UserError(f"the folder {photos} does not exist")
     if not photos.is_dir():
         raise UserError(f"{photos} is no folder: name the folder that holds the pictures")
-    found = []
+    found = Folder([], [], [])
     visited = set()
     for directory, folders, files in os.walk(photos, onerror=_refuse, followlinks=True):
         folders[:] = [folder for folder in folders if not folder.startswith(".")]
@@ -43,12 +75,58 @@ def list_picture_files(photos: Path) -> list[PictureFile]:
         identity = Path(directory).relative_to(photos).as_posix()
         identity = "" if identity == "." else identity
         for file in files:
-            if not file.startswith(".") and file.lower().endswith(PICTURE_SUFFIXES):
-                found.append(PictureFile(identity, f"{identity}/{file}" if identity else file))
-    if not found:
+            name = f"{identity}/{file}" if identity else file
+            if file.startswith("."):
+                continue
+            if _is_picture(Path(directory, file)):
+                found.pictures.append(PictureFile(identity, name))
+            else:
+                (found.never if _is_never(name) else found.others).append(name)
+    if not found.pictures:
         known = " ".join(PICTURE_SUFFIXES)
-        raise UserError(f"the folder {photos} holds no picture (files ending in {known})")
-    return sorted(found)
+        found.others.sort()
+        others = f"; {note}" if (note := found.note()) else ""
+        raise UserError(f"the folder {photos} holds no picture (files ending in {known}){others}")
+    return Folder(sorted(found.pictures), sorted(found.others), sorted(found.never))
+
+
+def list_picture_files(photos: Path) -> list[PictureFile]:
+    """Lists the pictures under `photos`; see `read_folder`."""
+    return read_folder(photos).pictures
+
+
+def why_left_out(name: str) -> str:
+    """Says of one of `Folder.others` why it is not read."""
+    suffix = Path(name).suffix.lower()
+    if suffix in RAW_SUFFIXES:
+        return "a raw photograph: develop it into a JPEG, PNG or TIFF first"
+    return f"{suffix} is not read as a picture"
+
+
+def _is_picture(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in PICTURE_SUFFIXES or (not suffix and looks_like_picture(path))
+
+
+def _is_never(name: str) -> bool:
+    suffix = Path(name).suffix.lower()
+    return not suffix or suffix in _NEVER_PICTURES
+
+
+def _describe_others(others: Sequence[str]) -> str:
+    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    is_raw = any(Path(name).suffix.lower() in RAW_SUFFIXES for name in others)
+    raw = "; raw photographs must be developed first" if is_raw else ""
+    files = "1 file that is" if len(others) == 1 else f"{len(others)} files that are"
+    return (
+        f"left out {files} not read as pictures ({_count(others)}): "
+        f"{', '.join(others[:_NAMED])}{more}{raw}"
+    )
+
+
+def _count(names: Sequence[str]) -> str:
+    kinds = collections.Counter(Path(name).suffix.lower() or "without suffix" for name in names)
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_NAMED))
 
 
 def _refuse(error: OSError) -> None:

@@ -10,11 +10,24 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
-PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.inputs import UnreadableFile
+from faceshifter_jax.media.exif import load_with_exif
+from faceshifter_jax.media.opening import open_picture, read_picture_file
+
 BEHIND_TRANSPARENT = (128, 128, 128)
 """The colour that shows through transparent pictures: mid-grey, 0 in the models' range."""
 
 _JPEG = {"format": "JPEG", "quality": 95, "subsampling": "4:4:4"}
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _JPEG_START = b"\xff\xd8"
 _SAME_COLOURS = ("Gray", "RGB", "YCbCr")
 _LARGEST_ENLARGEMENT = 4
@@ -41,7 +54,7 @@ def decode_picture(encoded: bytes) -> np.ndarray:
         with contextlib.suppress(ValueError):
             if simplejpeg.decode_jpeg_header(encoded)[2] in _SAME_COLOURS:
                 return simplejpeg.decode_jpeg(encoded, fastdct=False, fastupsample=False)
-    with Image.open(io.BytesIO(encoded)) as image:
+    with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as image:
         return np.array(image.convert("RGB"))
 
 
@@ -70,25 +83,21 @@ def read_photo(path: str | Path, size: int) -> ReadPicture:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata; what matters is whether the pixels can be read.
             warnings.simplefilter("ignore")
-            return ReadPicture(_read_square(Path(path).read_bytes(), size))
+            return ReadPicture(_read_square(read_picture_file(path), size, Path(path).suffix))
     except MemoryError:
         raise
+    except UnreadableFile as error:
+        return ReadPicture(None, error.reason)
+    except UserError as error:
+        return ReadPicture(None, str(error))
     except Exception as error:
         # Broken files make Pillow raise nearly anything: OSError, SyntaxError, struct.error, ...
         reason = " ".join(str(error).split()) or "cannot be read"
-        return ReadPicture(None, _without_addresses(reason, type(error).__name__))
+        return ReadPicture(None, f"{reason} ({type(error).__name__})")
 
 
-def _without_addresses(reason: str, kind: str) -> str:
-    if reason.startswith("cannot identify image file"):
-        return "not a picture in any known format"
-    return f"{reason} ({kind})"
-
-
-def _read_square(content: bytes, size: int) -> bytes:
-    if not content:
-        raise ValueError("the file is empty")
-    with Image.open(io.BytesIO(content)) as image:
+def _read_square(content: bytes, size: int, suffix: str) -> bytes:
+    with open_picture(content, suffix=suffix) as image:
         width, height = image.size
         if min(width, height) * _LARGEST_ENLARGEMENT < size:
             least = -(-size // _LARGEST_ENLARGEMENT)
@@ -96,10 +105,11 @@ def _read_square(content: bytes, size: int) -> bytes:
         keep = _is_final(image, size)
         # JPEGs are decoded at a reduced scale where that still leaves twice the pixels needed.
         image.draft(None, (2 * size, 2 * size))
-        image.load()
-        if keep:
+        orientation = load_with_exif(image).orientation
+        if keep and orientation == 1:
             return content
-        upright = ImageOps.exif_transpose(image)
+        turn = TURNS.get(orientation)
+        upright = image if turn is None else image.transpose(turn)
         return _encode(
             ImageOps.fit(to_rgb(upright), (size, size), Image.Resampling.LANCZOS), **_JPEG
         )
@@ -107,12 +117,10 @@ def _read_square(content: bytes, size: int) -> bytes:
 
 def _is_final(image: Image.Image, size: int) -> bool:
     """Whether the file's bytes decode to the very picture that is wanted, in any decoder."""
-    exif_orientation = 0x0112
     return (
         image.format in ("JPEG", "PNG")
         and image.mode == "RGB"
         and image.size == (size, size)
-        and image.getexif().get(exif_orientation, 1) == 1
         and "transparency" not in image.info
         and getattr(image, "n_frames", 1) == 1
         and all("16" not in str(tile.args) for tile in image.tile)

@@ -1,6 +1,7 @@
 """Writing photographs: complete or absent, with what their files said, and what they now are."""
 
 import contextlib
+import io
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ _WRITE_OPTIONS = {
     ".png": {"format": "PNG"},
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
+    ".jpe": _JPEG,
+    ".jfif": _JPEG,
     ".webp": {"format": "WEBP", "quality": 95},
     ".tif": {"format": "TIFF"},
     ".tiff": {"format": "TIFF"},
@@ -37,6 +40,7 @@ _HOLDS = {
 }
 _XMP_TAG = 700
 _LARGEST_JPEG_XMP = 65502
+_LARGEST_JPEG_EXIF = 65533
 
 Write = Callable[[Photo, Provenance | None], list[str]]
 
@@ -89,17 +93,23 @@ def _write(path: Path, suffix: str, photo: Photo, provenance: Provenance | None)
     if kind == "JPEG" and xmp and len(xmp) > _LARGEST_JPEG_XMP:
         xmp = provenance.to_xmp() if provenance else None
     said = {"icc_profile": _profile_for(values, photo), "exif": metadata.exif, "dpi": metadata.dpi}
+    if kind == "JPEG" and len(metadata.exif or b"") > _LARGEST_JPEG_EXIF:
+        del said["exif"]
+        lost.append("holds 64 KB of EXIF, and there is more: it is left out")
     said = {name: value for name, value in said.items() if value}
+    if values.dtype == np.uint16 and kind == "PNG":
+        write_png16(path, values, xmp=xmp, **said)
+        return [f"{suffix} {what}" for what in lost]
+    if kind != "BMP":
+        options |= _xmp_option(kind, xmp) | said
+    # Into memory first: Pillow does not say why it cannot write.
+    encoded = io.BytesIO()
     try:
-        if values.dtype == np.uint16 and kind == "PNG":
-            write_png16(path, values, xmp=xmp, **said)
-        elif kind == "BMP":
-            _to_image(values).save(path, **options)
-        else:
-            _to_image(values).save(path, **options, **_xmp_option(kind, xmp), **said)
+        _to_image(values).save(encoded, **options)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"cannot write the {suffix} file: {reason}") from error
+    path.write_bytes(encoded.getbuffer())
     return [f"{suffix} {what}" for what in lost]
 
 

@@ -5,20 +5,27 @@ import io
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageCms
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.inputs import UnreadableFile
+from faceshifter_jax.media.exif import Exif, load_with_exif
+from faceshifter_jax.media.extras import find_extras
 from faceshifter_jax.media.images import to_rgb
+from faceshifter_jax.media.opening import NoPictureError, open_picture, read_picture_file
 from faceshifter_jax.media.png16 import holds_deep_colours, read_png16
+from faceshifter_jax.media.provenance.xmp import keep_true
 
 LARGEST_PIXELS = 50 * 1024 * 1024
 """50 megapixels, read so that cameras sold with that number are within it."""
 
 _DEEP = 257  # from 8 to 16 bits
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as in Pillow's "L"
-_ORIENTATION = 0x0112
+# The colours of a palette are of the profile, too.
+_KEEP_COLOURS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")
 _TURNS = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -28,12 +35,6 @@ _TURNS = {
     7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
     8: lambda a: np.rot90(a, 1),
 }
-# Who, when, where and with what. Thumbnails, maker's notes and previews would show the old face.
-_KEPT_EXIF = (
-    *("ImageDescription", "Make", "Model", "XResolution", "YResolution", "ResolutionUnit"),
-    *("DateTime", "Artist", "Copyright"),
-)
-_DROPPED_CAPTURE_EXIF = ("MakerNote", "ExifInteroperabilityOffset")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Metadata:
     Attributes:
       icc_profile: what its colours mean, None for sRGB.
       exif: of the upright picture, without thumbnail and maker's notes.
-      xmp: the XMP packet as it is.
+      xmp: an XMP packet of what stays true when a face is swapped, see `xmp.keep_true`.
       dpi: pixels an inch across and down.
     """
 
@@ -88,15 +89,19 @@ def load_photo(path: str | Path) -> Photo:
       UserError: there is no such file, it is not a picture that can be read, or it is too large.
     """
     path = Path(path)
-    if not path.exists():
-        raise UserError(f"the picture {path} does not exist")
-    if not path.is_file():
-        raise UserError(f"{path} is a folder or the like, not a picture")
+    try:
+        content = read_picture_file(path)
+    except UnreadableFile as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise UserError(f"the picture {path} does not exist") from error
+        raise UserError(f"cannot read the picture {path}: {error.reason}") from error
     try:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata; what matters is whether the pixels can be read.
             warnings.simplefilter("ignore")
-            return _load(path)
+            return _load(path, content)
+    except NoPictureError as error:
+        raise UserError(f"cannot read the picture {path}: {error}") from error
     except (MemoryError, UserError):
         raise
     except Image.DecompressionBombError as error:
@@ -104,8 +109,6 @@ def load_photo(path: str | Path) -> Photo:
     except Exception as error:
         # Broken files make Pillow raise nearly anything: OSError, SyntaxError, struct.error, ...
         reason = " ".join(str(error).split()) or type(error).__name__
-        if reason.startswith("cannot identify image file"):
-            reason = "it is no picture in any known format"
         raise UserError(f"cannot read the picture {path}: {reason}") from error
 
 
@@ -141,21 +144,22 @@ def repaint(photo: Photo, pixels: np.ndarray) -> Photo:
     return dataclasses.replace(photo, pixels=pixels, stored=stored)
 
 
-def _load(path: Path) -> Photo:
-    with Image.open(path) as image:
+def _load(path: Path, content: bytes) -> Photo:
+    with open_picture(content, suffix=path.suffix) as image:
         width, height = image.size
         if width * height > LARGEST_PIXELS:
             raise _too_large(path, f"{width}x{height}")
-        frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
         deep_colours = holds_deep_colours(image)  # asking for EXIF may load the picture
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION), lambda a: a)
-        metadata = _read_metadata(image)
-        image.load()
-        notes = [f"of its {frames} frames the first is taken"] if frames > 1 else []
+        notes = find_extras(image, content)
+        exif = load_with_exif(image)
+        if exif.damaged:
+            notes.append("its EXIF is damaged: what can be read of it is kept")
+        turn = _TURNS.get(exif.orientation, lambda a: a)
+        metadata = _read_metadata(image, exif)
         if image.mode == "CMYK":
             notes.append("its inks (CMYK) became sRGB")
         if deep_colours:
-            stored = read_png16(path)
+            stored = read_png16(content)
             if stored is None:
                 notes.append("its 16 bits a channel became 8")
                 stored = _read_stored(image)
@@ -191,40 +195,30 @@ def _inks_to_rgb(image: Image.Image) -> Image.Image:
             ImageCms.createProfile("sRGB"),
             outputMode="RGB",
         )
-    except ImageCms.PyCMSError:
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         return image
 
 
-def _read_metadata(image: Image.Image) -> Metadata:
+def _read_metadata(image: Image.Image, exif: Exif) -> Metadata:
     # What a picture of another kind becomes is sRGB, of which a profile of inks says nothing.
-    keeps_colours = image.mode in ("1", "L", "LA", "RGB", "RGBA") or image.mode.startswith("I;16")
-    dpi = image.info.get("dpi")
+    keeps_colours = image.mode in _KEEP_COLOURS or image.mode.startswith("I;16")
+    packet = image.info.get("xmp")
+    packet = packet.encode() if isinstance(packet, str) else packet
     return Metadata(
         icc_profile=image.info.get("icc_profile") if keeps_colours else None,
-        exif=_read_exif(image),
-        xmp=image.info.get("xmp"),
-        dpi=tuple(map(float, dpi)) if dpi and all(0 < value < 1e5 for value in dpi) else None,
+        exif=exif.kept,
+        xmp=keep_true(packet) if packet else None,
+        dpi=_read_dpi(image.info.get("dpi")),
     )
 
 
-def _read_exif(image: Image.Image) -> bytes | None:
-    found, kept = image.getexif(), Image.Exif()
-    for name in _KEPT_EXIF:
-        if (tag := ExifTags.Base[name].value) in found:
-            kept[tag] = found[tag]
-    capture = dict(found.get_ifd(ExifTags.IFD.Exif))
-    for name in _DROPPED_CAPTURE_EXIF:
-        capture.pop(ExifTags.Base[name].value, None)
-    if found.get(_ORIENTATION, 1) >= 5:
-        width, height = (ExifTags.Base[f"ExifImage{name}"].value for name in ("Width", "Height"))
-        if width in capture and height in capture:
-            capture[width], capture[height] = capture[height], capture[width]
-    places = dict(found.get_ifd(ExifTags.IFD.GPSInfo))
-    if capture:
-        kept[ExifTags.IFD.Exif] = capture
-    if places:
-        kept[ExifTags.IFD.GPSInfo] = places
-    return kept.tobytes() if len(kept) else None
+def _read_dpi(dpi: Any) -> tuple[float, float] | None:
+    try:
+        across, down = map(float, dpi)
+    # Files can say anything here, such as 0 / 0.
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    return (across, down) if 0 < across < 1e5 and 0 < down < 1e5 else None
 
 
 def _too_large(path: Path, pixels: str) -> UserError:

@@ -20,15 +20,15 @@ def holds_deep_colours(image: Image.Image) -> bool:
     return image.mode in ("RGB", "RGBA", "LA") and any("16" in str(t.args) for t in image.tile)
 
 
-def read_png16(path: str | Path) -> np.ndarray | None:
-    """Reads a PNG of 16 bits a channel: uint16 (H, W, C); None for any other file.
+def read_png16(file: str | Path | bytes) -> np.ndarray | None:
+    """Reads a PNG of 16 bits a channel, a file or its content: uint16 (H, W, C); else None.
 
     Interlaced ones and those with a transparent colour also give None.
 
     Raises:
       ValueError: the file is damaged.
     """
-    content = Path(path).read_bytes()
+    content = file if isinstance(file, bytes) else Path(file).read_bytes()
     if content[:8] != _SIGNATURE:
         return None
     width, height, depth, kind, _, _, interlaced = _HEADER.unpack(content[16:29])

@@ -4,6 +4,8 @@ import sys
 import time
 from typing import TextIO
 
+from faceshifter_jax.messages import printable
+
 
 class Progress:
     """Counts pictures and reports now and then: in place on a terminal, else a line at times."""
@@ -45,6 +47,7 @@ class Progress:
 
     def note(self, message: str) -> None:
         """Writes a line of its own, clear of the line that is written in place."""
+        message = printable(message)
         self._stream.write(f"\r\x1b[K{message}\n" if self._in_place else f"{message}\n")
         self._stream.flush()
 

@@ -12,11 +12,13 @@ import numpy as np
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.finder import DETECTORS, build_detector
-from faceshifter_jax.media.folders import list_picture_files
+from faceshifter_jax.media.folders import Folder, read_folder
 from faceshifter_jax.media.photo_files import MARKED_SUFFIXES, Write, publish_photo
 from faceshifter_jax.media.photos import Photo, load_photo
 from faceshifter_jax.media.provenance.statement import Provenance
 from faceshifter_jax.media.video_reader import is_video
+from faceshifter_jax.messages import printable
+from faceshifter_jax.places import fresh_file
 from faceshifter_jax.runtime.progress import Progress, count_of
 from faceshifter_jax.swapping import swap_arguments
 from faceshifter_jax.swapping.assignment import DEFAULT_THRESHOLD, Casting
@@ -63,7 +65,7 @@ def _swap_one(arguments: argparse.Namespace) -> None:
             swap = swapper.swap_photo(cast(swapper), target, explain=len(places) > 1)
         _tell(_write_all(swap, writes, _provenance(swapper, arguments)))
     for place in places.values():
-        print(f"wrote {place}")
+        print(printable(f"wrote {place}"))
 
 
 def _swap_folder(arguments: argparse.Namespace) -> None:
@@ -83,7 +85,7 @@ def _swap_folder(arguments: argparse.Namespace) -> None:
     num_there = len(names) - len(free)
     num_failed = len(clashes) + (_swap_into(folders, target, free, arguments) if free else 0)
     num_written = len(pictures) - num_there - num_failed
-    print(f"wrote {count_of(num_written, 'pictures')} into {folders['output']}")
+    print(printable(f"wrote {count_of(num_written, 'pictures')} into {folders['output']}"))
     if num_there:
         print(f"{num_there} were there already: pass --overwrite to replace them")
     if num_failed:
@@ -217,14 +219,21 @@ def _draw_explanation(swap: Swap, name: str) -> np.ndarray:
 
 
 def _list_targets(folder: Path, written: list[Path]) -> list[str]:
-    """Names below the folder; what earlier runs wrote into folders inside of it is passed over."""
-    names = [file.name for file in list_picture_files(folder)]
+    """Names below the folder, and says what is not read.
+
+    What earlier runs wrote into folders inside of it is passed over.
+    """
     inside = [place.resolve() for place in written if place.resolve() != folder.resolve()]
-    return [
-        name
-        for name in names
-        if not any((folder / name).resolve().is_relative_to(place) for place in inside)
-    ]
+
+    def is_target(name: str) -> bool:
+        place = (folder / name).resolve()
+        return not any(place.is_relative_to(written) for written in inside)
+
+    found = read_folder(folder)
+    others = Folder(found.pictures, [n for n in found.others if is_target(n)], found.never)
+    if note := others.note():
+        _tell([note])
+    return [file.name for file in found.pictures if is_target(file.name)]
 
 
 def _output_name(name: str) -> str:
@@ -253,13 +262,12 @@ def _make_folder(folder: Path) -> None:
     """Makes a folder for outputs, and finds out before the work whether it can be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".faceshifter"
-        probe.touch()
-        probe.unlink()
+        with fresh_file(folder / "probe"):
+            pass
     except OSError as error:
         raise UserError(f"cannot write to the folder {folder}: {error.strerror}") from error
 
 
 def _tell(notes: list[str]) -> None:
     for note in notes:
-        print(note, file=sys.stderr)
+        print(printable(note), file=sys.stderr)

@@ -12,6 +12,8 @@ from PIL import Image
 
 from faceshifter_jax.data.occlusion.cutouts import Cutout, crop_to_content, remember
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.inputs import UnreadableFile
+from faceshifter_jax.media.opening import open_picture, read_picture_file
 
 _NAMED = 3
 
@@ -102,12 +104,14 @@ def _decode(path: Path) -> tuple[np.ndarray | None, str | None]:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata; what matters is whether the pixels can be read.
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with open_picture(read_picture_file(path), suffix=path.suffix) as image:
                 if not image.has_transparency_data:
                     return None, "no alpha channel"
                 pixels = np.array(image.convert("RGBA"))
     except MemoryError:
         raise
+    except UnreadableFile as error:
+        return None, error.reason
     except Exception as error:
         # Broken files make Pillow raise nearly anything: OSError, SyntaxError, struct.error, ...
         return None, f"cannot be read, {type(error).__name__}"

@@ -5,6 +5,7 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from faceshifter_jax.data.preparation.publish import (
 from faceshifter_jax.data.seeds import HELD_OUT_SEED
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import UnfinishedWork, unfinished_work
-from faceshifter_jax.media.folders import PictureFile, list_picture_files
+from faceshifter_jax.media.folders import Folder, read_folder, why_left_out
 from faceshifter_jax.media.images import ReadPicture
+from faceshifter_jax.messages import printable
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.workers import usable_cores
 
@@ -42,9 +44,9 @@ def prepare_folder(
     """Prepares a folder of photographs as a TFDS dataset (array_record) in the directory `out`.
 
     Every sub-folder with pictures, at any depth, is one identity, named by its path; pictures at
-    the top have unknown identities. Files that cannot be used are named on stderr and, with the
-    reason, in `out`/left_out.txt. `read_photo` says how a photograph becomes a square of `size`
-    pixels. `out` appears when it is complete; `overwrite` replaces a dataset that is there.
+    the top have unknown identities. Files that cannot be used, and how many are no pictures, are
+    named on stderr and, with the reason, in `out`/left_out.txt. `read_photo` says how a photograph
+    becomes a square of `size` pixels. `out` appears when it is complete; `overwrite` replaces a dataset that is there.
 
     `num_workers` processes (default: one a core) decode; a calling script needs the usual
     `if __name__ == "__main__":`. The result does not depend on their number.
@@ -55,19 +57,19 @@ def prepare_folder(
     _check_counts(size, num_workers)
     photos, out = Path(local_path(photos)), Path(local_path(out))
     with publish_when_complete(out, overwrite=overwrite) as scratch:
-        files = list_picture_files(photos)
+        found = _read_folder(photos)
         # Imported here: TFDS takes a while, and most mistakes are found before it is needed.
         from faceshifter_jax.data.preparation.builders import FaceFolder
 
         builder = FaceFolder(
             photos=photos,
-            files=files,
+            files=found.pictures,
             size=size,
             num_workers=num_workers or usable_cores(),
             data_dir=scratch,
         )
         result = _build_in(scratch, builder)
-        _write_left_out(result / LEFT_OUT_FILE, builder.left_out)
+        _write_left_out(result / LEFT_OUT_FILE, builder.left_out, found.others)
     return out
 
 
@@ -122,7 +124,8 @@ def prepare_photos(
         raise UserError("the least number of pixels and the least sharpness must not be negative")
     photos, out = Path(local_path(photos)), Path(local_path(out)).absolute()
     check_dataset_replaceable(out, overwrite)
-    files = list_picture_files(photos)
+    found = _read_folder(photos)
+    files = found.pictures
     if detector != "mtcnn":
         build_detector(detector)
     make_parent(out)
@@ -132,7 +135,7 @@ def prepare_photos(
             findings, num_ready = raw_photos.find_in_photos(
                 photos, files, work, size=size, rules=rules, num_workers=num_workers
             )
-            _build_from_findings(photos, files, findings, scratch, size=size, num_ready=num_ready)
+            _build_from_findings(photos, found, findings, scratch, size=size, num_ready=num_ready)
     return out
 
 
@@ -202,7 +205,7 @@ def prepare_embedded(
 
 def _build_from_findings(
     photos: Path,
-    files: Sequence[PictureFile],
+    found: Folder,
     findings: Iterator,
     scratch: Path,
     *,
@@ -216,13 +219,13 @@ def _build_from_findings(
     rows: list[tuple[str, dict]] = []
 
     def pictures() -> Iterator[ReadPicture]:
-        for file, finding in zip(files, findings, strict=True):
+        for file, finding in zip(found.pictures, findings, strict=True):
             rows.append((file.name, finding.facts))
             yield finding.as_picture()
 
     builder = FaceFolder(
         photos=photos,
-        files=files,
+        files=found.pictures,
         size=size,
         num_workers=1,
         pictures=pictures(),
@@ -230,7 +233,7 @@ def _build_from_findings(
         data_dir=scratch,
     )
     result = _build_in(scratch, builder)
-    _write_left_out(result / LEFT_OUT_FILE, builder.left_out)
+    _write_left_out(result / LEFT_OUT_FILE, builder.left_out, found.others)
     write_table(result / TABLE_FILE, rows)
 
 
@@ -279,7 +282,16 @@ def _build_in(scratch: Path, builder) -> Path:
     return Path(builder.data_path.rename(scratch / "result"))
 
 
-def _write_left_out(path: Path, left_out: Sequence[tuple[str, str]]) -> None:
+def _read_folder(photos: Path) -> Folder:
+    found = read_folder(photos)
+    if note := found.note():
+        print(printable(note), file=sys.stderr)
+    return found
+
+
+def _write_left_out(path: Path, unusable: Sequence[tuple[str, str]], others: Sequence[str]) -> None:
+    left_out = [*unusable, *((name, why_left_out(name)) for name in others)]
     if left_out:
-        lines = "".join(f"{name}\t{reason}\n" for name, reason in left_out)
+        plain = ((name.replace("\t", " ").replace("\n", " "), reason) for name, reason in left_out)
+        lines = "".join(f"{name}\t{reason}\n" for name, reason in plain)
         path.write_text(lines, encoding="utf-8", errors="surrogateescape")

@@ -10,6 +10,7 @@ from faceshifter_jax.media.provenance.statement import (
     SOFTWARE,
     Provenance,
 )
+from faceshifter_jax.messages import printable
 from faceshifter_jax.paths import local_path
 
 _LABELS = {
@@ -40,13 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             print("\n".join(describe(path, read_provenance(path))), flush=True)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
             code = 2
     return code
 
 
 def describe(name: str, provenance: Provenance | None) -> list[str]:
     """Returns the lines for a reader: a verdict, then what the file says."""
+    name = printable(name)
     if provenance is None:
         return [f"{name}: {_NOTHING}"]
     if provenance.software == SOFTWARE:
@@ -55,5 +57,5 @@ def describe(name: str, provenance: Provenance | None) -> list[str]:
         verdict = "partly made by a trained network"
     else:
         verdict = "it says where it comes from, and not that this software swapped a face in it"
-    pairs = provenance.to_pairs().items()
-    return [f"{name}: {verdict.strip()}", *(f"  {_LABELS[key]:26s} {text}" for key, text in pairs)]
+    lines = [f"  {_LABELS[key]:26s} {text}" for key, text in provenance.to_pairs().items()]
+    return [f"{name}: {verdict.strip()}", *map(printable, lines)]

@@ -7,6 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.inputs import UnreadableFile
+from faceshifter_jax.media.opening import open_picture, read_picture_file
 from faceshifter_jax.media.provenance import films
 from faceshifter_jax.media.provenance.statement import Provenance
 from faceshifter_jax.media.video_reader import is_video
@@ -27,12 +29,12 @@ def read_picture(path: Path) -> Provenance | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with open_picture(read_picture_file(path), suffix=path.suffix) as image:
                 packet = image.info.get("xmp")
+    except UnreadableFile:
+        raise
     except Image.DecompressionBombError as error:
         raise UserError(f"cannot read the picture {path}: it is too large") from error
-    except PermissionError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:
         # Broken files make Pillow raise nearly anything: OSError, SyntaxError, struct.error, ...
         raise UnknownKindError from error

@@ -13,16 +13,15 @@ COMPOSITE_WITH_SYNTHETIC = (
 https://cv.iptc.org/newscodes/digitalsourcetype/)."""
 
 SOFTWARE = "faceshifter_jax"
-_NAMESPACE = "urn:faceshifter-jax:provenance:1/"
 _CREATOR_TOOL = xmp.name(xmp.XMP_BASIC, "CreatorTool")
 # Key -> property. Those of IPTC are of its Photo Metadata Standard 2025.1.
 _PROPERTIES = {
     "digital_source_type": xmp.name(xmp.IPTC_EXTENSION, "DigitalSourceType"),
     "software": xmp.name(xmp.IPTC_EXTENSION, "AISystemUsed"),
     "software_version": xmp.name(xmp.IPTC_EXTENSION, "AISystemVersionUsed"),
-    "checkpoint_sha256": xmp.name(_NAMESPACE, "CheckpointSHA256"),
-    "hear_sha256": xmp.name(_NAMESPACE, "HearSHA256"),
-    "identity_sha256": xmp.name(_NAMESPACE, "IdentitySHA256"),
+    "checkpoint_sha256": xmp.name(xmp.OWN, "CheckpointSHA256"),
+    "hear_sha256": xmp.name(xmp.OWN, "HearSHA256"),
+    "identity_sha256": xmp.name(xmp.OWN, "IdentitySHA256"),
 }
 
 
@@ -63,7 +62,7 @@ class Provenance:
         properties = {_PROPERTIES[key]: value for key, value in self.to_pairs().items()}
         if self.software:
             properties[_CREATOR_TOOL] = f"{self.software} {self.software_version or ''}".strip()
-        return xmp.build_packet(properties, previous)
+        return xmp.build_packet(properties, previous, replaced=_PROPERTIES.values())
 
     @classmethod
     def from_xmp(cls, packet: bytes) -> "Provenance | None":
