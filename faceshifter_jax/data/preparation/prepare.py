@@ -46,7 +46,8 @@ def prepare_folder(
     Every sub-folder with pictures, at any depth, is one identity, named by its path; pictures at
     the top have unknown identities. Files that cannot be used, and how many are no pictures, are
     named on stderr and, with the reason, in `out`/left_out.txt. `read_photo` says how a photograph
-    becomes a square of `size` pixels. `out` appears when it is complete; `overwrite` replaces a dataset that is there.
+    becomes a square of `size` pixels. `out` appears when it is complete; `overwrite` replaces a
+    dataset that is there.
 
     `num_workers` processes (default: one a core) decode; a calling script needs the usual
     `if __name__ == "__main__":`. The result does not depend on their number.
