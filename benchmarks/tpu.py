@@ -2,6 +2,7 @@
 
     python benchmarks/tpu.py --variants ours remat --batch 4 8         # a quarter hour each
     python benchmarks/tpu.py --parts aad_7 optimizer --output tpu.json # a minute or two each
+    python benchmarks/tpu.py --bytes-by 3                              # where the bytes go
 
 No TPU is needed, libtpu is (`pip install -e '.[tpu-check]'`). Nothing is timed: the figures are of
 the program that the chip would run.
@@ -18,12 +19,15 @@ from typing import Any
 # The modules beside this one.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from common import Parser, check_output, write_json
+from account import Use, describe_groups, group, uses
+from common import Parser, at_least, check_output, write_json
+from hlo import Program
 
 from faceshifter_jax.devices.topology import check_libtpu, parse_topology, prepare_environment
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.training.config import parse_arguments
 
+_GROUPS_SHOWN = 30
 STEP = "step"
 """Name of the whole in place of a part."""
 
@@ -84,11 +88,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if parsed.quick:
             variant = dataclasses.replace(variant, options={**variant.options, **QUICKLY})
         step = _compile(part, variant, batch, topology, parsed.config, flags)
-        print(_row(part, name, batch, step), flush=True)
         figures = as_record(step, topology, batch * topology.num_chips)
+        groups = []
+        if step.costs is not None:
+            program = Program(step.costs.program)
+            found = list(uses(program))
+            figures |= _count_bytes(program, found, figures, topology.chip)
+            groups = group(found, parsed.bytes_by) if parsed.bytes_by else []
+        print(_row(part, name, batch, figures), flush=True)
+        if groups:
+            print("where the memory traffic goes:")
+            print("\n".join(describe_groups(groups, _GROUPS_SHOWN)))
+        figures["bytes_by"] = [dataclasses.asdict(one) for one in groups]
         records.append({"part": part, "variant": name, "per_chip": batch, **figures})
         if parsed.output:
             write_json(parsed.output, _describe(parsed, flags) | {"runs": records})
+
+
+def _count_bytes(
+    program: Program, found: Sequence[Use], figures: Mapping[str, Any], chip: Any
+) -> dict[str, Any]:
+    """Our own count of the bytes that a step moves, and the roofline (Williams et al.) with it."""
+    traffic = sum(use.memory_bytes for use in found)
+    compute, memory = figures["compute_seconds"], traffic / chip.bytes_per_second
+    return {
+        "memory_traffic": traffic,
+        "collectives": {
+            kind: dataclasses.asdict(moved) for kind, moved in program.collectives().items()
+        },
+        "memory_seconds": memory,
+        "bound": "compute" if compute >= memory else "memory",
+        "pictures_per_second": figures["pictures_per_second"] * compute / max(compute, memory),
+    }
 
 
 def _describe(parsed: argparse.Namespace, flags: list[str]) -> dict[str, Any]:
@@ -113,6 +144,13 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     )
     parser.add_argument(
         "--quick", action="store_true", help="as `faceshifter tpu-check --quick` compiles"
+    )
+    parser.add_argument(
+        "--bytes-by",
+        type=at_least(1),
+        metavar="DEPTH",
+        help="also say where the memory traffic goes, by the first DEPTH names of modules: 1 is "
+        "by network, 3 by level of the AEI-Net",
     )
     parser.add_argument("--output", help="JSON file to write")
     parsed, flags = parser.parse_known_args(arguments)
@@ -165,17 +203,17 @@ _HEAD = (
 )
 
 
-def _row(part: str, name: str, batch: int, step: Any) -> str:
+def _row(part: str, name: str, batch: int, figures: Mapping[str, Any]) -> str:
     """A line of the table; what does not fit has no costs."""
     row = f"{part:16s} {name:10s} {batch:5d} "
-    if step.costs is None:
+    if "memory_traffic" not in figures:
         row += f"{'-':>10s} {'-':>8s} {'-':>7s} "
     else:
         row += (
-            f"{step.costs.memory_traffic / 1e9:10.2f} {step.costs.bytes_accessed / 1e9:8.2f} "
-            f"{step.costs.flops / 1e12:7.3f} "
+            f"{figures['memory_traffic'] / 1e9:10.2f} {figures['bytes_accessed'] / 1e9:8.2f} "
+            f"{figures['flops'] / 1e12:7.3f} "
         )
-    return row + f"{step.needed_bytes / 2**30:10.2f} {step.compile_seconds:14.0f}"
+    return row + f"{figures['needed_bytes'] / 2**30:10.2f} {figures['compile_seconds']:14.0f}"
 
 
 if __name__ == "__main__":

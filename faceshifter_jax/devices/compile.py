@@ -1,4 +1,4 @@
-"""The compiler's account of a training step on a slice of TPUs."""
+"""A training step compiled for a slice of TPUs, and what the compiler says of it."""
 
 import contextlib
 import dataclasses
@@ -11,8 +11,6 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from faceshifter_jax.devices.account import Use, uses
-from faceshifter_jax.devices.hlo import Program, Traffic
 from faceshifter_jax.devices.inputs import assume_num_classes, batch_shapes, frozen_shapes
 from faceshifter_jax.devices.topology import Topology, build_devices
 from faceshifter_jax.errors import UserError
@@ -72,18 +70,13 @@ class StepCosts:
       flops: floating point operations.
       bytes_accessed: XLA's count of the bytes that its operations read and write, padding
         included: also those that stay in the chip's fast memory, and some several times.
-      memory_traffic: the bytes among them that pass between the chip and its large memory; see
-        `account`.
-      collectives: kind -> traffic between the chips.
-      uses: `memory_traffic`, operation by operation.
+      program: the compiled program's text; `benchmarks/tpu.py` accounts for its bytes.
     """
 
     memory: Memory
     flops: float
     bytes_accessed: float
-    memory_traffic: float
-    collectives: Mapping[str, Traffic]
-    uses: tuple[Use, ...] = dataclasses.field(default=(), repr=False)
+    program: str = dataclasses.field(default="", repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +143,13 @@ def compile_step(
         axis_name = parallel.axis_name
         step = guard_step(task.make_step(axis_name), axis_name)
     compiled = compile_function(
-        step, (state, frozen, batch), topology, announce, lowering=lowering, options=options
+        step,
+        (state, frozen, batch),
+        topology,
+        announce,
+        lowering=lowering,
+        options=options,
+        micro_batches=config.get("accumulate_steps", 1),
     )
     return dataclasses.replace(compiled, assumed=(*notes, *assumed, *lines))
 
@@ -163,6 +162,7 @@ def compile_function(
     *,
     lowering: str = "tpu",
     options: Mapping[str, Any] | None = None,
+    micro_batches: int = 1,
 ) -> CompiledStep:
     """Compiles a step, or a part of one, for every chip of a slice.
 
@@ -170,6 +170,7 @@ def compile_function(
       function: `(state, frozen, batch) -> (state, anything)`; the state is donated.
       shapes: of its arguments; the first axis of all arrays in the batch is divided among chips.
       topology, announce, lowering, options: see `compile_step`.
+      micro_batches: see `read_costs`.
 
     Raises:
       UserError: a slice that does not exist, or a function that XLA cannot compile.
@@ -185,23 +186,26 @@ def compile_function(
         assumed=(),
         lower_seconds=lowered_at - begin,
         compile_seconds=time.monotonic() - lowered_at,
-        costs=None if compiled is None else read_costs(compiled),
+        costs=None if compiled is None else read_costs(compiled, micro_batches),
         needed_bytes=needed,
         usable_bytes=usable,
     )
 
 
-def read_costs(compiled: jax.stages.Compiled) -> StepCosts:
-    """Returns what XLA says that a program costs each device, loops counted in full."""
-    counted, program = compiled.cost_analysis(), Program(compiled.as_text())
-    scale, found = program.loop_scale(), tuple(uses(program))
+def read_costs(compiled: jax.stages.Compiled, micro_batches: int = 1) -> StepCosts:
+    """Returns what XLA says that a program costs each device.
+
+    Args:
+      compiled: the program.
+      micro_batches: turns of the loop that accumulates gradients, whose body XLA counts once.
+        Nearly all of a step is in it, so that its costs are multiplied by them.
+    """
+    counted: Any = compiled.cost_analysis()
     return StepCosts(
         memory=_read_memory(compiled),
-        flops=scale.flops * counted["flops"],
-        bytes_accessed=scale.bytes_accessed * counted["bytes accessed"],
-        memory_traffic=sum(use.memory_bytes for use in found),
-        collectives=program.collectives(),
-        uses=found,
+        flops=micro_batches * counted["flops"],
+        bytes_accessed=micro_batches * counted["bytes accessed"],
+        program=compiled.as_text() or "",
     )
 
 

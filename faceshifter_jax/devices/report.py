@@ -6,12 +6,8 @@ from typing import Any
 
 from faceshifter_jax.devices.chips import Chip
 from faceshifter_jax.devices.compile import CompiledStep, StepCosts
-from faceshifter_jax.devices.hlo import Traffic
-from faceshifter_jax.devices.roofline import Roofline, roofline
 from faceshifter_jax.devices.topology import Topology
 from faceshifter_jax.runtime.progress import format_duration
-
-_NO_TRAFFIC = Traffic(0, 0)
 
 
 def fits(step: CompiledStep, chip: Chip) -> bool:
@@ -33,7 +29,12 @@ def describe(
         return
     yield f"for each chip, with {batch_size / topology.num_chips:g} pictures a step:"
     yield from _chip_lines(step.costs, topology.chip)
-    yield from _roofline_lines(_bound(step.costs, topology.chip), topology, batch_size)
+    seconds = _least_seconds(step.costs, topology.chip)
+    yield (
+        f"a step takes at least {1e3 * seconds:.1f} ms of arithmetic at "
+        f"{topology.chip.peak_flops / 1e12:g} TFLOP/s: at most {batch_size / seconds:.0f} "
+        f"pictures/s on {topology.num_chips} chips (published figures: {topology.chip.source})"
+    )
     if not fits(step, topology.chip):
         yield _does_not_fit(step, topology.chip, less)
         return
@@ -55,20 +56,20 @@ def as_record(step: CompiledStep, topology: Topology, batch_size: int) -> dict[s
         "chip": dataclasses.asdict(chip),
     }
     if step.costs is not None:
-        bound = _bound(step.costs, chip)
-        costs = dataclasses.replace(step.costs, uses=())
-        record |= {key: value for key, value in dataclasses.asdict(costs).items() if key != "uses"}
+        seconds = _least_seconds(step.costs, chip)
         record |= {
-            "compute_seconds": bound.compute_seconds,
-            "memory_seconds": bound.memory_seconds,
-            "bound": bound.bound,
-            "pictures_per_second": batch_size / bound.seconds,
+            "memory": dataclasses.asdict(step.costs.memory),
+            "flops": step.costs.flops,
+            "bytes_accessed": step.costs.bytes_accessed,
+            "compute_seconds": seconds,
+            "pictures_per_second": batch_size / seconds,
         }
     return record
 
 
-def _bound(costs: StepCosts, chip: Chip) -> Roofline:
-    return roofline(chip, costs.flops, costs.memory_traffic)
+def _least_seconds(costs: StepCosts, chip: Chip) -> float:
+    """The time that a step's arithmetic takes at the chip's peak."""
+    return costs.flops / chip.peak_flops
 
 
 def _chip_lines(costs: StepCosts, chip: Chip) -> Iterator[str]:
@@ -81,24 +82,6 @@ def _chip_lines(costs: StepCosts, chip: Chip) -> Iterator[str]:
     yield f"  peak              {_gib(memory.peak)}  of {_gib(chip.memory_bytes).strip()}"
     yield f"  operations        {costs.flops / 1e12:8.3f} TFLOP"
     yield f"  bytes accessed    {costs.bytes_accessed / 1e9:8.2f} GB   as XLA counts them"
-    yield f"  memory traffic    {costs.memory_traffic / 1e9:8.2f} GB   to and from the large memory"
-    reduced = costs.collectives.get("all-reduce", _NO_TRAFFIC)
-    yield f"  all-reduces       {reduced.count:8d}  of {reduced.num_bytes / 1e6:.1f} MB together"
-    for kind, traffic in costs.collectives.items():
-        if kind != "all-reduce":
-            yield f"  {kind:17s} {traffic.count:8d}  of {traffic.num_bytes / 1e6:.1f} MB together"
-
-
-def _roofline_lines(bound: Roofline, topology: Topology, batch_size: int) -> Iterator[str]:
-    chip = topology.chip
-    compute, memory = 1e3 * bound.compute_seconds, 1e3 * bound.memory_seconds
-    yield f"  compute           {compute:8.1f} ms at {chip.peak_flops / 1e12:g} TFLOP/s"
-    yield f"  memory            {memory:8.1f} ms at {chip.bytes_per_second / 1e9:g} GB/s"
-    yield (
-        f"a step takes at least {1e3 * bound.seconds:.1f} ms and is bound by {bound.bound}: at "
-        f"most {batch_size / bound.seconds:.0f} pictures/s on {topology.num_chips} chips "
-        f"(published figures: {chip.source})"
-    )
 
 
 def _usable_bytes(step: CompiledStep, chip: Chip) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import dataclasses
 import functools
 import json
 from importlib import metadata
@@ -15,7 +14,6 @@ from faceshifter_jax.devices.topology import (
     parse_topology,
     prepare_environment,
 )
-from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import publish_file
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.training.config import parse_arguments
@@ -23,14 +21,12 @@ from faceshifter_jax.training.config import parse_arguments
 DOES_NOT_FIT = 3
 """Exit code for a step that needs more memory than a chip has."""
 
-_GROUPS_SHOWN = 30
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments; those that it does not know change the config."""
     parser.usage = (
         "faceshifter tpu-check --config CONFIG --topology TOPOLOGY [--quick] "
-        "[--bytes-by DEPTH] [--json FILE] [--overwrite] [--config.KEY=VALUE ...]"
+        "[--json FILE] [--overwrite] [--config.KEY=VALUE ...]"
     )
     parser.epilog = (
         "--config.KEY=VALUE changes a setting, as for train.py, whose --workdir is taken and "
@@ -48,14 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quick",
         action="store_true",
         help="compile in about a fifth of the time, without the fast memory: operations are the "
-        "same, memory and its traffic upper bounds",
-    )
-    parser.add_argument(
-        "--bytes-by",
-        type=int,
-        metavar="DEPTH",
-        help="also say where the memory traffic goes, by the first DEPTH names of modules: 1 is "
-        "by network, 3 by level of the AEI-Net",
+        "same, memory an upper bound",
     )
     parser.add_argument(
         "--json", metavar="FILE", type=local_path, help="write the figures there, too"
@@ -71,8 +60,6 @@ def run(arguments: argparse.Namespace) -> int:
       UserError: see `compile_step`; also libtpu is not installed, or FILE cannot be written.
     """
     topology = parse_topology(arguments.topology)
-    if arguments.bytes_by is not None and arguments.bytes_by < 1:
-        raise UserError(f"--bytes-by must be at least 1, not {arguments.bytes_by}")
     # train.py's own reader: it wants a workdir, and a later one counts.
     flags = ["train.py", f"--config={arguments.config}", "--workdir=unused"]
     config, _ = parse_arguments([*flags, *arguments.config_flags])
@@ -83,7 +70,6 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             file = stack.enter_context(publish_file(arguments.json, overwrite=arguments.overwrite))
         # Not before: jax reads the environment when it is imported.
-        from faceshifter_jax.devices.account import describe_groups, group
         from faceshifter_jax.devices.compile import QUICKLY, compile_step
         from faceshifter_jax.devices.report import as_record, describe, fits
         from faceshifter_jax.runtime.faults import remedies
@@ -93,11 +79,6 @@ def run(arguments: argparse.Namespace) -> int:
         options = QUICKLY if arguments.quick else {}
         step = compile_step(config, topology, announce, options=options)
         print("\n".join(describe(step, topology, config.batch_size, remedies(config))))
-        groups = []
-        if arguments.bytes_by and step.costs is not None:
-            groups = group(step.costs.uses, arguments.bytes_by)
-            print("where the memory traffic goes:")
-            print("\n".join(describe_groups(groups, _GROUPS_SHOWN)))
         if file is not None:
             record = {
                 "config": arguments.config,
@@ -107,7 +88,6 @@ def run(arguments: argparse.Namespace) -> int:
                 "quick": arguments.quick,
                 "image_size": config.image_size,
                 **as_record(step, topology, config.batch_size),
-                "bytes_by": [dataclasses.asdict(found) for found in groups],
                 "versions": {name: metadata.version(name) for name in ("jax", "libtpu")},
             }
             file.write_text(json.dumps(record, indent=2) + "\n")

@@ -48,12 +48,14 @@ def test_bad_input_is_one_line_before_anything_is_compiled(arguments, says, tmp_
 def test_all_parts_compile(tmp_path):
     file = tmp_path / "tpu.json"
     parts = ["aad_5", "discriminator_1", "upsample", "attribute_loss", "optimizer"]
-    result = run(*NARROW, f"--output={file}", "--quick", "--parts", *parts)
+    result = run(*NARROW, f"--output={file}", "--quick", "--bytes-by=1", "--parts", *parts)
     assert result.returncode == 0, result.stderr
     runs = json.loads(file.read_text())["runs"]
     assert [found["part"] for found in runs] == parts
-    assert len(result.stdout.splitlines()) == 1 + len(runs)
-    assert all(found["memory_traffic"] > 0 for found in runs)
+    for found in runs:
+        assert found["memory_traffic"] == sum(group["memory_bytes"] for group in found["bytes_by"])
+        assert found["memory_traffic"] > 0
+    assert result.stdout.count("where the memory traffic goes") == len(runs)
 
 
 @needs_libtpu

@@ -77,7 +77,6 @@ def assert_refused(result: subprocess.CompletedProcess, says: str) -> None:
             "did you mean 'batch_size'",
         ),
         (["--config=configs/aei.py", "--topology=v5e:2x2", "8"], "unexpected argument '8'"),
-        (["--config=configs/aei.py", "--topology=v5e:2x2", "--bytes-by=0"], "--bytes-by must be"),
         (["--config=configs/aei.py", "--topology=v5e:2x2"], "pip install -e '.[tpu-check]'"),
     ],
 )
@@ -118,7 +117,6 @@ def test_the_real_step_of_each_task_is_compiled_for_a_slice(tiny, tmp_path):
         f"--config.identity.weights={weights}",
         "--config.compute_dtype=bfloat16",
         "--workdir=runs/not/used",
-        "--bytes-by=2",
         f"--json={file}",
     )
     assert result.returncode == 0, result
@@ -130,13 +128,10 @@ def test_the_real_step_of_each_task_is_compiled_for_a_slice(tiny, tmp_path):
     # The whole state is donated: of the outputs only the metrics are not where it was.
     assert memory["outputs"] - memory["aliased"] < 64 * 2**10
     assert 0 < memory["aliased"] < memory["arguments"]
-    assert figures["collectives"]["all-reduce"]["count"] > 0
-    assert 0 < figures["memory_traffic"] < figures["bytes_accessed"]
-    assert "AEINet/generator" in result.stdout
-    assert figures["memory_traffic"] == sum(g["memory_bytes"] for g in figures["bytes_by"])
+    assert figures["flops"] > 0
+    assert figures["bytes_accessed"] > 0
     assert figures["num_chips"] == 4
-    assert figures["bound"] == "memory"
-    assert figures["pictures_per_second"] == pytest.approx(8 / figures["memory_seconds"])
+    assert figures["pictures_per_second"] == pytest.approx(8 / figures["compute_seconds"])
 
     arcface = tpu_check(f"--config={tiny}:arcface", "--topology=v5e:2x2", "--config.batch_size=8")
     assert arcface.returncode == 0, arcface
@@ -169,9 +164,9 @@ def looped(state, frozen, batch):
 kernel = jax.ShapeDtypeStruct((3, 3, 128, 256), jnp.bfloat16)
 pictures = jax.ShapeDtypeStruct((4 * 8 * parallel.num_devices // 4, 64, 64, 128), jnp.bfloat16)
 state = jax.ShapeDtypeStruct((), jnp.int32)
-for function in (once, looped):
+for function, turns in ((once, 1), (looped, 4)):
     compiled = parallel.compile_step(function).lower(state, kernel, pictures).compile()
-    costs = read_costs(compiled)
+    costs = read_costs(compiled, turns)
     print(json.dumps([costs.flops, costs.bytes_accessed, costs.memory.arguments]))
 """
 

@@ -14,7 +14,6 @@ from faceshifter_jax.devices.compile import (
     parse_out_of_memory,
     tracing_for,
 )
-from faceshifter_jax.devices.hlo import Traffic
 from faceshifter_jax.devices.inputs import assume_num_classes, batch_shapes, frozen_shapes
 from faceshifter_jax.devices.report import as_record, describe, fits
 from faceshifter_jax.devices.topology import parse_topology
@@ -35,7 +34,7 @@ def test_a_step_that_fits_is_reported_with_its_bound():
         code=0,
         peak=9 * GIB,
     )
-    costs = StepCosts(memory, 1.97e12, 200e9, 81.9e9, {"all-reduce": Traffic(7, 2_000_000)})
+    costs = StepCosts(memory, 19.7e12, 200e9, "HloModule")
     step = CompiledStep(("frozen identity: assumed: x",), 10.0, 200.0, costs, 9 * GIB, None)
     topology = parse_topology("v5e:4x4")
     text = "\n".join(describe(step, topology, batch_size=128))
@@ -43,14 +42,13 @@ def test_a_step_that_fits_is_reported_with_its_bound():
     assert "compiled in 3 min 20 s" in text
     assert "9.00 GiB of 16.00 GiB (56 %)" in text
     assert "200.00 GB   as XLA counts them" in text
-    # 81.9 GB at 819 GB/s.
-    assert "at least 100.0 ms and is bound by memory: at most 1280 pictures/s on 16 chips" in text
+    # 19.7 TFLOP at 197 TFLOP/s.
+    assert "at least 100.0 ms of arithmetic at 197 TFLOP/s: at most 1280 pictures/s on 16" in text
     record = as_record(step, topology, batch_size=128)
     assert record["fits"]
     assert record["pictures_per_second"] == pytest.approx(1280)
-    assert record["memory_traffic"] == 81.9e9
-    assert "uses" not in record
-    assert record["collectives"] == {"all-reduce": {"count": 7, "num_bytes": 2_000_000}}
+    assert (record["flops"], record["bytes_accessed"]) == (19.7e12, 200e9)
+    assert "program" not in record
 
 
 @pytest.mark.parametrize(
@@ -73,7 +71,7 @@ def test_a_step_that_does_not_fit_is_reported_with_what_it_needs(message):
 
 def test_a_program_that_needs_more_than_the_chip_has_does_not_fit():
     memory = Memory(arguments=16 * GIB, outputs=0, aliased=0, temporaries=GIB, code=0, peak=GIB)
-    costs = StepCosts(memory, 1e12, 1e9, 1e9, {})
+    costs = StepCosts(memory, 1e12, 1e9)
     step = CompiledStep((), 10.0, 200.0, costs, 17 * GIB, None)
     topology = parse_topology("v5e:2x2")
     text = "\n".join(describe(step, topology, batch_size=128))

@@ -5,7 +5,6 @@ import sys
 import pytest
 
 from faceshifter_jax.devices.chips import CHIPS
-from faceshifter_jax.devices.roofline import roofline
 from faceshifter_jax.devices.topology import parse_topology
 from faceshifter_jax.errors import UserError
 
@@ -59,17 +58,6 @@ def test_the_chips_have_their_published_figures():
     }
     assert listed == published
     assert all(chip.source.endswith(f"/{name}") for name, chip in CHIPS.items())
-
-
-def test_the_roofline_is_the_slower_of_arithmetic_and_memory():
-    waits_for_memory = roofline(CHIPS["v5e"], flops=1.97e12, bytes_accessed=81.9e9)
-    assert waits_for_memory.compute_seconds == pytest.approx(0.01)
-    assert waits_for_memory.memory_seconds == pytest.approx(0.1)
-    assert waits_for_memory.seconds == pytest.approx(0.1)
-    assert waits_for_memory.bound == "memory"
-    waits_for_arithmetic = roofline(CHIPS["v5e"], flops=1.97e12, bytes_accessed=4.095e9)
-    assert waits_for_arithmetic.seconds == pytest.approx(0.01)
-    assert waits_for_arithmetic.bound == "compute"
 
 
 def test_the_environment_is_set_before_jax_is_there():

@@ -14,7 +14,7 @@ import jax
 from faceshifter_jax.tasks import build_task
 from faceshifter_jax.devices.inputs import batch_shapes, frozen_shapes
 from faceshifter_jax.runtime.compilation import compiler_options, use_compilation_cache
-from faceshifter_jax.training.main import load_config
+from faceshifter_jax.training.config import load_config
 
 config = load_config("configs/aei.py")
 config.batch_size, config.identity.weights = 1, ""

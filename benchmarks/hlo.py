@@ -5,7 +5,7 @@ import functools
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 COLLECTIVES = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute")
 
@@ -33,14 +33,6 @@ class Traffic:
 
     count: int
     num_bytes: int
-
-
-@dataclasses.dataclass(frozen=True)
-class LoopScale:
-    """What to multiply costs with that count the body of every loop once, as XLA's do."""
-
-    flops: float
-    bytes_accessed: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +106,7 @@ class Program:
     def collectives(self) -> dict[str, Traffic]:
         """Returns kind (of `COLLECTIVES`) -> traffic; one in a loop counts at every turn."""
         found = defaultdict(lambda: Traffic(0, 0))
-        for name, turns in self._turns(count_loops=True).items():
+        for name, turns in self._turns().items():
             for instruction in self._computations[name]:
                 kind = instruction.opcode.removesuffix("-start")
                 if kind in COLLECTIVES:
@@ -129,7 +121,7 @@ class Program:
 
         Each as how often it runs in one run of the program, and name -> instruction in order.
         """
-        for name, turns in self._turns(count_loops=True).items():
+        for name, turns in self._turns().items():
             if name not in self._fused and name in self._computations:
                 yield turns, {i.name: i for i in self._computations[name]}
 
@@ -137,31 +129,14 @@ class Program:
         """The opcodes in a computation, such as the one that a fusion calls."""
         return {instruction.opcode for instruction in self._computations.get(name, ())}
 
-    def loop_scale(self) -> LoopScale:
-        """Returns by how much the loops make the program's costs larger than XLA's counts.
-
-        It is the ratio of two counts made here, with and without turns, of the operations in
-        convolutions and matrix products and of the bytes around every operation. Both count too
-        much, products with padding and whole arrays where a slice is read, which a ratio forgives.
-        """
-        once, often = self._turns(count_loops=False), self._turns(count_loops=True)
-        if once == often:
-            return LoopScale(1.0, 1.0)
-
-        def ratio(cost: Callable[[str], int]) -> float:
-            total = sum(times * cost(name) for name, times in once.items())
-            return sum(times * cost(name) for name, times in often.items()) / max(1, total)
-
-        return LoopScale(ratio(self._flops), ratio(self._bytes))
-
-    def _turns(self, *, count_loops: bool) -> Mapping[str, int]:
+    def _turns(self) -> Mapping[str, int]:
         """Returns how often each computation runs in one run of the program."""
         turns: dict[str, int] = defaultdict(int)
 
         def visit(name: str, times: int) -> None:
             turns[name] += times
             for instruction in self._computations.get(name, ()):
-                is_loop = instruction.opcode == "while" and count_loops
+                is_loop = instruction.opcode == "while"
                 inner = times * (self._trip_count(instruction) if is_loop else 1)
                 for called in instruction.called:
                     if called in self._computations:
@@ -196,49 +171,6 @@ class Program:
         )
         return {called for fusion in fusions for called in fusion.called}
 
-    def _shapes(self, name: str) -> dict[str, str]:
-        return {instruction.name: instruction.shape for instruction in self._computations[name]}
-
-    def _flops(self, name: str) -> int:
-        """Operations in the convolutions and matrix products of a computation."""
-        shapes = self._shapes(name)
-        return sum(
-            _product_flops(instruction, shapes)
-            for instruction in self._computations[name]
-            if instruction.opcode in ("convolution", "dot")
-        )
-
-    def _bytes(self, name: str) -> int:
-        """Bytes, padding included, that a computation's operations read and write."""
-        if name in self._fused:
-            return 0
-        shapes = self._shapes(name)
-        return sum(
-            _padded_bytes(shape)
-            for instruction in self._computations[name]
-            if instruction.opcode not in FREE and not instruction.opcode.endswith("-done")
-            for shape in (instruction.shape, *(shapes.get(n, "") for n in instruction.operands))
-        )
-
-
-def _product_flops(instruction: Instruction, shapes: Mapping[str, str]) -> int:
-    """Two operations for each output and each product that is summed for it."""
-    result = math.prod(_dimensions(instruction.shape))
-    right = _dimensions(shapes.get(instruction.operands[1], ""))
-    labels = re.search(r"dim_labels=\w+_(\w+)->", instruction.rest)
-    if labels:
-        # All of a kernel's dimensions but that of its outputs.
-        summed = [size for size, label in zip(right, labels[1], strict=False) if label != "o"]
-    else:
-        contracted = re.search(r"rhs_contracting_dims=\{([\d,]*)\}", instruction.rest)
-        summed = [right[int(d)] for d in contracted[1].split(",") if d] if contracted else []
-    return 2 * result * math.prod(summed)
-
-
-def _dimensions(shape: str) -> list[int]:
-    match = _ARRAY.search(shape)
-    return [int(d) for d in match[2].split(",") if d] if match else []
-
 
 def _num_bytes(shape: str) -> int:
     """The bytes of the arrays of a shape such as `(f32[8,128]{1,0}, bf16[])`, without padding."""
@@ -246,11 +178,6 @@ def _num_bytes(shape: str) -> int:
         math.prod(int(d) for d in dimensions.split(",") if d) * _item_bits(kind) // 8
         for kind, dimensions, *_ in _ARRAY.findall(shape)
     )
-
-
-def _padded_bytes(shape: str) -> int:
-    """The bytes that the arrays of a shape take."""
-    return sum(_filled_bytes(*found) for found in _ARRAY.findall(shape))
 
 
 def _filled_bytes(kind: str, dimensions: str, order: str, attributes: str) -> int:

@@ -1,6 +1,5 @@
 import pytest
-
-from faceshifter_jax.devices.account import (
+from account import (
     OUTSIDE,
     Group,
     describe_groups,
@@ -9,7 +8,10 @@ from faceshifter_jax.devices.account import (
     parse_name,
     uses,
 )
-from faceshifter_jax.devices.hlo import Program
+from hlo import Program
+from tpu import _count_bytes
+
+from faceshifter_jax.devices.chips import CHIPS
 
 # The shape of what libtpu 0.0.42.1 makes of two layers and an update: a kernel that is fetched into
 # fast memory (space 1) in three slices, another that is copied there whole.
@@ -113,3 +115,17 @@ def test_the_table_shows_the_largest_and_adds_up_the_others():
 )
 def test_places_are_read_from_the_names_that_jax_gives(name, place, is_backward):
     assert parse_name(name) == (tuple(place.split("/")), bool(is_backward))
+
+
+def test_a_step_takes_as_long_as_the_slower_of_arithmetic_and_memory():
+    program, chip = Program(PROGRAM), CHIPS["v5e"]
+    found = list(uses(program))
+    traffic = memory_traffic(program)
+    figures = {"compute_seconds": 1e-9, "pictures_per_second": 8 / 1e-9}
+    counted = _count_bytes(program, found, figures, chip)
+    assert counted["bound"] == "memory"
+    assert counted["memory_traffic"] == traffic
+    assert counted["pictures_per_second"] == pytest.approx(8 * 819e9 / traffic)
+    slow = {"compute_seconds": 1.0, "pictures_per_second": 8.0}
+    counted = _count_bytes(program, found, slow, chip)
+    assert (counted["bound"], counted["pictures_per_second"]) == ("compute", 8.0)

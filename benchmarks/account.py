@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from faceshifter_jax.devices.hlo import COLLECTIVES, FREE, Array, Instruction, Program
+from hlo import COLLECTIVES, FREE, Array, Instruction, Program
 
 _NAME = re.compile(r'op_name="([^"]*)"')
 _WRAPPED = re.compile(r"^(transpose\()?(?:jvp|remat|checkpoint|vmap)\((.*?)\)+$")
