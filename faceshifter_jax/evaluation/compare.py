@@ -26,7 +26,7 @@ from faceshifter_jax.evaluation.intervals import (
     jackknife_interval,
 )
 from faceshifter_jax.evaluation.ledger import COMPARABLE
-from faceshifter_jax.evaluation.presentation import format_value, is_share
+from faceshifter_jax.evaluation.presentation import format_value, is_share, pleases_the_judge
 from faceshifter_jax.files import publish_file
 
 _WORDS = {
@@ -206,7 +206,8 @@ def compare_results(results: Sequence[Result], output: str | None, overwrite: bo
         if output:
             path = stack.enter_context(publish_file(output, overwrite=overwrite))
             _write_table(path, results, rows)
-    return [*_notes(results), *_lines(results, rows), *([f"wrote {output}"] if output else [])]
+    lines = [*_notes(results), *_lines(results, rows), *_pleasing(results)]
+    return [*lines, *([f"wrote {output}"] if output else [])]
 
 
 def find_difference(metric: str, first: Result, other: Result) -> Difference | None:
@@ -245,6 +246,16 @@ def _notes(results: Sequence[Result]) -> list[str]:
     if not different:
         return []
     return [f"note: these have different {' and '.join(different)}, so take differences with care"]
+
+
+def _pleasing(results: Sequence[Result]) -> list[str]:
+    """What is above the figures of the right answers: no better swaps, whatever the difference."""
+    return [
+        f"{result.name}: {name} of {format_value(name, result.record[name])} {said}"
+        for result in results
+        for name in result.record["intervals"]
+        if (said := pleases_the_judge(name, result.record))
+    ]
 
 
 def _lines(results: Sequence[Result], rows: Sequence[Any]) -> list[str]:

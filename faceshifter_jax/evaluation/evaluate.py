@@ -23,7 +23,7 @@ from faceshifter_jax.evaluation.ledger import (
     read_lines,
 )
 from faceshifter_jax.evaluation.model import Judge, Subject
-from faceshifter_jax.evaluation.presentation import format_value
+from faceshifter_jax.evaluation.presentation import format_interval, format_value, pleases_the_judge
 from faceshifter_jax.evaluation.report.charts import Point
 from faceshifter_jax.evaluation.report.html_report import write_html
 from faceshifter_jax.evaluation.report.image_grid import write_report
@@ -156,12 +156,12 @@ def _write(
 
 
 def describe(record: Mapping[str, Any]) -> list[str]:
-    """Returns a line for each metric: its value and its interval."""
+    """Returns a line for each metric: its value, its interval, and whether it pleases the judge."""
     lines = []
-    for name, ends in record["intervals"].items():
-        value = format_value(name, record[name])
-        interval = "" if None in ends else f"  {format_value(name, ends[0])} to "
-        lines.append(f"{name:32s} {value:>12s}{interval}{interval and format_value(name, ends[1])}")
+    for name in record["intervals"]:
+        said = (format_interval(name, record), pleases_the_judge(name, record))
+        shown = "".join(f"  {text}" for text in said if text)
+        lines.append(f"{name:32s} {format_value(name, record[name]):>12s}{shown}")
     return lines
 
 

@@ -16,7 +16,16 @@ PAIRS = 80
 
 
 def write(
-    directory, shift=0.0, *, noise=0, with_values=True, pairs=PAIRS, more=None, totals=None, **given
+    directory,
+    shift=0.0,
+    *,
+    noise=0,
+    with_values=True,
+    pairs=PAIRS,
+    more=None,
+    totals=None,
+    ceilings=None,
+    **given,
 ):
     """An evaluation with a metric that varies much from pair to pair, and `shift` between them."""
     directory.mkdir(parents=True)
@@ -26,7 +35,10 @@ def write(
     values = {"psnr_swap": hard + small + shift, "id_retrieval_top1": (hard > 18).astype(float)}
     values = {name: numbers[:pairs] for name, numbers in (values | (more or {})).items()}
     facts = {"data_sha256": "d"}
-    findings = Findings(values, [], [], facts, totals=totals or {}, missing=["pose_error"])
+    findings = Findings(
+        values, [], [], facts,
+        totals=totals or {}, missing=["pose_error"], ceilings=ceilings or {},
+    )  # fmt: skip
     record = build_record(
         findings,
         {
@@ -73,6 +85,16 @@ def test_the_command_prints_and_writes_a_table(tmp_path, capfd):
     assert rows[0]["metric"] == "psnr_swap"
     assert float(rows[0]["difference"]) == pytest.approx(2)
     assert rows[0]["beyond_interval"] == "True"
+
+
+def test_who_pleases_the_judge_is_named(tmp_path, capfd):
+    right = {"answer_retrieval_top1": (np.arange(PAIRS) < 8).astype(float)}
+    write(tmp_path / "a", more=right)
+    write(tmp_path / "b", 2, more=right, ceilings={"id_retrieval_top1": "answer_retrieval_top1"})
+    assert cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if "pleases" in line]
+    assert line.startswith("b@5: id_retrieval_top1 of ")
+    assert line.endswith("pleases the judge: above the right answers' 10.0 % (5.2 % to 18.5 %)")
 
 
 def test_other_data_are_pointed_out(tmp_path, capfd):

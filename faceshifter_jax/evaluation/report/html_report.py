@@ -15,8 +15,10 @@ from faceshifter_jax.evaluation.ledger import comparable
 from faceshifter_jax.evaluation.presentation import (
     Headline,
     Table,
+    format_aim,
+    format_interval,
     format_value,
-    smaller_is_better,
+    pleases_the_judge,
 )
 from faceshifter_jax.evaluation.report.charts import Point, draw_curves, draw_histogram, draw_means
 from faceshifter_jax.files import write_text
@@ -76,6 +78,9 @@ thead th { color: var(--soft); font-weight: 600; font-size: 13px; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 td small { display: block; color: var(--soft); font-size: 12px; white-space: nowrap; }
 td b { font-weight: 600; }
+td small.mark { white-space: normal; max-width: 180px; margin-left: auto; }
+.mark { display: inline-block; color: #8a4b00; background: #fff0d6; border-radius: 4px;
+  padding: 1px 6px; margin-top: 3px; font-size: 12px; text-align: left; }
 .arrow { color: var(--soft); font-size: 12px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 18px; }
 .charts figure { margin: 0; }
@@ -122,8 +127,9 @@ def write_html(
         _head(record),
         "".join(f'<div class="warning">{escape(text)}</div>' for text in record["warnings"]),
         _tiles(headlines, record),
+        _tables(tables[:1], record),
         _random_pictures(findings),
-        _tables(tables, record),
+        _tables(tables[1:], record),
         _breakdowns(findings),
         _distributions(findings),
         _curves(headlines, record, history, training),
@@ -159,18 +165,17 @@ def _head(record: Mapping[str, Any]) -> str:
 def _tiles(headlines: Sequence[Headline], record: Mapping[str, Any]) -> str:
     tiles = [
         f'<div class="tile"><b>{escape(format_value(h.metric, record[h.metric]))}</b>'
-        f"<span>{escape(h.label)}<br>{escape(_interval(h.metric, record))}</span></div>"
+        f"<span>{escape(h.label)}<br>{escape(format_interval(h.metric, record))}</span>"
+        f"{_mark(h.metric, record)}</div>"
         for h in headlines
         if h.metric in record
     ]
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
-def _interval(metric: str, record: Mapping[str, Any]) -> str:
-    ends = record["intervals"].get(metric)
-    if not ends or None in ends:
-        return ""
-    return " to ".join(format_value(metric, end) for end in ends)
+def _mark(metric: str, record: Mapping[str, Any]) -> str:
+    said = pleases_the_judge(metric, record)
+    return said and f'<small class="mark">{escape(said)}</small>'
 
 
 def _tables(tables: Sequence[Table], record: Mapping[str, Any]) -> str:
@@ -181,15 +186,15 @@ def _table(table: Table, record: Mapping[str, Any]) -> str:
     used = [
         column
         for column in range(len(table.columns))
-        if any(metrics[column] in record for _, metrics in table.rows)
+        if any(_shown(metrics[column], record) for _, metrics in table.rows)
     ]
     head = "".join(f"<th>{escape(table.columns[column])}</th>" for column in used)
     rows = []
     for label, metrics in table.rows:
-        named = next(metric for metric in metrics if metric)
-        arrow = "↓" if smaller_is_better(named) else "↑"
-        cells = "".join(_cell(metrics[column], record) for column in used)
-        rows.append(f'<tr><td>{escape(label)} <span class="arrow">{arrow}</span></td>{cells}</tr>')
+        named = next(metric for metric in metrics if isinstance(metric, str))
+        aim = f'<span class="arrow">{escape(format_aim(named))}</span>'
+        cells = "".join(_cell(metrics[column], named, record) for column in used)
+        rows.append(f"<tr><td>{escape(label)} {aim}</td>{cells}</tr>")
     return (
         f'<section><h2>{escape(table.title)}</h2><p class="about">{escape(table.caption)}</p>'
         f'<div class="wide"><table><thead><tr><th></th>{head}</tr></thead>'
@@ -197,13 +202,20 @@ def _table(table: Table, record: Mapping[str, Any]) -> str:
     )
 
 
-def _cell(metric: str | None, record: Mapping[str, Any]) -> str:
+def _shown(metric: str | float | None, record: Mapping[str, Any]) -> bool:
+    """Whether a cell of a table has something to say; what is known alone fills no column."""
+    return isinstance(metric, str) and metric in record
+
+
+def _cell(metric: str | float | None, row: str, record: Mapping[str, Any]) -> str:
+    if isinstance(metric, float):
+        return f"<td>{escape(format_value(row, metric))}</td>"
     if metric is None or metric not in record:
         return "<td></td>"
     value = escape(format_value(metric, record[metric]))
     count = record["counts"].get(metric)
-    said = _interval(metric, record) + (f"<br>of {count:,} pairs" if count else "")
-    return f"<td><b>{value}</b><small>{said}</small></td>"
+    said = format_interval(metric, record) + (f"<br>of {count:,} pairs" if count else "")
+    return f"<td><b>{value}</b><small>{said}</small>{_mark(metric, record)}</td>"
 
 
 def _breakdowns(findings: Findings) -> str:
