@@ -21,8 +21,8 @@ from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.distributed import check_same_everywhere, is_first_process, together
 
 DIRECTORY = "evaluation"
-# Where processes with different ones would wait for each other; of files the contents matter.
-_SAME = ("pairs", "identities", "split", "compression", "watch", "poll_seconds")
+# Where processes with different ones would wait for each other; the protocols have some more.
+_SAME = ("watch", "poll_seconds")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int | None:
 
 
 def _evaluate(arguments: argparse.Namespace, protocol: ModuleType, command: str) -> int | None:
-    options = {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in _SAME}
+    same = (*registry.common_settings(), *_SAME)
+    options = {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in same}
     check_same_everywhere({"the protocol": protocol.NAME, **options})
     # Known before anything is read, where the judge is named: mistakes are found at once.
     with together():

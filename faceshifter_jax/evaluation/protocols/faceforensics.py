@@ -32,16 +32,32 @@ from faceshifter_jax.evaluation.metrics import retrieval
 from faceshifter_jax.evaluation.model import Embed, Judge, Subject
 from faceshifter_jax.evaluation.presentation import Headline, Table
 from faceshifter_jax.evaluation.processes import in_shares
+from faceshifter_jax.evaluation.protocols.option import Option, onnx_options
 from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
 from faceshifter_jax.faces.alignment import align
 from faceshifter_jax.faces.face import Detector
 from faceshifter_jax.media.video_frames import read_frames
+from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.distributed import is_first_process, together
 from faceshifter_jax.runtime.progress import Progress
 
 NAME = "faceforensics"
 VERSION = 1
 FRAMES = 10
+OPTIONS = (
+    Option("data", "a FaceForensics++ folder", type=local_path),
+    Option("split", "list in splits/ (test)", "test"),
+    Option("compression", "folder of the videos (c23)", "c23"),
+    *onnx_options("pose", "estimator of head poses, as Hopenet", "imagenet"),
+    *onnx_options("expression", "estimator of expressions", "unit"),
+    Option(
+        "expression_part",
+        "the numbers of its output that are the expression (all), as 80:144",
+        ":",
+        metavar="FROM:TO",
+        needs="expression",
+    ),
+)
 
 HEADLINES = (
     Headline("recognised as the source", "id_retrieval"),

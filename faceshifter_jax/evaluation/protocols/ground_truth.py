@@ -16,6 +16,7 @@ from faceshifter_jax.evaluation.findings import MOST_PAIRS, Breakdown, Figure, F
 from faceshifter_jax.evaluation.model import Judge, Subject, Swaps
 from faceshifter_jax.evaluation.presentation import Headline, Table
 from faceshifter_jax.evaluation.protocols.attributes import LIGHT, OCCLUDER, YAW, attribute_bins
+from faceshifter_jax.evaluation.protocols.option import Option
 from faceshifter_jax.evaluation.protocols.rendered_pairs import (
     HELD_OUT_SEED,
     KINDS,
@@ -32,7 +33,10 @@ from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figur
 
 NAME = "ground-truth"
 VERSION = 6
-DEFAULT_PAIRS = 200
+OPTIONS = (
+    Option("pairs", "number of swaps (200)", 200, int),
+    Option("identities", "people among them (100)", 100, int),
+)
 
 HEADLINES = (
     Headline("gain over copying the target, in the face", "face_psnr_gain"),

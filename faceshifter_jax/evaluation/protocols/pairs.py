@@ -40,12 +40,22 @@ from faceshifter_jax.evaluation.metrics import (
 )
 from faceshifter_jax.evaluation.model import Embed, Judge, Subject
 from faceshifter_jax.evaluation.presentation import Headline, Table, is_share
+from faceshifter_jax.evaluation.protocols.option import Option, onnx_options
 from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
+from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.distributed import together
 
 NAME = "pairs"
 VERSION = 2
-DEFAULT_PAIRS = 1000
+OPTIONS = (
+    Option("data", "a prepared dataset", type=local_path),
+    Option("pairs", "number of swaps (1000)", 1000, int),
+    *onnx_options(
+        "features",
+        "network for the distances between sets, such as InceptionV3 (the judge)",
+        "unit",
+    ),
+)
 
 HEADLINES = (
     Headline("recognised as the source", "id_retrieval_top1"),
