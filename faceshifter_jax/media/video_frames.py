@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.media.video_container import choose_stream, load_av, open_container
+from faceshifter_jax.media.video_pixels import to_rgb
 
 
 def read_frames(path: Path, number: int) -> list[np.ndarray]:
@@ -25,27 +27,15 @@ def read_frames(path: Path, number: int) -> list[np.ndarray]:
     if total < number:
         raise UserError(f"{path} has {total} frames, {number} are needed: use a longer video")
     wanted = {int((k + 0.5) * total / number) for k in range(number)}
-    return [
-        frame.to_ndarray(format="rgb24")
-        for index, frame in enumerate(_decode(path))
-        if index in wanted
-    ]
+    return [to_rgb(frame, 0) for index, frame in enumerate(_decode(path)) if index in wanted]
 
 
 def _decode(path: Path) -> Iterator[Any]:
-    try:
-        import av
-    except ImportError as error:
-        raise UserError(
-            f"reading {path} needs the package av: install it with "
-            "pip install 'faceshifter-jax[evaluate]'"
-        ) from error
+    av = load_av()
     count = 0
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise UserError(f"{path} has no pictures in it: it is no video")
-            stream = container.streams.video[0]
+        with open_container(path) as container:
+            stream = choose_stream(path, container)
             # Left alone, FFmpeg paints over what it cannot decode.
             stream.codec_context.options = {"err_detect": "explode"}
             stream.thread_type = "AUTO"
@@ -54,7 +44,7 @@ def _decode(path: Path) -> Iterator[Any]:
                     raise _corrupt(path, count, "it is marked as corrupt")
                 yield frame
                 count += 1
-    except (av.error.FFmpegError, OSError) as error:
+    except (av.FFmpegError, OSError) as error:
         raise _corrupt(path, count, " ".join(str(error).split())) from error
 
 

@@ -1,7 +1,10 @@
-"""Reading videos: every frame in turn, with its time, whatever the container."""
+"""Reading videos: every frame in turn, with its time on one clock, whatever the container."""
 
 import contextlib
+import heapq
+import statistics
 import struct
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,22 +12,37 @@ from pathlib import Path
 from typing import Any
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.media.video_clock import Clock, Track, read_clock, shows_no_times
+from faceshifter_jax.media.video_container import choose_stream, open_container
+from faceshifter_jax.media.video_pixels import has_alpha, like, to_rgb
+from faceshifter_jax.media.video_truncation import ends_early
 
-VIDEO_SUFFIXES = (
-    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"),
-)
+COPIED = ("audio", "subtitle")
+"""Types of streams that are on the clock and in outputs, besides the pictures."""
+
 _DEFAULT_RATE = Fraction(25)
-# Containers whose header says how long they are, not an estimate of what could be in them.
-_HEADER_SAYS_DURATION = {"avi", "flv", "matroska", "mov"}
-# Seconds that the last pictures or sounds may end before the duration that the header says.
+# A container's rate is believed if it is wrong by no more than this factor.
+_RATE_ERROR = 2
+_LARGEST_RATE_DENOMINATOR = 1001
+# Seconds by which the last pictures and sounds may be over before the duration in the header.
 _MISSING_AT_END = 1.0
 _MICROSECOND = Fraction(1, 1_000_000)
-
-
-def is_video(path: str | Path) -> bool:
-    """Whether a file's name says that it is a video."""
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+# As FFmpeg numbers orders of fields: how they are stored, then how they are shown.
+_BOTTOM_FIRST = (3, 4)
+# What frames carry that is not written, and what to call it.
+_SIDE_DATA = {
+    "MASTERING_DISPLAY_METADATA": "HDR mastering data",
+    "CONTENT_LIGHT_LEVEL": "HDR light levels",
+    "DYNAMIC_HDR_PLUS": "HDR10+ data",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid data",
+    "DOVI_METADATA": "Dolby Vision data",
+    "DOVI_RPU_BUFFER": "Dolby Vision data",
+    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient light for HDR",
+    "A53_CC": "closed captions",
+    "STEREO3D": "the marking as a stereo picture",
+    "SPHERICAL": "the marking as a 360-degree picture",
+    "ICC_PROFILE": "the colour profile",
+}
 
 
 @dataclass(frozen=True)
@@ -35,23 +53,30 @@ class VideoInfo:
       width, height: of the stored pictures in pixels.
       time_base: the unit of time stamps, in seconds.
       rate: pictures a second, in the mean.
-      num_frames: about how many pictures there are; None if nothing says so.
+      num_frames: about how many pictures there are.
       display_matrix: how players turn and mirror the pictures, 9 numbers as in FFmpeg; None for
         not at all.
       turns: quarter turns, counterclockwise, that make the stored pictures upright.
       pixel_aspect: width of a pixel divided by its height, None if that is not said.
       bits: of a pixel's brightness.
+      interlaced: "tff" or "bff" if a picture is two fields, of lines in turn, the top or the bottom
+        one of which is shown first; None if it is not.
+      alpha: whether its pictures are transparent in places.
+      extras: what else the pictures carry, in words.
     """
 
     width: int
     height: int
     time_base: Fraction
     rate: Fraction
-    num_frames: int | None
+    num_frames: int
     display_matrix: tuple[int, ...] | None
     turns: int
     pixel_aspect: Fraction | None
     bits: int
+    interlaced: str | None
+    alpha: bool
+    extras: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,186 +100,213 @@ class VideoReader:
 
     Attributes:
       info: what it says of its pictures.
+      clock: when its streams are shown and heard.
+      first: its first picture, an `av.VideoFrame`.
     """
 
-    def __init__(self, path: Path, container: Any, info: VideoInfo):
+    def __init__(self, path: Path, container: Any, info: VideoInfo, clock: Clock, first: Any):
         """`open_video` makes one."""
+        self.info = info
+        self.clock = clock
         self._path = path
         self._container = container
+        self.first = first
         self._stream = choose_stream(path, container)
         # Frames on several cores; a slice of each picture is all that many files allow.
         self._stream.thread_type = "AUTO"
-        self.info = info
 
     def frames(self) -> Iterator[Frame]:
         """Decodes all frames in the order in which they are shown; times always increase.
 
-        Frames of another size than the first, as of some broadcasts, are resized to it.
+        Each lasts until the next. Frames of another size or with colours of another kind than the
+        first, as of some broadcasts, become like it.
 
         Raises:
-          UserError: the file is damaged or cut off.
+          UserError: the file is damaged.
         """
+        waiting: tuple[int, Any] | None = None
+        durations = array("q")
+        for time, picture in self._pictures():
+            if waiting is not None:
+                durations.append(time - waiting[0])
+                yield Frame(len(durations) - 1, waiting[0], durations[-1], waiting[1])
+            waiting = (time, picture)
+        if waiting is None:
+            raise UserError(f"not a single picture of the video {self._path} can be decoded")
+        time, picture = waiting
+        # The last one's own word is not always to be believed.
+        usual = statistics.median_low(durations) if durations else self._usual_duration()
+        stated = picture.duration or 0
+        last = stated if 2 * stated >= usual or (stated and not durations) else usual
+        yield Frame(len(durations), time, last, picture)
+
+    def _pictures(self) -> Iterator[tuple[int, Any]]:
         import av
 
-        info = self.info
-        usual = max(1, round(1 / info.rate / info.time_base))
-        index, earliest, end = 0, None, Fraction(0)
-        sounds = [s for s in self._container.streams if s.type in ("audio", "video")]
+        latest = None
+        order = _DecodingOrder()
+        no_times = shows_no_times(self._stream)
         try:
-            for packet in self._container.demux(sounds):
-                end = max(end, _end_of(packet))
-                if packet.stream is not self._stream:
-                    continue
+            for packet in self.clock.packets(self._container, [self._stream]):
+                if packet.size and (no_times or packet.pts is None):
+                    order.take(packet)
                 for picture in packet.decode():
-                    duration, time = picture.duration or usual, picture.pts
-                    if earliest is not None and (time is None or time < earliest):
-                        time = earliest
-                    time = time or 0
-                    # A frame may be shown for longer than it says, never for less than a unit.
-                    earliest = time + (usual if picture.pts is None else 1)
-                    if (picture.width, picture.height) != (info.width, info.height):
-                        picture = picture.reformat(info.width, info.height)
-                    yield Frame(index, time, duration, picture)
-                    index += 1
-        except (av.InvalidDataError, av.EOFError) as error:
-            second = float((earliest or 0) * info.time_base)
+                    time = order.time_of(picture)
+                    if time is None:
+                        time = 0 if latest is None else latest + self._usual_duration()
+                    latest = time if latest is None else max(time, latest + 1)
+                    yield latest, like(picture, self.first)
+        except av.FFmpegError as error:
+            second = float((latest or 0) * self.info.time_base)
             raise UserError(
                 f"the video {self._path} is damaged or cut off after {second:.1f} seconds: get a "
                 "whole copy, or make one of what is left with another program"
             ) from error
-        self._check_complete(index, end)
 
-    def _check_complete(self, num_frames: int, end: Fraction) -> None:
-        if num_frames == 0:
-            raise UserError(f"not a single picture of the video {self._path} can be decoded")
-        container = self._container
-        kinds = set(container.format.name.split(","))
-        if not container.duration or not kinds & _HEADER_SAYS_DURATION:
-            return
-        start = (container.start_time or 0) * _MICROSECOND
-        missing = container.duration * _MICROSECOND + start - end
-        if missing > _MISSING_AT_END:
-            raise UserError(
-                f"the video {self._path} is cut off: its last {float(missing):.1f} seconds are "
-                "missing; get a whole copy, or make one of what is left with another program"
-            )
+    def _usual_duration(self) -> int:
+        return max(1, round(1 / self.info.rate / self.info.time_base))
+
+
+class _DecodingOrder:
+    """Times of pictures whose packets only say when they are decoded: the same times, in turn."""
+
+    def __init__(self):
+        self._times: list[int] = []
+        self._known: set[int] = set()
+
+    def take(self, packet: Any) -> None:
+        if packet.dts is not None:
+            # So the decoder's picture says which packet it is of.
+            packet.pts = packet.dts
+            heapq.heappush(self._times, packet.dts)
+            self._known.add(packet.dts)
+
+    def time_of(self, picture: Any) -> int | None:
+        if picture.pts not in self._known:
+            return picture.pts
+        if picture.key_frame:
+            # All that was decoded before a picture that stands alone is shown before it: what is
+            # left of that was not decoded at all.
+            while self._times and self._times[0] < picture.pts:
+                self._known.discard(heapq.heappop(self._times))
+        return heapq.heappop(self._times) if self._times else picture.pts
 
 
 @contextlib.contextmanager
-def open_video(path: str | Path) -> Iterator[VideoReader]:
+def open_video(path: str | Path, clock: Clock | None = None) -> Iterator[VideoReader]:
     """Opens a video for one pass over its frames.
 
+    Args:
+      path: the file.
+      clock: of an earlier call for the same file; None reads the file once for it.
+
     Raises:
-      UserError: there is no such file, it is no video, it is damaged, or PyAV is not installed.
+      UserError: there is no such file, it is no video, it is damaged or cut off, or PyAV is not
+        installed.
     """
     path = Path(path)
-    # Twice, as a picture must be decoded for the facts, and going back is not exact everywhere.
+    first = check_video(path)
+    if clock is None:
+        clock = _read_clock(path, first)
+    # Anew, as going back is not exact everywhere.
     with open_container(path) as container:
-        info = _read_info(path, container)
-    with open_container(path) as container:
-        yield VideoReader(path, container, info)
+        stream = choose_stream(path, container)
+        info = _read_info(stream, first, clock.tracks[stream.index])
+        yield VideoReader(path, container, info, clock, first)
 
 
-def choose_stream(path: str | Path, container: Any) -> Any:
-    """Returns the video stream of a container: the default one, and never a cover picture.
+def check_video(path: str | Path) -> Any:
+    """Returns the first picture of a video, an `av.VideoFrame`.
 
     Raises:
-      UserError: it has none.
+      UserError: as `open_video`, but for what shows only when all of it is read.
     """
     import av
 
-    cover = av.stream.Disposition.attached_pic
-    streams = [s for s in container.streams.video if not s.disposition & cover]
-    if not streams:
-        raise UserError(f"{path} has no video stream: it may hold sound alone")
-    default = av.stream.Disposition.default
-    return next((stream for stream in streams if stream.disposition & default), streams[0])
-
-
-@contextlib.contextmanager
-def open_container(path: str | Path, *, options: dict[str, str] | None = None) -> Iterator[Any]:
-    """Opens a file as `av` container for reading; `options` are of FFmpeg's reader.
-
-    Raises:
-      UserError: as `open_video`.
-    """
-    av = load_av()
     path = Path(path)
-    if not path.exists():
-        raise UserError(f"the video {path} does not exist")
-    if not path.is_file():
-        raise UserError(f"{path} is no video but a folder or the like: name a file")
-    try:
-        # Tags need not be UTF-8.
-        container = av.open(str(path), options=options, metadata_errors="replace")
-    except PermissionError as error:
-        raise UserError(f"cannot read the video {path}: {error.strerror}") from error
-    except (av.FFmpegError, OSError, ValueError) as error:
+    with open_container(path) as container:
+        try:
+            first = next(container.decode(choose_stream(path, container)), None)
+        except av.FFmpegError as error:
+            raise UserError(
+                f"the video {path} is damaged or cut off: its first picture cannot be decoded"
+            ) from error
+    if first is None:
+        raise UserError(f"not a single picture of the video {path} can be decoded")
+    to_rgb(first, 0)
+    return first
+
+
+def _read_clock(path: Path, first: Any) -> Clock:
+    import av
+
+    with open_container(path) as container:
+        main = choose_stream(path, container)
+        streams = [s for s in container.streams if s is main or s.type in COPIED]
+        shown = None
+        if first.pts is not None and not shows_no_times(main):
+            shown = first.pts * first.time_base
+        try:
+            clock = read_clock(container, streams, main, shown)
+        except av.FFmpegError as error:
+            raise UserError(f"the video {path} is damaged: get a whole copy of it") from error
+        _check_complete(path, container, clock)
+    return clock
+
+
+def _check_complete(path: Path, container: Any, clock: Clock) -> None:
+    if not container.duration or not ends_early(path, container.format.name):
+        return
+    end = max(track.end for track in clock.tracks.values())
+    missing = container.duration * _MICROSECOND - end
+    if missing > _MISSING_AT_END:
         raise UserError(
-            f"cannot read the video {path}: it is no video in any known format, or is cut off"
-        ) from error
-    with container:
-        yield container
+            f"the video {path} is cut off: its last {float(missing):.1f} seconds are "
+            "missing; get a whole copy, or make one of what is left with another program"
+        )
 
 
-def load_av() -> Any:
-    """Imports PyAV and silences FFmpeg, which writes to stderr what matters to nobody.
-
-    Raises:
-      UserError: the package is not installed.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise UserError(
-            f"videos need the package av ({error}): install it with "
-            "pip install 'faceshifter-jax[swap]'"
-        ) from error
-    av.logging.set_libav_level(av.logging.FATAL)
-    return av
-
-
-def _read_info(path: Path, container: Any) -> VideoInfo:
-    stream = choose_stream(path, container)
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate or _DEFAULT_RATE
-    num_frames = stream.frames or None
-    if num_frames is None and container.duration:
-        num_frames = round(container.duration * _MICROSECOND * rate)
-    matrix = _read_display_matrix(path, container, stream)
+def _read_info(stream: Any, first: Any, track: Track) -> VideoInfo:
+    matrix = _display_matrix(first)
+    kinds = {data.type.name for data in first.side_data}
     return VideoInfo(
         width=stream.codec_context.width,
         height=stream.codec_context.height,
-        time_base=stream.time_base,
-        rate=rate,
-        num_frames=num_frames,
+        time_base=track.unit,
+        rate=_mean_rate(stream, track),
+        num_frames=track.packets,
         display_matrix=matrix,
         turns=_quarter_turns(matrix),
         pixel_aspect=stream.sample_aspect_ratio or None,
-        bits=stream.codec_context.format.components[0].bits,
+        bits=first.format.components[0].bits,
+        interlaced=_field_order(stream, first),
+        alpha=has_alpha(first),
+        extras=tuple(dict.fromkeys(text for kind, text in _SIDE_DATA.items() if kind in kinds)),
     )
 
 
-def _read_display_matrix(path: Path, container: Any, stream: Any) -> tuple[int, ...] | None:
-    """It comes with the frames."""
-    import av
+def _field_order(stream: Any, first: Any) -> str | None:
+    if not first.interlaced_frame:
+        return None
+    return "bff" if stream.codec_context.field_order in _BOTTOM_FIRST else "tff"
 
-    try:
-        first = next(container.decode(stream), None)
-    except (av.InvalidDataError, av.EOFError) as error:
-        raise UserError(
-            f"the video {path} is damaged or cut off: its first picture cannot be decoded"
-        ) from error
+
+def _mean_rate(stream: Any, track: Track) -> Fraction:
+    stated = stream.average_rate or stream.guessed_rate or stream.base_rate
+    seconds = track.stop - track.start
+    if track.packets < 2 or seconds <= 0:
+        return stated or _DEFAULT_RATE
+    measured = track.packets / seconds
+    if stated and measured / _RATE_ERROR <= stated <= measured * _RATE_ERROR:
+        return stated
+    limited = measured.limit_denominator(_LARGEST_RATE_DENOMINATOR)
+    return limited or measured
+
+
+def _display_matrix(first: Any) -> tuple[int, ...] | None:
     with contextlib.suppress(KeyError):
-        if first is not None:
-            return struct.unpack("=9i", bytes(first.side_data["DISPLAYMATRIX"])[:36])
+        return struct.unpack("=9i", bytes(first.side_data["DISPLAYMATRIX"])[:36])
     return None
-
-
-def _end_of(packet: Any) -> Fraction:
-    """When a packet's picture or sound is over, in seconds."""
-    if packet.pts is None:
-        return Fraction(0)
-    return (packet.pts + (packet.duration or 0)) * packet.time_base
 
 
 def _quarter_turns(matrix: tuple[int, ...] | None) -> int:

@@ -2,7 +2,8 @@
 
 import contextlib
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,22 @@ from typing import Any
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.provenance.films import append_xmp, tags_for
 from faceshifter_jax.media.provenance.statement import Provenance
-from faceshifter_jax.media.video_reader import VideoInfo, choose_stream, open_container
+from faceshifter_jax.media.video_clock import Clock
+from faceshifter_jax.media.video_container import address_of, choose_stream, open_container
+from faceshifter_jax.media.video_copies import (
+    Copies,
+    add_copy,
+    close_quietly,
+    copy_stream_tags,
+    prove_copies,
+    read_copies,
+)
+from faceshifter_jax.media.video_pixels import to_encodable
+from faceshifter_jax.media.video_reader import VideoInfo
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 OUTPUT_SUFFIXES = tuple(_FORMATS)
-_COPIED = ("audio", "subtitle")
+_ISO_FORMATS = ("mp4", "mov")
 _LARGEST_RATE_DENOMINATOR = 100_000
 # Without pictures that depend on later ones, parts join exactly: packets come in the order of
 # time, and every picture keeps its time stamp.
@@ -36,7 +48,9 @@ class PartWriter:
         self._path = path
         self._info = info
         self._options = {**_ENCODER, "crf": str(crf)}
-        self._beside = path.with_name(f"{path.name}.part")
+        if info.interlaced:
+            self._options["x264-params"] = f"{info.interlaced}=1"
+        self._unfinished = path.with_name(f"{path.name}.part")
         self._container: Any = None
         self._stream: Any = None
         self._start = 0
@@ -53,17 +67,29 @@ class PartWriter:
         picture.pict_type = 0
         self._container.mux(self._stream.encode(picture))
 
-    def finish(self) -> None:
-        """Completes the file."""
-        self._container.mux(self._stream.encode(None))
+    def __enter__(self) -> "PartWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Completes the file; after an exception there is none."""
+        if self._container is None:
+            return
+        if kind is not None:
+            close_quietly(self._container)
+            return
+        try:
+            self._container.mux(self._stream.encode(None))
+        except BaseException:
+            close_quietly(self._container)
+            raise
         self._container.close()
-        self._beside.replace(self._path)
+        self._unfinished.replace(self._path)
 
     def _begin(self, picture: Any) -> None:
         import av
 
         info = self._info
-        self._container = av.open(str(self._beside), "w", format="mp4")
+        self._container = av.open(address_of(self._unfinished), "w", format="mp4")
         rate = info.rate.limit_denominator(_LARGEST_RATE_DENOMINATOR)
         self._stream = self._container.add_stream("libx264", rate=rate, options=self._options)
         context = self._stream.codec_context
@@ -76,128 +102,160 @@ class PartWriter:
             context.sample_aspect_ratio = info.pixel_aspect
 
 
-def check_copies(source: Path, scratch: Path, output: Path) -> list[str]:
-    """Finds out before the work whether a video's sound fits into the output's format.
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A video and what becomes of it.
+
+    Attributes:
+      source: the video.
+      info, clock: of it.
+      output: the file that is made; its suffix is the format.
+      provenance: what it says of where it comes from.
+    """
+
+    source: Path
+    info: VideoInfo
+    clock: Clock
+    output: Path
+    provenance: Provenance | None
+
+    @property
+    def kind(self) -> str:
+        """The output's format, as FFmpeg calls it."""
+        return _FORMATS[self.output.suffix.lower()]
+
+
+def prove_output(film: Film, first: Any, scratch: Path, *, crf: int) -> Copies:
+    """Finds out before the work whether a video's pictures can be encoded and its sound be held.
 
     Args:
-      source: the video.
+      film: what is to be made.
+      first: its first picture, an `av.VideoFrame`.
       scratch: folder for a file that is removed.
-      output: what will be written.
+      crf: as for `PartWriter`.
 
     Returns:
-      notes on what will be left out.
+      what is copied.
 
     Raises:
-      UserError: it does not fit.
+      UserError: it is not possible, in one line that says what is.
     """
     import av
 
-    probe = scratch / "probe"
-    with open_container(source) as container:
-        out = av.open(str(probe), "w", format=_FORMATS[output.suffix.lower()])
-        try:
-            return _add_copies(container, out, source, output)[1]
-        finally:
-            out.close()
-            probe.unlink(missing_ok=True)
+    part = scratch / "first.mp4"
+    try:
+        with PartWriter(part, film.info, crf=crf) as writer:
+            writer.add(to_encodable(first), 0, 1)
+    except (av.ExternalError, ValueError) as error:
+        raise UserError(
+            f"the pictures of {film.source}, {film.info.width}x{film.info.height} pixels, cannot "
+            "be encoded as H.264: make them smaller with another program first"
+        ) from error
+    try:
+        with open_container(film.source) as container, open_container(part) as encoded:
+
+            def begin(file: Any, kind: str) -> tuple[Any, Callable[[], None]]:
+                out = av.open(file, "w", format=kind, options=_options(film, kind))
+                video = _add_pictures(film, container, encoded, out)
+
+                def write_picture() -> None:
+                    times = _read_parts([part], [0], [1], film.info, video)
+                    out.mux([packet for _, packet in times])
+
+                return out, write_picture
+
+            return prove_copies(film.source, film.clock, film.output, film.kind, begin)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def join(
-    source: Path,
+    film: Film,
+    copies: Copies,
     parts: Sequence[Path],
     times: Sequence[int],
     durations: Sequence[int],
-    info: VideoInfo,
     path: Path,
-    output: Path,
-    provenance: Provenance | None,
 ) -> None:
     """Puts the parts, and the sound and tags of the source, into one file.
 
     Args:
-      source: the video.
-      parts: files of `PartWriter`, which hold all its pictures in turn.
-      times, durations: of all pictures, in `info.time_base`.
-      info: of the source.
+      film: what is made.
+      copies: what is copied into it.
+      parts: files of `PartWriter`, which hold all pictures in turn.
+      times, durations: of all pictures, in the video's time base.
       path: the file to write.
-      output: what it will be called; its suffix is the format.
-      provenance: what the file says of where it comes from.
 
     Raises:
-      UserError: the format cannot hold the sound.
+      UserError: the format cannot hold the sound, which `prove_output` says before the work.
     """
     import av
 
-    kind = _FORMATS[output.suffix.lower()]
-    options = {}
-    if kind in ("mp4", "mov"):
-        options = {
-            # To begin playing, the index must be there; and other tags than those of iTunes.
-            "movflags": "+faststart+use_metadata_tags",
-            "movie_timescale": str(min(info.time_base.denominator, 2**31 - 1)),
-        }
-    with open_container(source) as container, open_container(parts[0]) as first:
-        out = av.open(str(path), "w", format=kind, options=options)
-        with contextlib.closing(out):
-            video = out.add_stream_from_template(first.streams.video[0], opaque=True)
-            video.time_base = info.time_base
-            video.codec_context.framerate = info.rate.limit_denominator(_LARGEST_RATE_DENOMINATOR)
-            if info.display_matrix:
-                video.set_display_matrix(info.display_matrix)
-            original = choose_stream(source, container)
-            _copy_stream_tags(original, video)
-            copies, _ = _add_copies(container, out, source, output)
-            out.metadata.update(tags_for(container.metadata, provenance))
-            if chapters := container.chapters():
-                out.set_chapters(chapters)
-            pictures = _read_parts(parts, times, durations, info, video)
-            sounds = _read_copies(container, copies)
-            try:
-                for _, packet in heapq.merge(pictures, sounds, key=lambda entry: entry[0]):
-                    out.mux(packet)
-            except (av.FFmpegError, ValueError) as error:
-                raise UserError(
-                    f"cannot put the sound of {source} into {output}: "
-                    f"{' '.join(str(error).split())}; write an .mkv"
-                ) from error
-    if provenance is not None and kind in ("mp4", "mov"):
-        append_xmp(path, provenance)
+    options = _options(film, film.kind)
+    if film.kind in _ISO_FORMATS:
+        # To begin playing, the index must be there.
+        options["movflags"] += "+faststart"
+    with open_container(film.source) as container, open_container(parts[0]) as first:
+        out = av.open(address_of(path), "w", format=film.kind, options=options)
+        with _closing(out):
+            video = _add_pictures(film, container, first, out)
+            targets = {i: add_copy(out, container.streams[i]) for i in copies.indices}
+            pictures = _read_parts(parts, times, durations, film.info, video)
+            sounds = read_copies(container, film.clock, targets, film.kind)
+            for _, packet in heapq.merge(pictures, sounds, key=lambda entry: entry[0]):
+                out.mux(packet)
+    if film.provenance is not None and film.kind in _ISO_FORMATS:
+        append_xmp(path, film.provenance)
 
 
-def _add_copies(
-    container: Any, out: Any, source: Path, output: Path
-) -> tuple[list[tuple[Any, Any]], list[str]]:
-    """Adds streams for sound and subtitles; returns pairs of theirs and ours, and notes."""
-    copies, left_out = [], []
-    video = choose_stream(source, container)
-    for stream in container.streams:
-        if stream is video:
-            continue
-        if stream.type not in _COPIED:
-            left_out.append(stream.type)
-            continue
-        try:
-            copy = out.add_stream_from_template(stream)
-        except ValueError as error:
-            if stream.type == "audio":
-                raise UserError(
-                    f"{output.suffix} cannot hold the sound of {source} "
-                    f"({stream.codec_context.name}): write an .mkv"
-                ) from error
-            left_out.append(f"{stream.type} ({stream.codec_context.name})")
-            continue
-        _copy_stream_tags(stream, copy)
-        copies.append((stream, copy))
-    if not left_out:
-        return copies, []
-    return copies, [f"left out, beside pictures and sound: {', '.join(left_out)}"]
+@contextlib.contextmanager
+def _closing(out: Any) -> Iterator[None]:
+    """Closes an `av` output, which completes it: quietly after an exception, which is the news."""
+    try:
+        yield
+    except BaseException:
+        close_quietly(out)
+        raise
+    out.close()
 
 
-def _copy_stream_tags(source: Any, target: Any) -> None:
-    target.metadata.update(
-        {key: value for key, value in source.metadata.items() if key not in ("encoder", "DURATION")}
-    )
-    target.disposition = source.disposition
+def _options(film: Film, kind: str) -> dict[str, str]:
+    if kind not in _ISO_FORMATS:
+        return {}
+    return {
+        # Other tags than those of iTunes.
+        "movflags": "+use_metadata_tags",
+        "movie_timescale": str(min(film.info.time_base.denominator, 2**31 - 1)),
+    }
+
+
+def _add_pictures(film: Film, container: Any, encoded: Any, out: Any) -> Any:
+    """Adds the video stream, and all that is said of the whole file, to an output."""
+    info = film.info
+    video = out.add_stream_from_template(encoded.streams.video[0], opaque=True)
+    video.time_base = info.time_base
+    video.codec_context.framerate = info.rate.limit_denominator(_LARGEST_RATE_DENOMINATOR)
+    if info.display_matrix:
+        video.set_display_matrix(info.display_matrix)
+    original = choose_stream(film.source, container)
+    copy_stream_tags(original, video)
+    out.metadata.update(tags_for(container.metadata, film.provenance))
+    if chapters := _chapters(container, film.clock):
+        out.set_chapters(chapters)
+    return video
+
+
+def _chapters(container: Any, clock: Clock) -> list[dict[str, Any]]:
+    """A video's chapters on the common clock; none where its own clock begins anew in between."""
+    if clock.joined:
+        return []
+    chapters = []
+    for chapter in container.chapters():
+        shift = round(clock.shift / chapter["time_base"])
+        start, end = (max(chapter[name] + shift, 0) for name in ("start", "end"))
+        if end > start:
+            chapters.append({**chapter, "start": start, "end": end})
+    return chapters
 
 
 def _read_parts(
@@ -221,21 +279,3 @@ def _read_parts(
                 index += 1
     if index != len(times):
         raise RuntimeError(f"the parts hold {index} pictures in place of {len(times)}")
-
-
-def _read_copies(
-    container: Any, copies: Sequence[tuple[Any, Any]]
-) -> Iterator[tuple[Fraction, Any]]:
-    if not copies:
-        return
-    targets = {stream.index: copy for stream, copy in copies}
-    latest = Fraction(0)
-    for packet in container.demux([stream for stream, _ in copies]):
-        # Empty packets end a stream for a decoder. One without time stamps is no such packet.
-        if packet.size == 0:
-            continue
-        moment = packet.dts if packet.dts is not None else packet.pts
-        if moment is not None:
-            latest = max(latest, moment * packet.time_base)
-        packet.stream = targets[packet.stream.index]
-        yield latest, packet

@@ -16,7 +16,7 @@ from faceshifter_jax.media.folders import Folder, read_folder
 from faceshifter_jax.media.photo_files import MARKED_SUFFIXES, Write, publish_photo
 from faceshifter_jax.media.photos import Photo, load_photo
 from faceshifter_jax.media.provenance.statement import Provenance
-from faceshifter_jax.media.video_reader import is_video
+from faceshifter_jax.media.video_container import is_video
 from faceshifter_jax.messages import printable
 from faceshifter_jax.places import fresh_file
 from faceshifter_jax.runtime.progress import Progress, count_of

@@ -224,7 +224,7 @@ import os, signal, sys
 sys.path[:0] = [{tests!r}, {here!r}]
 from rendered_videos import build_swapper
 from test_video import ALL, invert, resumed_settings
-from faceshifter_jax.swapping.video import swap_video
+from faceshifter_jax.swapping.video.swap_video import swap_video
 
 left = [int(sys.argv[3])]
 def count_down(result):

@@ -37,7 +37,7 @@ import sys
 sys.path[:0] = [{tests!r}, {here!r}]
 from rendered_videos import build_swapper
 from test_video import ALL, invert
-from faceshifter_jax.swapping.video import swap_video
+from faceshifter_jax.swapping.video.swap_video import swap_video
 swap_video(build_swapper(invert), ALL, sys.argv[1], sys.argv[2])
 # Not what getrusage says: that counts the process that started this one.
 with open("/proc/self/status") as status:
@@ -76,7 +76,7 @@ def test_landmarks_of_a_still_face_hardly_move(tmp_path):
             video, swapper.finder, tmp_path / "log", detect_every=1, advance=lambda count: None
         )
     (track,) = (track for track in seen.tracks if len(track.frames) > 10)
-    landmarks = track.smoothed(0.5 * RATE).values[:, :10].reshape(-1, 5, 2)
+    landmarks = track.smoothed(0.5).values[:, :10].reshape(-1, 5, 2)
     scale = np.sqrt(np.linalg.det(find_alignment(landmarks.mean(0), 256).matrix[:, :2]))
     jitter = scale * landmarks.std(0)
     print(f"jitter {jitter.mean():.3f}, at most {jitter.max():.3f}")

@@ -6,7 +6,7 @@ from rendered_videos import RATE
 
 from faceshifter_jax.faces.face import Face
 from faceshifter_jax.swapping.video.smoothing import smooth
-from faceshifter_jax.swapping.video.tracking import Track, Tracker, group_people
+from faceshifter_jax.swapping.video.tracking import Moment, Track, Tracker, group_people
 
 SPREAD = 40.0
 REACH = 0.5 * RATE
@@ -60,34 +60,44 @@ def face_at(x, y=100.0, size=1.0):
     return Face(TEMPLATE * size + np.array([x, y], np.float32), box, 0.99)
 
 
+def moment(frame):
+    return Moment(frame, frame / RATE, (frame + 1) / RATE)
+
+
 def nobody(indices):
     return None
 
 
 def test_tracks_end_with_a_cut_a_jump_and_a_long_absence():
-    tracker = Tracker(max_gap=5)
+    tracker = Tracker(max_gap=5 / RATE + 1e-6)
     for frame in range(10):
-        tracker.follow(frame, [face_at(100 + frame)], nobody)
-    tracker.follow(14, [face_at(112)], nobody)
+        tracker.follow(moment(frame), [face_at(100 + frame)], nobody)
+    tracker.follow(moment(14), [face_at(112)], nobody)
     assert len(tracker.tracks) == 1
-    tracker.follow(15, [face_at(300)], nobody)
+    tracker.follow(moment(15), [face_at(300)], nobody)
     assert len(tracker.tracks) == 2
     tracker.cut()
-    tracker.follow(16, [face_at(300)], nobody)
+    tracker.follow(moment(16), [face_at(300)], nobody)
     assert len(tracker.tracks) == 3
-    tracker.follow(22, [face_at(300)], nobody)
+    # Frames that nobody looked at say nothing; one in which the face is missing does.
+    tracker.follow(moment(22), [face_at(300)], nobody)
+    assert len(tracker.tracks) == 3
+    tracker.follow(moment(24), [], nobody)
+    tracker.follow(moment(28), [face_at(300)], nobody)
     assert len(tracker.tracks) == 4
-    assert [len(track.frames) for track in tracker.tracks] == [11, 1, 1, 1]
+    assert [len(track.frames) for track in tracker.tracks] == [11, 1, 2, 1]
 
 
 def test_two_who_cross_are_told_apart_by_who_they_are():
-    tracker = Tracker(max_gap=5)
+    tracker = Tracker(max_gap=5 / RATE + 1e-6)
     people = np.eye(2, dtype=np.float32)
     for frame in range(21):
         places = [100 + 5 * frame, 200 - 5 * frame]
         order = (0, 1) if frame % 3 else (1, 0)
         faces = [face_at(places[person]) for person in order]
-        tracker.follow(frame, faces, lambda asked, order=order: people[[order[i] for i in asked]])
+        tracker.follow(
+            moment(frame), faces, lambda asked, order=order: people[[order[i] for i in asked]]
+        )
     first, second = tracker.tracks
     start, stop = first.samples()[[0, -1], 4]
     assert (start, stop) in ((100, 200), (200, 100))
@@ -97,12 +107,12 @@ def test_two_who_cross_are_told_apart_by_who_they_are():
 def test_frames_in_between_are_on_a_straight_line():
     track = Track()
     for frame in (10, 14, 15):
-        track.add(frame, face_at(100 + 2 * frame, size=1 + frame / 100))
-    smooth_track = track.smoothed(REACH)
+        track.add(moment(frame), face_at(100 + 2 * frame, size=1 + frame / 100))
+    smooth_track = track.smoothed(0.5)
     assert (smooth_track.start, smooth_track.stop) == (10, 16)
     for frame in range(10, 16):
         expected = face_at(100 + 2 * frame, size=1 + frame / 100)
-        found = smooth_track.face_at(frame)
+        found = smooth_track.face_at(moment(frame).begin)
         np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=1e-3)
         np.testing.assert_allclose(found.box, expected.box, atol=1e-3)
 
@@ -111,7 +121,7 @@ def test_people_are_joined_from_tracks_that_are_alike_and_never_meet():
     def track(frames, direction, size=1.0):
         result = Track()
         for frame in frames:
-            result.add(frame, face_at(100, size=size))
+            result.add(moment(frame), face_at(100, size=size))
         result.add_embedding(np.array(direction, np.float32))
         return result
 

@@ -34,7 +34,7 @@ def read_film(path: Path) -> Provenance | None:
       UserError: it cannot be read as a film.
     """
     # Not at the top: FFmpeg is large, and pictures have no use for it.
-    from faceshifter_jax.media.video_reader import open_container
+    from faceshifter_jax.media.video_container import open_container
 
     with open_container(path, options={"export_xmp": "1"}) as container:
         # Some containers write keys in capitals.

@@ -11,7 +11,7 @@ from faceshifter_jax.inputs import UnreadableFile
 from faceshifter_jax.media.opening import open_picture, read_picture_file
 from faceshifter_jax.media.provenance import films
 from faceshifter_jax.media.provenance.statement import Provenance
-from faceshifter_jax.media.video_reader import is_video
+from faceshifter_jax.media.video_container import is_video
 
 Reader = Callable[[Path], Provenance | None]
 

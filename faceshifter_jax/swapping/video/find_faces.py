@@ -16,7 +16,7 @@ from faceshifter_jax.faces.face import Face
 from faceshifter_jax.faces.finder import FaceFinder
 from faceshifter_jax.media.video_pixels import to_rgb, to_thumbnail
 from faceshifter_jax.media.video_reader import Frame, VideoReader
-from faceshifter_jax.swapping.video.tracking import Track, Tracker
+from faceshifter_jax.swapping.video.tracking import Moment, Track, Tracker
 
 LARGEST_DETECT_EVERY = 30
 # Seconds for which a face may be lost, as behind a hand, and still be taken for the same.
@@ -85,8 +85,8 @@ class _Watch:
         self._video = video
         self._finder = finder
         self._detect_every = detect_every
-        gap = round(_LARGEST_GAP * video.info.rate)
-        self._tracker = Tracker(max(gap, 2 * detect_every))
+        self._unit = float(video.info.time_base)
+        self._tracker = Tracker(_LARGEST_GAP)
         self.seen.tracks = self._tracker.tracks
 
     def replay(self, log: Path) -> int:
@@ -154,7 +154,9 @@ class _Watch:
                 return embeddings
 
             faces = [_face_from(entry) for entry in row["faces"]]
-            self._tracker.follow(index, faces, embed_and_remember)
+            begin, end = row["time"], row["time"] + row["duration"]
+            moment = Moment(index, begin * self._unit, end * self._unit)
+            self._tracker.follow(moment, faces, embed_and_remember)
             for number, embedding in found.items():
                 row["faces"][number]["embedding"] = _to_text(embedding)
         return row

@@ -16,6 +16,8 @@ _DISAGREE = 1.8
 # at least.
 _USUAL_NOISE, _LEAST_NOISE = 0.02, 0.003
 _FEW_DIFFERENCES = 30
+# Share of a step by which steps of the same length may differ.
+_UNEVEN = 0.25
 # Of white noise of deviation 1, fourth differences deviate by the root of 70; of a head's motion
 # they hold next to nothing.
 _FOURTH_DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
@@ -26,10 +28,10 @@ def smooth(times: np.ndarray, values: np.ndarray, scale: np.ndarray, reach: floa
     """Smooths what was measured along one track.
 
     Args:
-      times: (N,) of the samples, increasing, in frames.
+      times: (N,) of the samples, increasing, in any unit.
       values: (N, K) coordinates, all in pixels.
       scale: (N,) pixels; the noise is taken to grow with it.
-      reach: samples farther away in time than this do not count.
+      reach: samples farther away in time than this do not count; in the same unit.
 
     Returns:
       (N, K) float64.
@@ -71,7 +73,8 @@ def _fit_lines(
         neighbours.append((index, offset, weight))
     total, first, second = sums
     determinant = total * second - first**2
-    lonely = determinant < 1e-9
+    # Of one sample it is 0, but for rounding, in whatever unit times are.
+    lonely = (total < 2) | (determinant <= 1e-9 * total * second)
     determinant = np.where(lonely, 1, determinant)
     estimate, variance = np.zeros_like(values), np.zeros(count)
     for index, offset, weight in neighbours:
@@ -85,7 +88,12 @@ def _fit_lines(
 def _noise_share(times: np.ndarray, values: np.ndarray, scale: np.ndarray) -> float:
     """Deviation of one coordinate's noise as a share of the scale."""
     steps = np.diff(times)
-    even = [i for i in range(len(times) - 4) if np.all(steps[i : i + 4] == steps[i])]
+    # Containers round times to milliseconds.
+    even = [
+        i
+        for i in range(len(times) - 4)
+        if np.ptp(steps[i : i + 4]) <= _UNEVEN * steps[i : i + 4].mean()
+    ]
     if len(even) * values.shape[1] < _FEW_DIFFERENCES:
         return _USUAL_NOISE
     windows = np.asarray(even)[:, None] + np.arange(5)

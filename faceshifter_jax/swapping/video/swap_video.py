@@ -6,11 +6,12 @@ and encodes, part by part. What both have done is kept beside the output until i
 run that was interrupted goes on.
 """
 
+import contextlib
 import hashlib
 import itertools
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,15 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.finder import AlignedFace
 from faceshifter_jax.files import check_place, check_replaceable, unfinished_work
 from faceshifter_jax.media.video_pixels import draw_over, to_encodable, to_rgb
-from faceshifter_jax.media.video_reader import Frame, VideoInfo, VideoReader, open_video
-from faceshifter_jax.media.video_writer import PartWriter, check_copies, check_suffix, join
+from faceshifter_jax.media.video_reader import (
+    Frame,
+    VideoInfo,
+    VideoReader,
+    check_video,
+    open_video,
+)
+from faceshifter_jax.media.video_writer import Film, PartWriter, check_suffix, join, prove_output
+from faceshifter_jax.runtime.faults import explain_write_error, is_no_room
 from faceshifter_jax.runtime.progress import Progress
 from faceshifter_jax.runtime.workers import usable_cores
 from faceshifter_jax.swapping.assignment import Casting, cast_tracks
@@ -37,6 +45,8 @@ DEFAULT_CRF = 18
 """x264's quality: hardly to be told from the original; 6 more make half the bytes."""
 
 _WORST_CRF = 51
+# Changes with what frame times mean, so that nothing of an older version is gone on with.
+_CLOCK = 2
 _WRITTEN_BITS = 8
 _FRAMES_A_PART = 120
 # Seconds before and after a frame that its landmarks are smoothed with.
@@ -110,26 +120,52 @@ def swap_video(
     """
     settings = settings or VideoSettings()
     check_before(video, output, settings, overwrite=overwrite)
-    video, output = Path(video), Path(output).absolute()
+    output = Path(output).absolute()
+    try:
+        return _swap(swapper, casting, Path(video), output, settings, overwrite)
+    except OSError as error:
+        if not is_no_room(error):
+            raise
+        raise UserError(f"cannot write {output}: {explain_write_error(error)}") from error
+
+
+def _swap(
+    swapper: Swapper,
+    casting: Casting,
+    video: Path,
+    output: Path,
+    settings: VideoSettings,
+    overwrite: bool,
+) -> list[str]:
     provenance = swapper.provenance if settings.provenance else None
-    plan = _plan(swapper, casting, video, settings)
-    with unfinished_work(output, plan) as work:
-        notes = check_copies(video, work.folder, output)
-        seen, info = _watch(swapper, video, work.folder / "faces.jsonl", settings)
+    with unfinished_work(output, _plan(swapper, casting, video, settings)) as work:
+        with open_video(video) as reader:
+            film = Film(video, reader.info, reader.clock, output, provenance)
+            copies = prove_output(film, reader.first, work.folder, crf=settings.crf)
+            seen = _watch(swapper, reader, work.folder / "faces.jsonl", settings)
         if not seen.tracks:
             raise UserError(
                 f"no face was found in any of the {len(seen.times)} frames of {video}: use a "
                 "video where a face is large, sharp and turned to the camera"
             )
-        chosen, more_notes = cast_tracks(casting, seen.tracks, str(video))
-        reach = _SMOOTHING_REACH * float(info.rate)
-        roles = [VideoRole(track.smoothed(reach), source) for track, source in chosen]
-        parts = _swap_parts(swapper, roles, video, seen, work.folder, settings)
+        chosen, notes = cast_tracks(casting, seen.tracks, str(video))
+        roles = [VideoRole(track.smoothed(_SMOOTHING_REACH), source) for track, source in chosen]
+        # From here on hours of work are in it.
+        work.keep_after_error = True
+        try:
+            parts = _swap_parts(swapper, roles, film, seen, work.folder, settings)
+        except _VideoChangedError:
+            work.keep_after_error = False
+            raise
         complete = work.folder / "complete"
-        join(video, parts, seen.times, seen.durations, info, complete, output, provenance)
+        join(film, copies, parts, seen.times, seen.durations, complete)
         check_replaceable(output, overwrite)
         complete.replace(output)
-    return [*notes, *more_notes, *_notes_on_pictures(info, output)]
+    return [*copies.notes, *notes, *_notes_on_pictures(film.info, output)]
+
+
+class _VideoChangedError(UserError):
+    """The video's frames are no longer those that were looked at."""
 
 
 def check_before(
@@ -143,9 +179,9 @@ def check_before(
     settings.check()
     check_suffix(output)
     check_replaceable(Path(output), overwrite)
-    with open_video(video):
-        if Path(video).resolve() == Path(output).resolve():
-            raise UserError(f"{output} is the video itself: choose another name")
+    check_video(video)
+    if Path(video).resolve() == Path(output).resolve():
+        raise UserError(f"{output} is the video itself: choose another name")
     check_place(Path(output).absolute())
 
 
@@ -166,6 +202,7 @@ def _plan(swapper: Swapper, casting: Casting, video: Path, settings: VideoSettin
         "network": [swapper.image_size, provenance.to_pairs() if provenance else None],
         "detector": _describe(swapper.finder.detector),
         "settings": vars(settings),
+        "clock": _CLOCK,
         "versions": [faceshifter_jax.__version__, av.__version__],
     }
 
@@ -180,26 +217,19 @@ def _describe(detector: object) -> list:
     return [type(detector).__qualname__, settings]
 
 
-def _watch(
-    swapper: Swapper, video: Path, log: Path, settings: VideoSettings
-) -> tuple[Seen, VideoInfo]:
-    with open_video(video) as reader:
-        advance, finish = _count("looking for faces", reader.info.num_frames or 0)
-        seen = find_faces(
-            reader,
-            swapper.finder,
-            log,
-            detect_every=settings.detect_every,
-            advance=advance,
-        )
-        finish()
-        return seen, reader.info
+def _watch(swapper: Swapper, video: VideoReader, log: Path, settings: VideoSettings) -> Seen:
+    advance, finish = _count("looking for faces", video.info.num_frames)
+    seen = find_faces(
+        video, swapper.finder, log, detect_every=settings.detect_every, advance=advance
+    )
+    finish()
+    return seen
 
 
 def _swap_parts(
     swapper: Swapper,
     roles: Sequence[VideoRole],
-    video: Path,
+    film: Film,
     seen: Seen,
     folder: Path,
     settings: VideoSettings,
@@ -212,25 +242,30 @@ def _swap_parts(
     known = min(done * settings.frames_a_part, len(seen.times))
     advance(known)
     if done < len(parts):
-        with open_video(video) as reader, ThreadPoolExecutor(usable_cores()) as pool:
-            frames = _remaining_frames(reader, seen.times, known)
-            swapped = _swap_frames(swapper, roles, frames, reader.info, pool)
+        with (
+            open_video(film.source, film.clock) as reader,
+            ThreadPoolExecutor(usable_cores()) as pool,
+            contextlib.closing(_remaining_frames(reader, seen.times, known)) as frames,
+            contextlib.closing(_swap_frames(swapper, roles, frames, reader.info, pool)) as swapped,
+        ):
             for part in parts[done:]:
-                writer = PartWriter(part, reader.info, crf=settings.crf)
-                for frame, picture in itertools.islice(swapped, settings.frames_a_part):
-                    writer.add(picture, frame.time, seen.durations[frame.index])
-                    advance(1)
-                writer.finish()
+                with PartWriter(part, reader.info, crf=settings.crf) as writer:
+                    for frame, picture in itertools.islice(swapped, settings.frames_a_part):
+                        writer.add(picture, frame.time, frame.duration)
+                        advance(1)
     finish()
     return parts
 
 
-def _remaining_frames(reader: VideoReader, times: array, known: int) -> Iterator[Frame]:
-    index = -1
-    for index, frame in enumerate(reader.frames()):
-        if index >= len(times) or frame.time != times[index]:
-            raise UserError("the video has changed since its faces were looked for: begin again")
-        if index >= known:
+def _remaining_frames(
+    reader: VideoReader, times: array, known: int
+) -> Generator[Frame, None, None]:
+    for frame in reader.frames():
+        if frame.index >= len(times) or frame.time != times[frame.index]:
+            raise _VideoChangedError(
+                "the video has changed since its faces were looked for: begin again"
+            )
+        if frame.index >= known:
             yield frame
 
 
@@ -240,13 +275,13 @@ def _swap_frames(
     frames: Iterable[Frame],
     info: VideoInfo,
     pool: ThreadPoolExecutor,
-) -> Iterator[tuple[Frame, Any]]:
+) -> Generator[tuple[Frame, Any], None, None]:
     """Yields frames with what the encoder gets of each, an `av.VideoFrame`."""
     on_stage = _Stage(roles)
     most = max(1, _WAITING_PIXELS // (info.width * info.height))
     waiting: list[_Shot] = []
     for frame in frames:
-        waiting.append(_Shot(frame, on_stage.at(frame.index), info.turns))
+        waiting.append(_Shot(frame, on_stage.at(frame.index), info))
         full = sum(len(shot.roles) for shot in waiting) >= swapper.batch_size
         if full or len(waiting) >= most or not any(shot.roles for shot in waiting):
             yield from _swap_together(swapper, waiting, pool)
@@ -257,27 +292,27 @@ def _swap_frames(
 class _Shot:
     """A frame that is being swapped."""
 
-    def __init__(self, frame: Frame, roles: Sequence[VideoRole], turns: int):
+    def __init__(self, frame: Frame, roles: Sequence[VideoRole], info: VideoInfo):
         self.frame = frame
-        self.roles = sorted(roles, key=lambda role: -role.track.face_at(frame.index).area)
+        self._time = frame.time * float(info.time_base)
+        self.roles = sorted(roles, key=lambda role: -role.track.face_at(self._time).area)
         self.faces: list[AlignedFace] = []
-        self._turns = turns
+        self._turns = info.turns
         self._pixels: np.ndarray | None = None
 
     def align(self, swapper: Swapper) -> None:
         if self.roles:
             self._pixels = to_rgb(self.frame.picture, self._turns)
-            index = self.frame.index
             self.faces = [
-                swapper.finder.align(self._pixels, role.track.face_at(index)) for role in self.roles
+                swapper.finder.align(self._pixels, role.track.face_at(self._time))
+                for role in self.roles
             ]
 
     def finish(self, squares: Sequence[np.ndarray]) -> Any:
-        picture = self.frame.picture
-        encodable = to_encodable(picture)
+        encodable = to_encodable(self.frame.picture)
         if self.roles:
             pixels = put_back(self._pixels, self.faces, squares)
-            draw_over(picture, encodable, self._pixels, pixels, self._turns)
+            draw_over(encodable, self._pixels, pixels, self._turns)
         return encodable
 
 
@@ -332,4 +367,12 @@ def _notes_on_pictures(info: VideoInfo, output: Path) -> list[str]:
             f"{output} has {size} pixels in place of {info.width}x{info.height}: H.264 in its "
             "most common form has even sizes, so an edge is repeated"
         )
+    if info.interlaced:
+        notes.append(
+            f"{output} is interlaced as the video is: a face that moves comes out better if it is "
+            "deinterlaced first"
+        )
+    lost = ["transparency"] if info.alpha else []
+    if lost := [*lost, *info.extras]:
+        notes.append(f"{output} is without what the video has of {', '.join(lost)}")
     return notes

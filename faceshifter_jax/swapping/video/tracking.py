@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -25,24 +26,38 @@ _FIRST_EMBEDDED, _EMBEDDED_EVERY = 3, 10
 _COORDINATES = 14
 
 
+class Moment(NamedTuple):
+    """A frame's number, and the seconds at which it appears and disappears."""
+
+    frame: int
+    begin: float
+    end: float
+
+
 @dataclass(eq=False)
 class Track:
     """One face over successive frames, without a cut.
 
     Attributes:
       frames: numbers of the frames in which it was found.
+      times: seconds at which they appear.
+      end: seconds at which the last of them disappears.
       coordinates: of each of them 14 numbers: five landmarks, then the box.
       score: the best of the detector's.
     """
 
     frames: array = field(default_factory=lambda: array("i"))
+    times: array = field(default_factory=lambda: array("d"))
+    end: float = 0.0
     coordinates: array = field(default_factory=lambda: array("f"))
     score: float = 0.0
     _embeddings: np.ndarray | float = 0.0
 
-    def add(self, frame: int, face: Face) -> None:
+    def add(self, moment: Moment, face: Face) -> None:
         """Takes the face that was found in a frame."""
-        self.frames.append(frame)
+        self.frames.append(moment.frame)
+        self.times.append(moment.begin)
+        self.end = moment.end
         self.coordinates.extend(map(float, (*face.landmarks.reshape(-1), *face.box)))
         self.score = max(self.score, face.score)
 
@@ -69,10 +84,11 @@ class Track:
 
     @property
     def presence(self) -> float:
-        """Square pixels of its box, summed over all frames."""
+        """Square pixels of its box, summed over the seconds for which it is seen."""
         boxes = self.samples()[:, 10:]
         sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-        return float(sides.prod(1).mean()) * (self.stop - self.start)
+        seconds = np.diff(np.append(np.frombuffer(self.times), self.end))
+        return float(sides.prod(1) @ seconds)
 
     def overlaps(self, other: "Track") -> bool:
         """Whether both are seen in one frame."""
@@ -83,44 +99,38 @@ class Track:
         return np.frombuffer(self.coordinates, np.float32).reshape(-1, _COORDINATES)
 
     def smoothed(self, reach: float) -> "SmoothTrack":
-        """Takes the detector's noise out; see `smooth` for `reach`, in frames."""
+        """Takes the detector's noise out; see `smooth` for `reach`, in seconds."""
         values = self.samples()
         spread = values[:, :10].reshape(-1, 5, 2).std(axis=1).mean(axis=1)
-        frames = np.frombuffer(self.frames, np.int32)
-        smooth_values = smooth(frames, values, spread, reach).astype(np.float32)
-        return SmoothTrack(frames.copy(), smooth_values, self.score)
+        times = np.frombuffer(self.times)
+        smooth_values = smooth(times, values, spread, reach).astype(np.float32)
+        return SmoothTrack(self.start, self.stop, times.copy(), smooth_values, self.score)
 
 
 @dataclass(frozen=True, eq=False)
 class SmoothTrack:
-    """A track whose face can be asked for in every frame.
+    """A track whose face can be asked for at every moment.
 
     Attributes:
-      frames: (N,) int32, those in which it was found.
+      start: number of its first frame.
+      stop: number of the frame after its last.
+      times: (N,) float64, seconds at which the frames appear in which it was found.
       values: (N, 14) float32, landmarks and box in them.
       score: of its face.
     """
 
-    frames: np.ndarray
+    start: int
+    stop: int
+    times: np.ndarray
     values: np.ndarray
     score: float
 
-    @property
-    def start(self) -> int:
-        """Number of its first frame."""
-        return int(self.frames[0])
-
-    @property
-    def stop(self) -> int:
-        """Number of the frame after its last."""
-        return int(self.frames[-1]) + 1
-
-    def face_at(self, frame: int) -> Face:
-        """The face in a frame from `start` to before `stop`; in between on a straight line."""
-        right = min(int(np.searchsorted(self.frames, frame)), len(self.frames) - 1)
+    def face_at(self, time: float) -> Face:
+        """The face in the frame that appears at `time`; in between on a straight line."""
+        right = min(int(np.searchsorted(self.times, time)), len(self.times) - 1)
         left = max(right - 1, 0)
-        width = max(int(self.frames[right] - self.frames[left]), 1)
-        share = 1 - (int(self.frames[right]) - frame) / width
+        width = float(self.times[right] - self.times[left])
+        share = 1 - (float(self.times[right]) - time) / width if width > 0 else 1.0
         values = (1 - share) * self.values[left] + share * self.values[right]
         return Face(
             values[:10].reshape(5, 2).astype(np.float32), values[10:].astype(np.float32), self.score
@@ -134,11 +144,12 @@ class Tracker:
       tracks: all of them, in the order in which they begin.
     """
 
-    def __init__(self, max_gap: int):
-        """Takes for how many frames a face may be lost without its track ending."""
+    def __init__(self, max_gap: float):
+        """Takes for how many seconds a face may be lost without its track ending."""
         self.tracks: list[Track] = []
         self._max_gap = max_gap
         self._active: list[Track] = []
+        self._last_look = -1
 
     def cut(self) -> None:
         """Ends all tracks: the next frame is of another shot."""
@@ -150,19 +161,20 @@ class Tracker:
             return False
         return len(_assign(self._distances(frame, faces))) == len(faces)
 
-    def follow(self, frame: int, faces: Sequence[Face], embed: EmbedFaces) -> list[int]:
+    def follow(self, moment: Moment, faces: Sequence[Face], embed: EmbedFaces) -> list[int]:
         """Takes the faces of a frame.
 
         Args:
-          frame: its number, larger than that of the frame before.
+          moment: the frame, which comes after that of the call before.
           faces: all that were found in it.
           embed: asked for faces of which it matters who they are.
 
         Returns:
           indices of the faces that `embed` was asked for.
         """
-        self._drop_lost(frame)
-        costs = self._distances(frame, faces)
+        self._drop_lost(moment)
+        self._last_look = moment.frame
+        costs = self._distances(moment.frame, faces)
         near = costs < _IMPOSSIBLE
         doubtful = (near & ((near.sum(0) > 1)[None] | (near.sum(1) > 1)[:, None])).any(0)
         embeddings = dict(_ask(embed, np.flatnonzero(doubtful).tolist()))
@@ -177,15 +189,21 @@ class Tracker:
                 owners[index] = Track()
                 self.tracks.append(owners[index])
                 self._active.append(owners[index])
-            owners[index].add(frame, face)
+            owners[index].add(moment, face)
         due = [i for i, track in owners.items() if _is_due(track) and i not in embeddings]
         embeddings |= dict(_ask(embed, sorted(due)))
         for index, embedding in embeddings.items():
             owners[index].add_embedding(embedding)
         return sorted(embeddings)
 
-    def _drop_lost(self, frame: int) -> None:
-        self._active = [t for t in self._active if frame - t.frames[-1] <= self._max_gap]
+    def _drop_lost(self, moment: Moment) -> None:
+        """Ends tracks that were looked for in vain, and are not seen for too long."""
+        self._active = [
+            track
+            for track in self._active
+            if track.frames[-1] == self._last_look
+            or moment.begin - track.times[-1] <= self._max_gap
+        ]
 
     def _distances(self, frame: int, faces: Sequence[Face]) -> np.ndarray:
         """(tracks, faces), as shares of the reach; _IMPOSSIBLE beyond it."""

@@ -1,0 +1,255 @@
+"""One clock for all streams of a video, whatever its container's clocks do.
+
+Broadcast recordings begin at any time of a clock that wraps after a day; files that were joined
+begin anew in the middle; AVI knows when pictures are decoded and not when they are shown. On the
+clock that is made of them the earliest picture or sound is at 0 and time never goes back. Streams
+that begin later than others do so here too, and gaps are kept.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+# A stream whose time stamps go back by more than so many seconds begins anew. Less is disorder,
+# as is more in packets that only say when they are shown.
+_GOES_BACK = Fraction(1, 5)
+_GOES_BACK_UNSORTED = Fraction(2)
+# In streams as they are broadcast a step forward by more seconds is no gap but another clock.
+_LARGEST_GAP = Fraction(300)
+_BROADCAST = {"mpeg", "mpegts"}
+# Seconds by which streams of one clock may be apart at one place of the file.
+_INTERLEAVED = Fraction(10)
+_CONTIGUOUS = Fraction(1, 2)
+_FINEST = Fraction(1, 90_000)
+
+
+@dataclass
+class _Span:
+    """A part of the file with a clock of its own; seconds on that clock."""
+
+    starts: dict[int, Fraction] = field(default_factory=dict)
+    ends: dict[int, Fraction] = field(default_factory=dict)
+    latest: Fraction | None = None
+
+    def fits(self, time: Fraction) -> bool:
+        start = min(self.starts.values(), default=time)
+        latest = time if self.latest is None else self.latest
+        return start - _INTERLEAVED <= time <= latest + _INTERLEAVED
+
+    def take(self, stream: int, time: Fraction, begin: Fraction, end: Fraction) -> None:
+        self.starts[stream] = min(begin, self.starts.get(stream, begin))
+        self.ends[stream] = max(end, self.ends.get(stream, end))
+        self.latest = time if self.latest is None else max(self.latest, time)
+
+
+@dataclass
+class _Stream:
+    """What is known of a stream while its packets come by."""
+
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    packets: int = 0
+    latest: Fraction = Fraction(0)
+    step: Fraction = Fraction(0)
+
+    @property
+    def span(self) -> int:
+        return self.spans[-1][1]
+
+
+@dataclass(frozen=True)
+class Track:
+    """A stream on the common clock.
+
+    Attributes:
+      shifts: pairs (number of a packet, seconds that are added to its time stamps and to those of
+        the packets after it), the first of packet 0; empty for a stream without packets.
+      unit: of its time stamps on the common clock, in seconds.
+      packets: how many there are.
+      end: when the last one is over, in seconds on the file's own clock.
+      start, stop: the first and the last moment, in seconds on the common clock.
+    """
+
+    shifts: tuple[tuple[int, Fraction], ...]
+    unit: Fraction
+    packets: int
+    end: Fraction
+    start: Fraction
+    stop: Fraction
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where the streams of a video are on one clock.
+
+    Attributes:
+      tracks: keyed by the index of their stream.
+      shift: seconds that are added to times at the file's beginning.
+      joined: how often the file's clock begins anew.
+    """
+
+    tracks: dict[int, Track]
+    shift: Fraction
+    joined: int
+
+    def packets(self, container: Any, streams: Sequence[Any]) -> Iterator[Any]:
+        """Reads packets of an `av` container at its start, with time stamps on this clock.
+
+        Packets without data, which end a stream for its decoder, come as they are.
+
+        Yields:
+          packets whose time stamps count `Track.unit`, as does their `time_base`; `dts` is None
+          where nothing says it, and `pts` where only the order of decoding is known.
+        """
+        counts = dict.fromkeys(self.tracks, 0)
+        places = dict.fromkeys(self.tracks, 0)
+        for packet in container.demux(streams):
+            track = self.tracks.get(packet.stream.index)
+            if packet.size == 0 or track is None:
+                yield packet
+                continue
+            index, number = packet.stream.index, counts[packet.stream.index]
+            counts[index] += 1
+            place = places[index]
+            while place + 1 < len(track.shifts) and track.shifts[place + 1][0] <= number:
+                place += 1
+            places[index] = place
+            _retime(packet, track.shifts[place][1], track.unit)
+            yield packet
+
+
+def read_clock(container: Any, streams: Sequence[Any], main: Any, shown: Fraction | None) -> Clock:
+    """Reads all packets of an `av` container at its start, without decoding any.
+
+    Args:
+      container: whose packets are asked for.
+      streams: those that have to agree; without those that nobody will see or hear.
+      main: the one of them that holds the pictures.
+      shown: when the first picture that can be decoded is shown, in seconds; None if that is not
+        said.
+    """
+    reader = _ClockReader(container, streams, main, shown)
+    for packet in container.demux(streams):
+        if packet.size:
+            reader.take(packet)
+    return reader.finish()
+
+
+def shows_no_times(stream: Any) -> bool:
+    """Whether a video stream says of its pictures only in which order they are decoded.
+
+    What FFmpeg adds to packets of such streams is guessed, and late by the reordered pictures.
+    """
+    name = stream.container.format.name
+    return name == "avi" or ("matroska" in name and stream.codec_tag not in ("", "\0\0\0\0"))
+
+
+class _ClockReader:
+    def __init__(self, container: Any, streams: Sequence[Any], main: Any, shown: Fraction | None):
+        self._broadcast = container.format.name in _BROADCAST
+        self._main = main
+        self._shown = shown
+        self._units = {stream.index: stream.time_base for stream in streams}
+        self._starts = {s.index: s for s in streams if s is not main}
+        self._sparse = {s.index for s in streams if s.type not in ("audio", "video")}
+        self._streams = {stream.index: _Stream() for stream in streams}
+        self._spans = [_Span()]
+        self._unsorted = shows_no_times(main)
+
+    def take(self, packet: Any) -> None:
+        index, unit = packet.stream.index, self._units[packet.stream.index]
+        state = self._streams[index]
+        pts, dts = packet.pts, packet.dts
+        if self._unsorted and index == self._main.index:
+            pts = None
+        stamp = dts if dts is not None else pts
+        time = state.latest + state.step if stamp is None else stamp * unit
+        known = stamp is None or dts is not None
+        span = self._span_of(index, time, _GOES_BACK if known else _GOES_BACK_UNSORTED)
+        if not state.spans or state.span != span:
+            state.spans.append((state.packets, span))
+            state.latest = time
+        if 0 < time - state.latest < _INTERLEAVED:
+            state.step = time - state.latest
+        state.packets += 1
+        state.latest = time if known else max(state.latest, time)
+        if not packet.is_discard:
+            begin = time if pts is None else pts * unit
+            length = (packet.duration or 0) * unit or state.step
+            self._spans[span].take(index, time, begin, begin + length)
+
+    def _span_of(self, index: int, time: Fraction, goes_back: Fraction) -> int:
+        """Number of the span that a packet at `time` belongs to; a new one if to none."""
+        state, newest = self._streams[index], len(self._spans) - 1
+        if not state.spans:
+            return newest
+        own, step = state.span, time - state.latest
+        if index in self._sparse:
+            return newest if self._spans[newest].fits(time) else own
+        reached = self._spans[own].latest or time
+        forward = self._broadcast and step > _LARGEST_GAP and time - reached > _LARGEST_GAP
+        if step >= -goes_back and not forward:
+            moved_on = own < newest and step > _CONTIGUOUS and self._spans[newest].fits(time)
+            return newest if moved_on else own
+        for later in range(own + 1, newest + 1):
+            if self._spans[later].fits(time):
+                return later
+        self._spans.append(_Span())
+        return newest + 1
+
+    def finish(self) -> Clock:
+        self._use_stated_starts()
+        shifts = self._shifts()
+        tracks = {}
+        for index, state in self._streams.items():
+            own = tuple((number, shifts[span]) for number, span in state.spans)
+            unit = self._units[index]
+            if any(shift % unit for _, shift in own):
+                unit /= -(-unit // _FINEST)
+            used = [k for k, span in enumerate(self._spans) if index in span.ends]
+            ends = [self._spans[k].ends[index] for k in used]
+            begins = [self._spans[k].starts[index] + shifts[k] for k in used]
+            stops = [end + shifts[k] for k, end in zip(used, ends, strict=True)]
+            tracks[index] = Track(
+                shifts=own,
+                unit=unit,
+                packets=state.packets,
+                end=max(ends, default=Fraction(0)),
+                start=min(begins, default=Fraction(0)),
+                stop=max(stops, default=Fraction(0)),
+            )
+        return Clock(tracks, shifts[0], joined=len(self._spans) - 1)
+
+    def _use_stated_starts(self) -> None:
+        """The first packets may be there for the decoder alone, or not to be decoded."""
+        starts = self._spans[0].starts
+        if self._shown is not None and self._main.index in starts:
+            starts[self._main.index] = max(starts[self._main.index], self._shown)
+        for index, stream in self._starts.items():
+            if index in starts and stream.start_time is not None:
+                starts[index] = max(starts[index], stream.start_time * self._units[index])
+
+    def _shifts(self) -> list[Fraction]:
+        """Seconds to add to the times of each span: where it begins, the one before it ends."""
+        shifts: list[Fraction] = []
+        end = Fraction(0)
+        for span in self._spans:
+            heard = [i for i in span.starts if i not in self._sparse] or list(span.starts)
+            if not shifts:
+                heard = list(span.starts)
+            start = min((span.starts[i] for i in heard), default=Fraction(0))
+            shifts.append(end - start)
+            heard = [i for i in span.ends if i not in self._sparse] or list(span.ends)
+            end += max((span.ends[i] for i in heard), default=start) - start
+        return shifts
+
+
+def _retime(packet: Any, shift: Fraction, unit: Fraction) -> None:
+    old = packet.time_base
+    stamps = {name: getattr(packet, name) for name in ("pts", "dts")}
+    duration = packet.duration
+    packet.time_base = unit
+    for name, stamp in stamps.items():
+        setattr(packet, name, None if stamp is None else round((stamp * old + shift) / unit))
+    if duration:
+        packet.duration = round(duration * old / unit)

@@ -1,0 +1,105 @@
+"""Opening video files: which formats, nothing but the file itself, and one line where it fails."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from faceshifter_jax.errors import UserError
+
+VIDEO_SUFFIXES = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
+    *(".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"),
+)
+# FFmpeg looks at what is in a file, not at its name, and knows formats that are lists of other
+# files and of addresses. These are what video files are in.
+_DEMUXERS = (
+    *("mov", "mp4", "matroska", "webm", "avi", "flv", "live_flv", "mpegts", "mpeg", "asf"),
+    *("mpegvideo", "m4v", "h264", "hevc", "av1", "obu", "ivf", "ogg", "dv", "mxf", "nut", "gxf"),
+)
+# Some formats say of a stream that it is there no sooner than it begins: as far as this many bytes
+# and microseconds it is waited for.
+_OPTIONS = {
+    "format_whitelist": ",".join(_DEMUXERS),
+    "protocol_whitelist": "file",
+    "probesize": str(64 * 2**20),
+    "analyzeduration": str(120_000_000),
+}
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a file's name says that it is a video."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def address_of(path: str | Path) -> str:
+    """What FFmpeg is to open: a name with a colon would be taken for that of a protocol."""
+    return f"file:{path}"
+
+
+@contextlib.contextmanager
+def open_container(path: str | Path, *, options: dict[str, str] | None = None) -> Iterator[Any]:
+    """Opens a video file as `av` container for reading.
+
+    Args:
+      path: the file; nothing else is opened, whatever it says.
+      options: more options of FFmpeg's reader.
+
+    Raises:
+      UserError: there is no such file, it is no video, or PyAV is not installed.
+    """
+    av = load_av()
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"the video {path} does not exist")
+    if not path.is_file():
+        raise UserError(f"{path} is no video but a folder or the like: name a file")
+    try:
+        # Tags need not be UTF-8.
+        container = av.open(
+            address_of(path), options=_OPTIONS | (options or {}), metadata_errors="replace"
+        )
+    except PermissionError as error:
+        raise UserError(f"cannot read the video {path}: {error.strerror}") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read the video {path}: it is no video in any known format, or is cut off"
+        ) from error
+    with container:
+        yield container
+
+
+def choose_stream(path: str | Path, container: Any) -> Any:
+    """Returns the video stream of a container: the default one, and never a cover picture.
+
+    Raises:
+      UserError: it has none.
+    """
+    import av
+
+    cover = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if not s.disposition & cover]
+    if not streams:
+        raise UserError(f"{path} has no video stream: it may hold sound alone")
+    default = av.stream.Disposition.default
+    stream = next((stream for stream in streams if stream.disposition & default), streams[0])
+    if stream.codec_context is None:
+        raise UserError(f"the pictures of the video {path} are in a format that cannot be decoded")
+    return stream
+
+
+def load_av() -> Any:
+    """Imports PyAV and silences FFmpeg, which writes to stderr what matters to nobody.
+
+    Raises:
+      UserError: the package is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise UserError(
+            f"videos need the package av ({error}): install it with "
+            "pip install 'faceshifter-jax[swap]'"
+        ) from error
+    av.logging.set_libav_level(av.logging.FATAL)
+    return av

@@ -1,0 +1,216 @@
+"""Sound and subtitles of a video, which are copied: whether the output can hold them, and how."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.media.video_clock import Clock
+from faceshifter_jax.media.video_container import choose_stream, open_container
+from faceshifter_jax.media.video_reader import COPIED
+
+_LAYOUTS = {1: "mono", 2: "stereo"}
+_HOLDS_MOST = "matroska"
+
+Begin = Callable[[Any, str], tuple[Any, Callable[[], None]]]
+"""Makes an output of a file-like object and a format: an `av` container with a video stream, and
+what writes a picture into it."""
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What is copied.
+
+    Attributes:
+      indices: of the streams in the video.
+      notes: for the user, on what is left out.
+    """
+
+    indices: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def prove_copies(source: Path, clock: Clock, output: Path, kind: str, begin: Begin) -> Copies:
+    """Finds out, by writing all of it to nowhere, what of a video an output can hold.
+
+    Args:
+      source: the video.
+      clock: its.
+      output: what will be written, for messages.
+      kind: its format as FFmpeg calls it.
+      begin: makes such an output.
+
+    Raises:
+      UserError: it cannot hold the sound; what is left out otherwise is in the notes.
+    """
+    with open_container(source) as container:
+        main = choose_stream(source, container)
+        others = [stream for stream in container.streams if stream is not main]
+        wanted = [s for s in others if s.type in COPIED and clock.tracks[s.index].packets]
+        left_out = [describe(stream) for stream in others if stream not in wanted]
+        refused = _try(container, wanted, clock, kind, begin)
+        for stream in wanted:
+            if stream.index in refused and stream.type == "audio":
+                raise UserError(_refusal(source, clock, stream, output, kind, begin))
+        left_out += [describe(stream) for stream in wanted if stream.index in refused]
+        notes = [f"left out: {', '.join(left_out)}"] if left_out else []
+        kept = tuple(stream.index for stream in wanted if stream.index not in refused)
+        return Copies(kept, tuple(notes))
+
+
+def add_copy(out: Any, stream: Any) -> Any:
+    """Adds a stream for the packets of another one, with its tags, to an `av` output.
+
+    Raises:
+      ValueError: the format cannot hold it.
+    """
+    copy = out.add_stream_from_template(stream)
+    if stream.type == "audio" and stream.layout.name.endswith("channels"):
+        # Sound as recorders write it says how many channels it has, not which.
+        layout = _LAYOUTS.get(stream.layout.nb_channels)
+        if layout is not None:
+            copy.codec_context.layout = layout
+    copy_stream_tags(stream, copy)
+    return copy
+
+
+def copy_stream_tags(source: Any, target: Any) -> None:
+    """Copies the tags of an `av` stream and what it is there for."""
+    target.metadata.update(
+        {key: value for key, value in source.metadata.items() if key not in ("encoder", "DURATION")}
+    )
+    target.disposition = source.disposition
+
+
+def read_copies(
+    container: Any, clock: Clock, targets: dict[int, Any], kind: str
+) -> Iterator[tuple[Fraction, Any]]:
+    """Reads the packets that are copied.
+
+    Args:
+      container: the video, at its start.
+      clock: its.
+      targets: of each stream's index the one that its packets go into.
+      kind: format of the output.
+
+    Yields:
+      seconds, which never decrease, and a packet for the output.
+    """
+    streams = [container.streams[index] for index in targets]
+    if not streams:
+        return
+    orders = {index: _Order(strict=kind != _HOLDS_MOST) for index in targets}
+    latest: Fraction | None = None
+    for packet in clock.packets(container, streams):
+        # Empty packets end a stream for a decoder.
+        if packet.size == 0:
+            continue
+        index = packet.stream.index
+        orders[index].settle(packet)
+        packet.stream = targets[index]
+        time = packet.dts * packet.time_base
+        latest = time if latest is None else max(latest, time)
+        yield latest, packet
+
+
+class _Order:
+    """Time stamps of one stream as containers take them: each packet has one, in order."""
+
+    def __init__(self, *, strict: bool):
+        self._step = int(strict)
+        self._latest: int | None = None
+        self._end = 0
+
+    def settle(self, packet: Any) -> None:
+        time = packet.dts if packet.dts is not None else packet.pts
+        if time is None:
+            time = self._end
+        if self._latest is not None:
+            time = max(time, self._latest + self._step)
+        packet.dts = self._latest = time
+        packet.pts = time if packet.pts is None else max(packet.pts, time)
+        self._end = packet.pts + (packet.duration or 0)
+
+
+def describe(stream: Any) -> str:
+    """Says which stream of a video it is."""
+    codec = stream.codec_context.name if stream.codec_context is not None else None
+    if stream.type == "video" and codec in ("mjpeg", "png"):
+        return "a cover picture"
+    return f"{stream.type} ({codec})" if codec else stream.type
+
+
+def _refusal(source: Path, clock: Clock, stream: Any, output: Path, kind: str, begin: Begin) -> str:
+    with open_container(source) as container:
+        same = container.streams[stream.index]
+        others = kind == _HOLDS_MOST or _try(container, [same], clock, _HOLDS_MOST, begin)
+    advice = "make the sound AAC with another program first" if others else "write an .mkv"
+    return f"{output.suffix} cannot hold the sound of {source} ({describe(stream)}): {advice}"
+
+
+def _try(container: Any, streams: Sequence[Any], clock: Clock, kind: str, begin: Begin) -> set[int]:
+    """Copies each of some streams into an output of its own; returns those that cannot be."""
+    import av
+
+    refused = set()
+    outputs: dict[int, Any] = {}
+    orders = {}
+    # ValueError is PyAV's for what a format cannot hold.
+    errors = (av.FFmpegError, ValueError)
+    for stream in streams:
+        out, write_picture = begin(_Nowhere(), kind)
+        try:
+            copy = add_copy(out, stream)
+            write_picture()
+            outputs[stream.index] = out, copy
+            orders[stream.index] = _Order(strict=kind != _HOLDS_MOST)
+        except errors:
+            refused.add(stream.index)
+            close_quietly(out)
+    for packet in clock.packets(container, streams):
+        index = packet.stream.index
+        if packet.size == 0 or index not in outputs or index in refused:
+            continue
+        out, copy = outputs[index]
+        orders[index].settle(packet)
+        packet.stream = copy
+        try:
+            out.mux(packet)
+        except errors:
+            refused.add(index)
+    for index, (out, _) in outputs.items():
+        try:
+            out.close()
+        except errors:
+            refused.add(index)
+    return refused
+
+
+def close_quietly(out: Any) -> None:
+    """Closes an `av` output that is given up; that it cannot be completed is no news."""
+    import av
+
+    with contextlib.suppress(av.FFmpegError, ValueError):
+        out.close()
+
+
+class _Nowhere:
+    """A file that forgets what is written to it."""
+
+    def __init__(self):
+        self._place = self._size = 0
+
+    def write(self, data: bytes) -> int:
+        self._place += len(data)
+        self._size = max(self._size, self._place)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._place = offset + (0, self._place, self._size)[whence]
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
