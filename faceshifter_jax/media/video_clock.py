@@ -6,15 +6,16 @@ clock that is made of them the earliest picture or sound is at 0 and time never 
 that begin later than others do so here too, and gaps are kept.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-# A stream whose time stamps go back by more than so many seconds begins anew. Less is disorder,
-# as is more in packets that only say when they are shown.
+# A stream whose time stamps go back by more than so many seconds begins anew; less is disorder.
 _GOES_BACK = Fraction(1, 5)
-_GOES_BACK_UNSORTED = Fraction(2)
+# Pictures are shown after at most so many others that are decoded later.
+_LARGEST_REORDERING = 16
 # In streams as they are broadcast a step forward by more seconds is no gap but another clock.
 _LARGEST_GAP = Fraction(300)
 _BROADCAST = {"mpeg", "mpegts"}
@@ -51,10 +52,25 @@ class _Stream:
     packets: int = 0
     latest: Fraction = Fraction(0)
     step: Fraction = Fraction(0)
+    shown: deque[Fraction] = field(default_factory=lambda: deque(maxlen=_LARGEST_REORDERING + 1))
+    has_order: bool = False
 
     @property
     def span(self) -> int:
         return self.spans[-1][1]
+
+    def order(self, pts: Fraction | None, dts: Fraction | None) -> Fraction:
+        """Seconds that never decrease from packet to packet but where the clock begins anew."""
+        if dts is not None:
+            self.has_order = True
+            return dts
+        if pts is None:
+            return self.latest + self.step
+        if self.has_order:
+            # Nothing is shown before it is decoded.
+            return min(pts, self.latest)
+        self.shown.append(pts)
+        return min(self.shown)
 
 
 @dataclass(frozen=True)
@@ -159,26 +175,25 @@ class _ClockReader:
     def take(self, packet: Any) -> None:
         index, unit = packet.stream.index, self._units[packet.stream.index]
         state = self._streams[index]
-        pts, dts = packet.pts, packet.dts
+        pts = None if packet.pts is None else packet.pts * unit
+        dts = None if packet.dts is None else packet.dts * unit
         if self._unsorted and index == self._main.index:
             pts = None
-        stamp = dts if dts is not None else pts
-        time = state.latest + state.step if stamp is None else stamp * unit
-        known = stamp is None or dts is not None
-        span = self._span_of(index, time, _GOES_BACK if known else _GOES_BACK_UNSORTED)
+        time = state.order(pts, dts)
+        span = self._span_of(index, time)
         if not state.spans or state.span != span:
             state.spans.append((state.packets, span))
             state.latest = time
         if 0 < time - state.latest < _INTERLEAVED:
             state.step = time - state.latest
         state.packets += 1
-        state.latest = time if known else max(state.latest, time)
+        state.latest = time
         if not packet.is_discard:
-            begin = time if pts is None else pts * unit
+            begin = time if pts is None else pts
             length = (packet.duration or 0) * unit or state.step
             self._spans[span].take(index, time, begin, begin + length)
 
-    def _span_of(self, index: int, time: Fraction, goes_back: Fraction) -> int:
+    def _span_of(self, index: int, time: Fraction) -> int:
         """Number of the span that a packet at `time` belongs to; a new one if to none."""
         state, newest = self._streams[index], len(self._spans) - 1
         if not state.spans:
@@ -188,7 +203,7 @@ class _ClockReader:
             return newest if self._spans[newest].fits(time) else own
         reached = self._spans[own].latest or time
         forward = self._broadcast and step > _LARGEST_GAP and time - reached > _LARGEST_GAP
-        if step >= -goes_back and not forward:
+        if step >= -_GOES_BACK and not forward:
             moved_on = own < newest and step > _CONTIGUOUS and self._spans[newest].fits(time)
             return newest if moved_on else own
         for later in range(own + 1, newest + 1):

@@ -1,6 +1,7 @@
 """Sound and subtitles of a video, which are copied: whether the output can hold them, and how."""
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +15,9 @@ from faceshifter_jax.media.video_reader import COPIED
 
 _LAYOUTS = {1: "mono", 2: "stereo"}
 _HOLDS_MOST = "matroska"
+# Seconds, and packets, before the beginning that a decoder needs at most.
+_PREROLL = Fraction(1, 20)
+_MOST_EARLY = 4
 
 Begin = Callable[[Any, str], tuple[Any, Callable[[], None]]]
 """Makes an output of a file-like object and a format: an `av` container with a video stream, and
@@ -102,29 +106,48 @@ def read_copies(
     streams = [container.streams[index] for index in targets]
     if not streams:
         return
-    orders = {index: _Order(strict=kind != _HOLDS_MOST) for index in targets}
+    lines = {index: _Line(target, kind) for index, target in targets.items()}
     latest: Fraction | None = None
     for packet in clock.packets(container, streams):
-        # Empty packets end a stream for a decoder.
-        if packet.size == 0:
-            continue
-        index = packet.stream.index
-        orders[index].settle(packet)
-        packet.stream = targets[index]
-        time = packet.dts * packet.time_base
-        latest = time if latest is None else max(latest, time)
-        yield latest, packet
+        for settled in lines[packet.stream.index].take(packet):
+            time = settled.dts * settled.time_base
+            latest = time if latest is None else max(latest, time)
+            yield latest, settled
 
 
-class _Order:
-    """Time stamps of one stream as containers take them: each packet has one, in order."""
+class _Line:
+    """The packets of one stream as containers take them: each with a time, in order."""
 
-    def __init__(self, *, strict: bool):
-        self._step = int(strict)
+    def __init__(self, target: Any, kind: str):
+        self._target = target
+        self._step = 0 if kind == _HOLDS_MOST else 1
         self._latest: int | None = None
         self._end = 0
+        self._begun = False
+        self._early: deque[Any] = deque(maxlen=_MOST_EARLY)
 
-    def settle(self, packet: Any) -> None:
+    def take(self, packet: Any) -> list[Any]:
+        """Takes a packet of the video; returns those that are to be written."""
+        # Empty packets end a stream for a decoder.
+        if packet.size == 0:
+            return []
+        if packet.is_discard:
+            # Cut away by the one who edited the video; the decoder needs what is just before the
+            # beginning.
+            if not self._begun:
+                self._early.append(packet)
+            return []
+        early = [] if self._begun or packet.pts is None else self._early
+        self._begun = True
+        reach = (packet.pts or 0) - _PREROLL / packet.time_base
+        packets = [other for other in early if other.pts is not None and other.pts >= reach]
+        packets.append(packet)
+        for settled in packets:
+            self._settle(settled)
+            settled.stream = self._target
+        return packets
+
+    def _settle(self, packet: Any) -> None:
         time = packet.dts if packet.dts is not None else packet.pts
         if time is None:
             time = self._end
@@ -157,7 +180,6 @@ def _try(container: Any, streams: Sequence[Any], clock: Clock, kind: str, begin:
 
     refused = set()
     outputs: dict[int, Any] = {}
-    orders = {}
     # ValueError is PyAV's for what a format cannot hold.
     errors = (av.FFmpegError, ValueError)
     for stream in streams:
@@ -165,20 +187,18 @@ def _try(container: Any, streams: Sequence[Any], clock: Clock, kind: str, begin:
         try:
             copy = add_copy(out, stream)
             write_picture()
-            outputs[stream.index] = out, copy
-            orders[stream.index] = _Order(strict=kind != _HOLDS_MOST)
+            outputs[stream.index] = out, _Line(copy, kind)
         except errors:
             refused.add(stream.index)
             close_quietly(out)
-    for packet in clock.packets(container, streams):
+    # Asked for none, PyAV reads all streams.
+    for packet in clock.packets(container, streams) if outputs else ():
         index = packet.stream.index
-        if packet.size == 0 or index not in outputs or index in refused:
+        if index not in outputs or index in refused:
             continue
-        out, copy = outputs[index]
-        orders[index].settle(packet)
-        packet.stream = copy
+        out, line = outputs[index]
         try:
-            out.mux(packet)
+            out.mux(line.take(packet))
         except errors:
             refused.add(index)
     for index, (out, _) in outputs.items():

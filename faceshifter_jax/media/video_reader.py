@@ -21,6 +21,8 @@ COPIED = ("audio", "subtitle")
 """Types of streams that are on the clock and in outputs, besides the pictures."""
 
 _DEFAULT_RATE = Fraction(25)
+# More pictures a second are most often the ticks of a clock.
+_LARGEST_RATE = 300
 # A container's rate is believed if it is wrong by no more than this factor.
 _RATE_ERROR = 2
 _LARGEST_RATE_DENOMINATOR = 1001
@@ -137,7 +139,7 @@ class VideoReader:
         # The last one's own word is not always to be believed.
         usual = statistics.median_low(durations) if durations else self._usual_duration()
         stated = picture.duration or 0
-        last = stated if 2 * stated >= usual or (stated and not durations) else usual
+        last = stated if 2 * stated >= usual else usual
         yield Frame(len(durations), time, last, picture)
 
     def _pictures(self) -> Iterator[tuple[int, Any]]:
@@ -295,7 +297,7 @@ def _mean_rate(stream: Any, track: Track) -> Fraction:
     stated = stream.average_rate or stream.guessed_rate or stream.base_rate
     seconds = track.stop - track.start
     if track.packets < 2 or seconds <= 0:
-        return stated or _DEFAULT_RATE
+        return stated if stated and stated <= _LARGEST_RATE else _DEFAULT_RATE
     measured = track.packets / seconds
     if stated and measured / _RATE_ERROR <= stated <= measured * _RATE_ERROR:
         return stated
