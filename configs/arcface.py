@@ -50,6 +50,7 @@ def _add_data(config: ml_collections.ConfigDict) -> None:
     config.data.path = ""
     config.data.horizontal_flip = True
     config.data.colour_jitter = 0.0
+    config.data.identity_views = 0  # 1: random crops, colours, blur, noise and cut-outs
     config.data.num_threads = 16
     config.data.prefetch_batches = 16  # batches in the making bound the threads at work
     config.data.cache_megabytes = 256.0  # decoded pictures stay in memory if all fit

@@ -102,6 +102,7 @@ def build_loader(
             the target stands in. An answer is mirrored, recoloured and covered as the target is.
             With `pseudo_share` above 0 pairs also have "pseudo": float32 (B,), 1 for that share
             of the rows of different people without an answer.
+            With `identity_views` both kinds have "view_seed": uint32 (B,), see `networks.views`.
         settings: mapping or ConfigDict with the keys of `DataSettings`.
         seed: of the training, not negative.
         batch_size: rows of the global batch. B is `batch_size / process_count`: process p gets
@@ -124,12 +125,15 @@ def build_loader(
     parts = [Part(*part) for part in zip(datasets, targets, shares, strict=True)]
     makers = build_row_makers(kind, parts, checked, seed)
     mixture = build_mixture(sources, seed)
+    views = checked.identity_views > 0
     local_size = batch_size // process_count
 
     def make_row_at(step: int, index: int) -> Row:
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(step, index)))
         dataset, position = mixture.locate(step * batch_size + index)
-        return makers[dataset](position, rng)
+        row = makers[dataset](position, rng)
+        # Drawn last: all else in the row is the same with and without views.
+        return row | {"view_seed": rng.integers(2**32, dtype=np.uint32)} if views else row
 
     def make_batch(step: int) -> Row:
         first = process_index * local_size

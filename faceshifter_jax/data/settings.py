@@ -37,6 +37,8 @@ class DataSettings:
     """Share of the pairs whose target gets something in front of the face."""
     occluders: str = ""
     """Folder of PNG files with alpha that are laid over faces; "": built-in things."""
+    identity_views: int = 0
+    """Random views of each picture that the identity network sees; 0: the exact crop."""
     num_threads: int = 4
     """Threads that prepare batches beside the training; 0 prepares each when it is asked for."""
     prefetch_batches: int = 8
@@ -56,6 +58,7 @@ _PAIRS_ONLY = (
     "occluders",
 )
 _LIMITS = {
+    "identity_views": (0, 64),
     "num_threads": (0, 1024),
     "prefetch_batches": (1, 10**6),
     "cache_megabytes": (0, 10**9),

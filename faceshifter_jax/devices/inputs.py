@@ -41,9 +41,12 @@ def batch_shapes(config: Mapping[str, Any], batch_kind: str) -> Shapes:
     """Returns the shapes of a global batch of `data.build_loader`."""
     size, rows = config["image_size"], config["batch_size"]
     pictures = jax.ShapeDtypeStruct((rows, size, size, 3), jnp.uint8)
+    batch = {}
+    if config["data"].get("identity_views", 0):
+        batch["view_seed"] = jax.ShapeDtypeStruct((rows,), jnp.uint32)
     if batch_kind == "identities":
-        return {"image": pictures, "label": jax.ShapeDtypeStruct((rows,), jnp.int32)}
-    batch = {
+        return {**batch, "image": pictures, "label": jax.ShapeDtypeStruct((rows,), jnp.int32)}
+    batch |= {
         "source": pictures,
         "target": pictures,
         "same": jax.ShapeDtypeStruct((rows,), jnp.float32),

@@ -11,9 +11,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import fold
 from faceshifter_jax.networks.build import build_network, check_fits
 from faceshifter_jax.networks.network import InputFormat, Weights, name_networks
-
-# Rows and columns 19 to 237 of an aligned 256x256 picture are the ArcFace crop.
-_CROP_START, _CROP_STOP, _PICTURE_SIZE = 19, 237, 256
+from faceshifter_jax.networks.views import CROP_START, CROP_STOP, PICTURE_SIZE, random_views
 
 
 def crop_for_identity(pictures: jax.Array, size: int) -> jax.Array:
@@ -26,8 +24,8 @@ def crop_for_identity(pictures: jax.Array, size: int) -> jax.Array:
     Returns:
       (B, size, size, 3) in [-1, 1], resized bilinearly with antialiasing.
     """
-    scale = pictures.shape[1] / _PICTURE_SIZE
-    start, stop = round(_CROP_START * scale), round(_CROP_STOP * scale)
+    scale = pictures.shape[1] / PICTURE_SIZE
+    start, stop = round(CROP_START * scale), round(CROP_STOP * scale)
     crop = pictures[:, start:stop, start:stop]
     return jax.image.resize(crop, (crop.shape[0], size, size, crop.shape[3]), "linear")
 
@@ -68,7 +66,13 @@ class IdentityNetwork:
 
     def embed(self, pictures: jax.Array) -> jax.Array:
         """Maps aligned pictures (B, S, S, 3) in [-1, 1] to embeddings (B, E) of unit length."""
-        crops = crop_for_identity(pictures, self.input.size)
+        return self._embed_crops(crop_for_identity(pictures, self.input.size))
+
+    def embed_views(self, pictures: jax.Array, seeds: jax.Array) -> jax.Array:
+        """Like `embed`, of a random view of each picture, by its seed (B,) uint32."""
+        return self._embed_crops(random_views(pictures, seeds, self.input.size))
+
+    def _embed_crops(self, crops: jax.Array) -> jax.Array:
         return unit_length(self.module.apply(self.variables, to_input_format(crops, self.input)))
 
 

@@ -19,6 +19,7 @@ from faceshifter_jax.networks.identity import (
 )
 from faceshifter_jax.networks.network import InputFormat, Weights
 from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.networks.views import random_views
 from faceshifter_jax.tasks.health import Health
 from faceshifter_jax.tasks.optimizer import build_optimizer
 from faceshifter_jax.tasks.step import (
@@ -46,6 +47,7 @@ class ArcFaceTask:
         self._model = config["model"]
         self._loss = config["loss"]
         self._ema_decay = config["ema_decay"]
+        self._views = config["data"].get("identity_views", 0) > 0
         self._dtype = compute_dtype(config)
         self._accumulate_steps = accumulate_steps(config)
         self._optimizer = build_optimizer(config["optimizer"], config["num_steps"])
@@ -93,7 +95,7 @@ class ArcFaceTask:
             gradient = jax.grad(objective, has_aux=True)
 
             def compute(rows):
-                crops = crop_for_identity(to_unit_range(rows["image"]), self._model["input_size"])
+                crops = self._crop(rows)
                 params, batch_stats = (
                     tree["classifier"] for tree in (state.params, state.batch_stats)
                 )
@@ -106,6 +108,12 @@ class ArcFaceTask:
             return self._update(state, grads, batch_stats), metrics
 
         return step
+
+    def _crop(self, rows: Batch) -> jax.Array:
+        pictures, size = to_unit_range(rows["image"]), self._model["input_size"]
+        if self._views:
+            return random_views(pictures, rows["view_seed"], size)
+        return crop_for_identity(pictures, size)
 
     def _update(self, state: TrainState, grads: Any, batch_stats: Any) -> TrainState:
         params = state.params["classifier"]

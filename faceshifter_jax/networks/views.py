@@ -1,0 +1,89 @@
+"""Random views of aligned faces: what an identity network sees in place of the exact crop.
+
+An identity network that always sees the same crop can be pleased by a pattern of single pixels.
+A pattern that survives shifts, scales, colours, blur, noise and cut-outs has to look like a face
+(as augmentation ends overfitting of a GAN's discriminator, arXiv 2006.06676, section 2).
+"""
+
+import jax
+import jax.numpy as jnp
+
+CROP_START, CROP_STOP, PICTURE_SIZE = 19, 237, 256
+"""Rows and columns 19 to 237 of an aligned 256x256 picture are the ArcFace crop."""
+
+_SHIFT = 0.05  # of the crop's side, to each side
+_SCALE = 0.10  # of the crop's side, larger or smaller
+_GAIN = 0.25  # brightness and each channel's own, as factors
+_NOISE = 0.06  # standard deviation at most, pictures being in [-1, 1]
+_BLUR_CHANCE = 0.5
+_CUT_CHANCE = 0.3
+_CUT_SIZE = 0.35  # of the crop's side at most
+
+
+def random_views(pictures: jax.Array, seeds: jax.Array, size: int) -> jax.Array:
+    """Cuts a random view of the face out of each aligned picture.
+
+    Args:
+      pictures: (B, S, S, 3) in [-1, 1], aligned by the template widened by 1 / 0.85.
+      seeds: (B,) uint32; a view is a function of its seed and its picture alone.
+      size: of the views, in pixels.
+
+    Returns:
+      (B, size, size, 3) in [-1, 1].
+    """
+    return jax.vmap(lambda picture, seed: _view(picture, seed, size))(pictures, seeds)
+
+
+def split_seeds(seeds: jax.Array, number: int) -> jax.Array:
+    """Seeds (number, B) uint32 of several views of each picture, made of one seed (B,) each."""
+    keys = jax.vmap(lambda seed: jax.random.bits(jax.random.key(seed), (number,)))(seeds)
+    return keys.T
+
+
+def _view(picture: jax.Array, seed: jax.Array, size: int) -> jax.Array:
+    geometry, colour, blur, noise, cut = jax.random.split(jax.random.key(seed), 5)
+    crop = _recolour(_random_crop(picture, geometry, size), colour)
+    blurred = jnp.where(jax.random.uniform(blur) < _BLUR_CHANCE, _blur(crop), crop)
+    kept = _cut_out(blurred, cut)
+    strength, pixels = jax.random.split(noise)
+    sigma = _NOISE * jax.random.uniform(strength)
+    return jnp.clip(kept + sigma * jax.random.normal(pixels, kept.shape), -1, 1)
+
+
+def _random_crop(picture: jax.Array, key: jax.Array, size: int) -> jax.Array:
+    side = (CROP_STOP - CROP_START) * picture.shape[0] / PICTURE_SIZE
+    middle = (CROP_STOP + CROP_START) / 2 * picture.shape[0] / PICTURE_SIZE
+    zoom, *shift = jax.random.uniform(key, (3,), minval=-1, maxval=1)
+    side = side * (1 + _SCALE * zoom)
+    scale = jnp.full((2,), size / side)
+    first = middle + _SHIFT * side * jnp.stack(shift) - side / 2
+    return jax.image.scale_and_translate(
+        picture, (size, size, 3), (0, 1), scale, -first * scale, "linear"
+    )
+
+
+def _recolour(crop: jax.Array, key: jax.Array) -> jax.Array:
+    common, own, shift = jax.random.split(key, 3)
+    gain = 1 + _GAIN * jax.random.uniform(common, minval=-1, maxval=1)
+    gains = gain * (1 + _GAIN / 2 * jax.random.uniform(own, (3,), minval=-1, maxval=1))
+    return crop * gains + _GAIN * jax.random.uniform(shift, minval=-1, maxval=1)
+
+
+def _blur(crop: jax.Array) -> jax.Array:
+    """The mean with the four neighbours' halves: a binomial kernel over rows and columns."""
+    for axis in (0, 1):
+        before, after = jnp.roll(crop, 1, axis), jnp.roll(crop, -1, axis)
+        crop = 0.5 * crop + 0.25 * (before + after)
+    return crop
+
+
+def _cut_out(crop: jax.Array, key: jax.Array) -> jax.Array:
+    """A random rectangle in one random grey, or none."""
+    chance, where, extent, grey = jax.random.split(key, 4)
+    size = crop.shape[0]
+    middle = size * jax.random.uniform(where, (2,))
+    half = size * _CUT_SIZE / 2 * jax.random.uniform(extent, (2,))
+    half = jnp.where(jax.random.uniform(chance) < _CUT_CHANCE, half, 0)
+    inside = jnp.abs(jnp.arange(size)[None] + 0.5 - middle[:, None]) < half[:, None]
+    hidden = (inside[0][:, None] & inside[1][None, :])[..., None]
+    return jnp.where(hidden, jax.random.uniform(grey, minval=-1, maxval=1), crop)
