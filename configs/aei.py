@@ -57,6 +57,9 @@ def _add_data(config: ml_collections.ConfigDict) -> None:
     config.data.pseudo_share = 0.0  # of those without: the swap becomes the target, and back
     config.data.horizontal_flip = False
     config.data.colour_jitter = 0.0
+    config.data.answer_share = 0.0  # of the pairs: with the right answer, from rendered groups
+    config.data.pseudo_share = 0.0  # of the rest: the averaged generator's swap is the target
+    config.data.identity_views = 0  # random views of a swap that the identity loss sees
     config.data.num_threads = 16
     config.data.prefetch_batches = 16  # batches in the making bound the threads at work
     config.data.cache_megabytes = 256.0  # decoded pictures stay in memory if all fit
@@ -66,19 +69,24 @@ def _add_networks(config: ml_collections.ConfigDict) -> None:
     config.identity = ml_collections.ConfigDict()
     config.identity.weights = ""
     config.identity.embedding_size = 512
+    config.identity.loss_weights = ""  # another network for the loss; "": the same one
+    config.identity.enough_cosine = 1.0  # beyond it the identity loss is 0
 
     config.model = ml_collections.ConfigDict()
     config.model.encoder_channels = (32, 64, 128, 256, 512, 1024, 1024)
     config.model.generator_channels = (1024, 1024, 1024, 1024, 512, 256, 128, 64)
     config.model.encoder_skip = "concat"  # or "add"
+    config.model.encoder_up = "transposed"  # or "resize": no checkerboards
     config.model.encoder_bias = False
-    config.model.output = "tanh"  # or "sigmoid"
+    config.model.identity_length = "unit"  # or "sqrt": the identity is as strong as attributes
+    config.model.output = "tanh"  # or "sigmoid"; of the target a "change" or a "blend"
+    config.model.generator_up = "corners"  # or "centres"
     config.model.input_range = "signed"  # or "unit"
     config.model.aad = ml_collections.ConfigDict()
     config.model.aad.attribute_kernel = 1
     config.model.aad.mask_kernel = 1
     config.model.aad.mask_per_channel = False
-    config.model.aad.norm = "instance"  # or "batch"
+    config.model.aad.norm = "instance"  # or "batch", "robust", "demodulation"
     config.model.aad.use_bias = True
     config.model.aad.conv_bias = False
     config.model.aad.num_units = 2
@@ -97,6 +105,12 @@ def _add_loss(config: ml_collections.ConfigDict) -> None:
     config.loss.attribute = 10.0
     config.loss.identity = 5.0
     config.loss.reconstruction = 10.0
+    config.loss.answer = 0.0  # distance to the right answer, where it is known
+    config.loss.perceptual = 0.0  # likewise, of the discriminator's features
+
+    config.answer = ml_collections.ConfigDict()
+    config.answer.distance = "squared"  # or "absolute"
+    config.answer.differ_weight = 1.0  # of places where target and answer differ
 
 
 def _add_health(config: ml_collections.ConfigDict) -> None:

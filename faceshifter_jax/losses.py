@@ -18,9 +18,14 @@ def cosine(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.sum(a * b, axis=-1)
 
 
-def identity_loss(swap: jax.Array, source: jax.Array) -> jax.Array:
-    """1 - cos(z_id(Y), z_id(Xs)), equation 6; embeddings (B, E) of unit length to (B,)."""
-    return 1 - cosine(swap, source)
+def identity_loss(swap: jax.Array, source: jax.Array, enough: float = 1.0) -> jax.Array:
+    """1 - cos(z_id(Y), z_id(Xs)), equation 6; embeddings (B, E) of unit length to (B,).
+
+    With `enough` below 1 it is max(0, enough - cos): pictures of one person have no cosine of 1,
+    and what is gained beyond theirs pleases the identity network and nobody else.
+    """
+    gap = enough - cosine(swap, source)
+    return gap if enough >= 1 else jax.nn.relu(gap)
 
 
 def attribute_loss(swap: Sequence[jax.Array], target: Sequence[jax.Array]) -> jax.Array:
@@ -44,6 +49,51 @@ def reconstruction_loss(swap: jax.Array, target: jax.Array) -> jax.Array:
     `masked_mean_weights`.
     """
     return 0.5 * _mean_per_sample(jnp.square(swap - target))
+
+
+DISTANCES = {"squared": lambda error: 0.5 * jnp.square(error), "absolute": jnp.abs}
+"""Distances of two pictures' numbers, by the names that configs use."""
+
+
+def answer_loss(
+    swap: jax.Array,
+    answer: jax.Array,
+    target: jax.Array,
+    *,
+    distance: str = "squared",
+    differ_weight: float = 1.0,
+) -> jax.Array:
+    """Mean distance (B,) of swaps to their right answers, pictures (B, H, W, 3) in [-1, 1].
+
+    Not in the paper, which has no right answers. Most of an answer is the target, so that the
+    places where both differ by more than 16 of 255 grey levels weigh `differ_weight` times as
+    much as the others; the mean over the places of a picture is a weighted one.
+
+    Args:
+      swap: the generator's pictures.
+      answer: what they should be: the source's identity with everything else of the target.
+      target: the targets.
+      distance: a key of `DISTANCES`.
+      differ_weight: at least 1.
+    """
+    differs = jnp.max(jnp.abs(answer - target), -1) > 16 / 127.5
+    weights = jnp.where(differs, differ_weight, 1.0)
+    error = DISTANCES[distance](swap - answer).mean(-1)
+    return jnp.sum(weights * error, (1, 2)) / jnp.sum(weights, (1, 2))
+
+
+def feature_loss(swap: Sequence[jax.Array], answer: Sequence[jax.Array]) -> jax.Array:
+    """Mean absolute distance (B,) of feature maps, averaged over the maps.
+
+    Feature matching of pix2pixHD (arXiv 1711.11585, equation 4): squared errors make two outlines
+    fade into each other, which a discriminator's features tell from either.
+
+    Args:
+      swap: one (B, H, W, C) map a layer, of the generator's pictures.
+      answer: those of the right answers, of the same shapes.
+    """
+    distances = [_mean_per_sample(jnp.abs(a - b)) for a, b in zip(swap, answer, strict=True)]
+    return sum(distances) / len(distances)
 
 
 def change_loss(result: jax.Array, swap: jax.Array) -> jax.Array:

@@ -20,6 +20,45 @@ def test_identity_loss_is_one_minus_the_cosine():
     np.testing.assert_allclose(losses.identity_loss(swap, source), [0, 0.4, 2, 1], atol=1e-6)
 
 
+def test_identity_loss_has_no_gradient_once_the_cosine_is_enough():
+    swap = array([0.6, 0.8], [0.8, 0.6])
+    source = array([0, 1], [0, 1])
+
+    def total(swap):
+        return losses.identity_loss(swap, source, enough=0.7).sum()
+
+    np.testing.assert_allclose(losses.identity_loss(swap, source, 0.7), [0, 0.1], atol=1e-6)
+    np.testing.assert_allclose(jax.grad(total)(swap), [[0, 0], [0, -1]], atol=1e-6)
+
+
+def test_answer_loss_weighs_the_places_where_people_differ():
+    target = np.zeros((2, 1, 4, 3), np.float32)
+    answer, swap = target.copy(), target.copy()
+    answer[0, 0, 0] = 0.5  # here the people differ, and the swap copies the target
+    swap[1, 0, 3] = 0.5  # here they do not, and the swap is wrong
+    plain = losses.answer_loss(swap, answer, target)
+    np.testing.assert_allclose(plain, [0.125 / 4, 0.125 / 4])
+    weighed = losses.answer_loss(swap, answer, target, differ_weight=7.0)
+    np.testing.assert_allclose(weighed, [7 * 0.125 / 10, 0.125 / 4])
+    absolute = losses.answer_loss(swap, answer, target, distance="absolute", differ_weight=7.0)
+    np.testing.assert_allclose(absolute, [7 * 0.5 / 10, 0.5 / 4])
+
+
+def test_places_differ_from_sixteen_grey_levels_on():
+    target = np.zeros((2, 1, 2, 3), np.float32)
+    answer = target.copy()
+    answer[0, 0, 0, 1], answer[1, 0, 0, 1] = 15.9 / 127.5, 16.1 / 127.5
+    near, far = losses.answer_loss(target, answer, target, differ_weight=3.0)
+    np.testing.assert_allclose(near, (15.9 / 127.5) ** 2 / 2 / 3 / 2, rtol=1e-5)
+    np.testing.assert_allclose(far, 3 * (16.1 / 127.5) ** 2 / 2 / 3 / 4, rtol=1e-5)
+
+
+def test_feature_loss_is_a_mean_over_maps_of_any_size():
+    swap = [np.zeros((1, 2, 2, 1), np.float32), np.zeros((1, 4, 4, 3), np.float32)]
+    answer = [level + i + 1 for i, level in enumerate(swap)]
+    np.testing.assert_allclose(losses.feature_loss(swap, answer), [1.5])
+
+
 def test_attribute_loss_is_a_mean_in_each_level_and_a_sum_over_the_levels():
     coarse = array([1, 3], [0, 0]).reshape(2, 1, 1, 2)
     fine = np.zeros((2, 2, 2, 1), np.float32)

@@ -8,7 +8,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.models.layers import BatchNorm, Conv, instance_norm
+from faceshifter_jax.models.layers import (
+    NORM_EPSILON,
+    BatchNorm,
+    Conv,
+    instance_norm,
+    robust_norm,
+)
+
+NORMS = ("instance", "batch", "robust", "demodulation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +27,9 @@ class AADSettings:
       attribute_kernel: kernel size (odd) of the convolutions for gamma_att and beta_att.
       mask_kernel: kernel size (odd) of the convolution for the mask M.
       mask_per_channel: one mask for every channel instead of one for all.
-      norm: normalisation of the input, `instance` or `batch`.
+      norm: normalisation of the input: `instance` (paper); `batch`; `robust`, by statistics that
+        single places cannot move; or `demodulation`, by none: what a convolution's kernel and
+        the modulation before it are expected to do to magnitudes is divided out of its result.
       use_bias: biases in the three convolutions of an AAD layer.
       conv_bias: biases in the 3x3 convolutions of a block.
       num_units: AAD units in a block before its skip path is added, 1 to 3.
@@ -42,8 +52,8 @@ class AADSettings:
                 raise UserError(f"aad.{name} must be odd, not {getattr(self, name)}")
         if not 1 <= self.num_units <= 3:
             raise UserError(f"aad.num_units must be 1, 2 or 3, not {self.num_units}")
-        if self.norm not in ("instance", "batch"):
-            raise UserError(f"aad.norm must be 'instance' or 'batch', not {self.norm!r}")
+        if self.norm not in NORMS:
+            raise UserError(f"aad.norm must be one of {', '.join(NORMS)}, not {self.norm!r}")
 
 
 IdentityTerms = tuple[jax.Array, jax.Array]
@@ -91,14 +101,25 @@ class AADLayer(nn.Module):
         attribute: jax.Array,
         identity_terms: IdentityTerms,
         train: bool,
-    ) -> tuple[jax.Array, jax.Array]:
-        """Applies the layer where what the identity contributes is known; see `__call__`."""
+    ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+        """Applies the layer where what the identity contributes is known.
+
+        Returns:
+          What `__call__` does, and with `demodulation` the expected power of each channel,
+          see `_expected_power`.
+        """
         h = self._normalise(x, train)
         gamma_id, beta_id = (term[:, None, None, :] for term in identity_terms)
         mask = nn.sigmoid(self.mask(h))
-        from_attribute = self.gamma_att(attribute) * h + self.beta_att(attribute)
+        gamma_att, beta_att = self.gamma_att(attribute), self.beta_att(attribute)
+        from_attribute = gamma_att * h + beta_att
         from_identity = gamma_id * h + beta_id
-        return (1 - mask) * from_attribute + mask * from_identity, mask
+        blended = (1 - mask) * from_attribute + mask * from_identity
+        if self.settings.norm != "demodulation":
+            return blended, mask, None
+        gamma = (1 - mask) * gamma_att + mask * gamma_id
+        beta = (1 - mask) * beta_att + mask * beta_id
+        return blended, mask, _expected_power(gamma, beta)
 
     def __call__(
         self, x: jax.Array, attribute: jax.Array, identity: jax.Array, train: bool
@@ -115,12 +136,23 @@ class AADLayer(nn.Module):
           The blended map (B, H, W, C) and the mask M in [0, 1], (B, H, W, 1) or
           (B, H, W, C) with `mask_per_channel`; 1 where the identity rules.
         """
-        return self.blend(x, attribute, self.identity_terms(identity), train)
+        return self.blend(x, attribute, self.identity_terms(identity), train)[:2]
 
     def _normalise(self, x: jax.Array, train: bool) -> jax.Array:
         if self.settings.norm == "instance":
             return instance_norm(x)
-        return self.batch_norm(x, train)
+        if self.settings.norm == "robust":
+            return robust_norm(x)
+        return self.batch_norm(x, train) if self.settings.norm == "batch" else x
+
+
+def _expected_power(gamma: jax.Array, beta: jax.Array) -> jax.Array:
+    """Mean square (B, C) of gamma * h + beta over its places, (B, H, W, C), for h of unit power.
+
+    As h itself is not looked at, no spike in it can change how others are scaled.
+    """
+    power = jnp.square(gamma.astype(jnp.float32)) + jnp.square(beta.astype(jnp.float32))
+    return jnp.broadcast_to(power, jnp.broadcast_shapes(power.shape, beta.shape)).mean((1, 2))
 
 
 class AADResBlock(nn.Module):
@@ -184,15 +216,29 @@ class AADResBlock(nn.Module):
         masks = []
 
         def unit(h, name):
-            h, mask = self.aad[name].blend(h, attribute, identity_terms[name], train)
+            h, mask, power = self.aad[name].blend(h, attribute, identity_terms[name], train)
             masks.append(mask)
-            return self.conv[name](nn.relu(h))
+            h = self.conv[name](nn.relu(h))
+            return h if power is None else self._demodulate(h, power, name)
 
         out = x
         for i in range(self.settings.num_units):
             out = unit(out, str(i))
-        if self.width != self.features:
-            out = out + unit(x, "skip")
-        elif self.settings.identity_skip:
-            out = out + x
+        has_skip = self.width != self.features or self.settings.identity_skip
+        if has_skip:
+            out = out + (unit(x, "skip") if self.width != self.features else x)
+        if has_skip and self.settings.norm == "demodulation":
+            out = out * 0.5**0.5  # a sum of two maps of unit power
         return out, tuple(masks)
+
+    def _demodulate(self, x: jax.Array, power: jax.Array, name: str) -> jax.Array:
+        """Divides a convolution's result by its expected magnitude (arXiv 1912.04958, eq. 3).
+
+        Args:
+          x: (B, H, W, features), what the convolution made of the rectified modulated map.
+          power: (B, width), the expected power of the modulated map, half of which is positive.
+          name: of the convolution.
+        """
+        kernel = self.conv[name].variables["params"]["kernel"]
+        power = power @ jnp.square(kernel).sum((0, 1)) / 2
+        return x * jax.lax.rsqrt(power + NORM_EPSILON)[:, None, None].astype(x.dtype)

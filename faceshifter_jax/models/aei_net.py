@@ -10,7 +10,7 @@ from flax import linen as nn
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models.aad import AADResBlock, AADSettings, IdentityTerms
 from faceshifter_jax.models.attribute_encoder import AttributeEncoder
-from faceshifter_jax.models.layers import upsample
+from faceshifter_jax.models.layers import upsample, upsample_centred
 
 
 class AEIOutput(NamedTuple):
@@ -63,19 +63,26 @@ class AADGenerator(nn.Module):
     Attributes:
       channels: width of the first map, then the output width of every block but the last,
         whose output has 3 channels; so one more level than attributes' halvings.
-      output: `tanh`, or `sigmoid` for networks trained on [0, 1] pictures, whose output is
-        mapped to [-1, 1].
+      output: what the last block draws: `tanh`, the picture; `sigmoid`, likewise for networks
+        trained on [0, 1] pictures, whose output is mapped to [-1, 1]; `change`, what is added to
+        the target; `blend`, a picture and a mask in which it replaces the target (as the semantic
+        facial fusion of HifiFace, arXiv 2106.09965, section 3.3).
+      up: bilinear doubling between the blocks that maps `corners` onto corners (paper), or
+        pixel areas onto pixel areas, `centres`.
       remat: compute the inside of each block again for its gradient rather than keep it.
     """
 
     channels: tuple[int, ...] = (1024, 1024, 1024, 1024, 512, 256, 128, 64)
     settings: AADSettings = AADSettings()
     output: str = "tanh"
+    up: str = "corners"
     dtype: Any = jnp.float32
     axis_name: str | None = None
     remat: bool = False
 
     def setup(self):
+        if self.up not in ("corners", "centres"):
+            raise UserError(f"generator_up must be 'corners' or 'centres', not {self.up!r}")
         block_class = AADResBlock
         if self.remat:
             # Of `blend(self, x, attribute, identity_terms, train)` the last is no array.
@@ -84,9 +91,10 @@ class AADGenerator(nn.Module):
         self.start_bias = self.param(
             "start_bias", nn.initializers.zeros, (self.channels[0],), jnp.float32
         )
+        last = 4 if self.output == "blend" else 3
         self.block = [
             block_class(width, features, self.settings, self.dtype, self.axis_name)
-            for width, features in itertools.pairwise((*self.channels, 3))
+            for width, features in itertools.pairwise((*self.channels, last))
         ]
 
     def identity_terms(self, identity: jax.Array, height: int, width: int) -> GeneratorTerms:
@@ -101,23 +109,40 @@ class AADGenerator(nn.Module):
         return GeneratorTerms(start, tuple(block.identity_terms(identity) for block in self.block))
 
     def __call__(
-        self, attributes: tuple[jax.Array, ...], identity_terms: GeneratorTerms, train: bool
+        self,
+        target: jax.Array,
+        attributes: tuple[jax.Array, ...],
+        identity_terms: GeneratorTerms,
+        train: bool,
     ) -> tuple[jax.Array, tuple[tuple[jax.Array, ...], ...]]:
         """Returns the picture (B, S, S, 3) float32 in [-1, 1] and each level's masks."""
         x = identity_terms.start
+        double = upsample if self.up == "corners" else upsample_centred
         masks = []
         for level, block in enumerate(self.block):
-            x = upsample(x) if level else x
+            x = double(x) if level else x
             x, level_masks = block.blend(x, attributes[level], identity_terms.blocks[level], train)
             masks.append(level_masks)
-        return self._squash(x.astype(jnp.float32)), tuple(masks)
+        return self._draw(x.astype(jnp.float32), target), tuple(masks)
 
-    def _squash(self, x: jax.Array) -> jax.Array:
+    def _draw(self, x: jax.Array, target: jax.Array) -> jax.Array:
         if self.output == "tanh":
             return jnp.tanh(x)
         if self.output == "sigmoid":
             return 2 * nn.sigmoid(x) - 1
-        raise UserError(f"output must be 'tanh' or 'sigmoid', not {self.output!r}")
+        if self.output == "change":
+            return _clip_straight_through(target + x)
+        if self.output == "blend":
+            mask = nn.sigmoid(x[..., 3:])
+            return (1 - mask) * target + mask * jnp.tanh(x[..., :3])
+        raise UserError(
+            f"output must be 'tanh', 'sigmoid', 'change' or 'blend', not {self.output!r}"
+        )
+
+
+def _clip_straight_through(x: jax.Array) -> jax.Array:
+    """Clips to [-1, 1] with the gradient of no clipping, so that black and white can come back."""
+    return x + jax.lax.stop_gradient(jnp.clip(x, -1, 1) - x)
 
 
 class AEINet(nn.Module):
@@ -127,8 +152,12 @@ class AEINet(nn.Module):
       encoder_channels: see `AttributeEncoder.channels`.
       generator_channels: see `AADGenerator.channels`; one longer than `encoder_channels`.
       aad: settings of the AAD layers and blocks.
-      encoder_skip, encoder_bias: see `AttributeEncoder.skip` and `use_bias`.
+      encoder_skip, encoder_up, encoder_bias: see `AttributeEncoder.skip`, `up` and `use_bias`.
+      identity_length: `unit`, embeddings as they come (paper), or `sqrt`, those of E numbers
+        scaled by sqrt(E) to numbers of about 1: of unit length, gamma_id and beta_id begin at
+        1 / sqrt(E) of the attributes', and the network first learns to copy.
       output: see `AADGenerator.output`.
+      generator_up: see `AADGenerator.up`.
       input_range: see `AttributeEncoder.input_range`; pictures are in [-1, 1] either way.
       folded: see `AttributeEncoder.folded`.
       dtype: dtype of the computation; parameters and the picture are float32.
@@ -142,8 +171,11 @@ class AEINet(nn.Module):
     generator_channels: tuple[int, ...] = (1024, 1024, 1024, 1024, 512, 256, 128, 64)
     aad: AADSettings = AADSettings()
     encoder_skip: str = "concat"
+    encoder_up: str = "transposed"
     encoder_bias: bool = False
+    identity_length: str = "unit"
     output: str = "tanh"
+    generator_up: str = "corners"
     input_range: str = "signed"
     folded: bool = False
     dtype: Any = jnp.float32
@@ -153,9 +185,14 @@ class AEINet(nn.Module):
     def setup(self):
         if len(self.generator_channels) != len(self.encoder_channels) + 1:
             raise UserError("generator_channels must be one longer than encoder_channels")
+        if self.identity_length not in ("unit", "sqrt"):
+            raise UserError(
+                f"identity_length must be 'unit' or 'sqrt', not {self.identity_length!r}"
+            )
         self.encoder = AttributeEncoder(
             self.encoder_channels,
             self.encoder_skip,
+            self.encoder_up,
             self.encoder_bias,
             self.input_range,
             self.folded,
@@ -163,7 +200,13 @@ class AEINet(nn.Module):
             self.axis_name,
         )
         self.generator = AADGenerator(
-            self.generator_channels, self.aad, self.output, self.dtype, self.axis_name, self.remat
+            self.generator_channels,
+            self.aad,
+            self.output,
+            self.generator_up,
+            self.dtype,
+            self.axis_name,
+            self.remat,
         )
 
     def __call__(self, target: jax.Array, identity: jax.Array, train: bool = False) -> AEIOutput:
@@ -180,6 +223,8 @@ class AEINet(nn.Module):
     def identity_terms(self, identity: jax.Array, height: int, width: int) -> GeneratorTerms:
         """What identities (B, E) of unit length contribute to swaps of height x width pixels."""
         scale = 2 ** len(self.encoder_channels)
+        if self.identity_length == "sqrt":
+            identity = identity * identity.shape[-1] ** 0.5
         return self.generator.identity_terms(identity, height // scale, width // scale)
 
     def swap_by_terms(
@@ -190,7 +235,7 @@ class AEINet(nn.Module):
         The terms' batch is the target's, or 1 where all pictures get the same identity.
         """
         attributes = self.encoder(target, train)
-        image, masks = self.generator(attributes, terms, train)
+        image, masks = self.generator(target, attributes, terms, train)
         return AEIOutput(image, attributes, masks)
 
     def encode(self, image: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:

@@ -7,7 +7,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.models.layers import BatchNorm, Conv, UpConv, leaky_relu, upsample
+from faceshifter_jax.models.layers import (
+    BatchNorm,
+    Conv,
+    UpConv,
+    leaky_relu,
+    upsample,
+    upsample_centred,
+)
 
 _activation = leaky_relu(0.1)
 
@@ -19,6 +26,9 @@ class AttributeEncoder(nn.Module):
       channels: width after each 4x4 stride-2 convolution on the way down; there are as many
         as halvings, so a picture of size S ends at S / 2**len(channels).
       skip: how a skip joins the way up: `concat` (paper, U-Net) or `add` (LinkNet).
+      up: how the way up doubles a map: `transposed`, a 4x4 transposed convolution (paper), or
+        `resize`, bilinear interpolation and a 3x3 convolution, which leaves no checkerboard
+        (distill.pub/2016/deconv-checkerboard).
       use_bias: biases in the convolutions.
       input_range: `signed`, or `unit` for networks trained on [0, 1] pictures, to which the
         input is mapped.
@@ -30,6 +40,7 @@ class AttributeEncoder(nn.Module):
 
     channels: tuple[int, ...] = (32, 64, 128, 256, 512, 1024, 1024)
     skip: str = "concat"
+    up: str = "transposed"
     use_bias: bool = False
     input_range: str = "signed"
     folded: bool = False
@@ -49,7 +60,7 @@ class AttributeEncoder(nn.Module):
           (B, S, S, C), each twice the size of the one before.
 
         Raises:
-          UserError: S is no such multiple, or `skip` or `input_range` is none of the above.
+          UserError: S is no such multiple, or `skip`, `up` or `input_range` is unknown.
         """
         divisor = 2 ** len(self.channels)
         if x.shape[1] % divisor or x.shape[2] % divisor:
@@ -65,10 +76,19 @@ class AttributeEncoder(nn.Module):
 
         attributes = [down[-1]]
         for i, skip in enumerate(reversed(down[1:-1])):
-            conv = UpConv(skip.shape[-1], use_bias, self.dtype, name=f"up_{i}")
-            up = self._normalise(conv(attributes[-1]), train, f"up_norm_{i}")
+            up = self._double(attributes[-1], skip.shape[-1], f"up_{i}")
+            up = self._normalise(up, train, f"up_norm_{i}")
             attributes.append(self._join(up, skip))
-        return (*attributes, upsample(attributes[-1]))
+        last = upsample if self.up == "transposed" else upsample_centred
+        return (*attributes, last(attributes[-1]))
+
+    def _double(self, x: jax.Array, width: int, name: str) -> jax.Array:
+        use_bias = self.use_bias or self.folded
+        if self.up == "transposed":
+            return UpConv(width, use_bias, self.dtype, name=name)(x)
+        if self.up == "resize":
+            return Conv(width, 3, 1, 1, use_bias, self.dtype, name=name)(upsample_centred(x))
+        raise UserError(f"up must be 'transposed' or 'resize', not {self.up!r}")
 
     def _map_range(self, x: jax.Array) -> jax.Array:
         if self.input_range == "signed":

@@ -33,7 +33,10 @@ class PatchDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps (B, S, S, 3) in [-1, 1] to scores (B, P, P, 1), positive for real."""
+        """Maps (B, S, S, 3) in [-1, 1] to scores (B, P, P, 1), positive for real.
+
+        The maps after each activation are sown as `intermediates`.
+        """
         for i in range(self.num_layers + 1):
             features = min(self.width * 2**i, max(512, self.width))
             stride = 2 if i < self.num_layers else 1
@@ -41,6 +44,7 @@ class PatchDiscriminator(nn.Module):
             if i and self.use_norm:
                 x = instance_norm(x)
             x = _activation(x)
+            self.sow("intermediates", f"map_{i}", x)
         return Conv(1, 4, 1, 2, dtype=self.dtype, name="scores")(x).astype(jnp.float32)
 
 

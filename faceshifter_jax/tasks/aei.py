@@ -1,7 +1,7 @@
 """Training AEI-Net (arXiv 1912.13457, sections 3.1 and 4)."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,6 +21,7 @@ from faceshifter_jax.networks.generator import level_masks
 from faceshifter_jax.networks.identity import identity_network_from
 from faceshifter_jax.networks.network import Weights
 from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.networks.views import split_seeds
 from faceshifter_jax.tasks.health import Health
 from faceshifter_jax.tasks.optimizer import build_optimizer
 from faceshifter_jax.tasks.step import (
@@ -34,10 +35,10 @@ from faceshifter_jax.tasks.step import (
 from faceshifter_jax.tasks.swap_metrics import (
     check_of_copying,
     check_of_discriminator,
-    different_pairs,
     swap_health,
     swap_metrics,
 )
+from faceshifter_jax.tasks.swap_rows import prepare_rows, row_weights
 from faceshifter_jax.tasks.task import Batch, Frozen, Metrics, Step, TrainState
 from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
@@ -61,8 +62,9 @@ class AEITask:
 
     def __init__(self, config: Mapping[str, Any]):
         self._config = config
-        check_loss_weights(config["loss"])
+        _check_losses(config)
         self._weights = config["loss"]
+        self._views = config["data"].get("identity_views", 0)
         self._dtype = compute_dtype(config)
         self._remat = remat_blocks(config)
         self._accumulate_steps = accumulate_steps(config)
@@ -102,39 +104,39 @@ class AEITask:
             output, updated = aei_net.apply(
                 variables, rows["target"], rows["identity"], train=True, mutable=["batch_stats"]
             )
-            # The swap's own statistics normalise its attributes, but only the target's are
-            # kept: at evaluation the encoder sees nothing but targets.
-            swap_attributes, _ = aei_net.apply(
-                variables, output.image, train=True, mutable=["batch_stats"], method="encode"
-            )
-            embedding = frozen["identity"].embed(output.image)
-            terms = self._generator_terms(state, rows, output, embedding, swap_attributes)
+            embeddings = self._embed_swaps(frozen, rows, output.image)
+
+            def encode(image):
+                # The swap's own statistics normalise its attributes, but only the target's are
+                # kept: at evaluation the encoder sees nothing but targets.
+                return aei_net.apply(
+                    variables, image, train=True, mutable=["batch_stats"], method="encode"
+                )[0]
+
+            terms = self._generator_losses(state, rows, output, embeddings, encode)
             terms = {name: jnp.mean(term) for name, term in terms.items()}
             loss = sum(self._weights[name] * term for name, term in terms.items())
             metrics = {"generator_loss": loss} | {f"{name}_loss": terms[name] for name in terms}
             metrics |= swap_metrics(
-                embedding, rows["identity"], rows["own_identity"], rows["swap_weights"]
+                embeddings[0], rows["wanted"], rows["unwanted"], rows["swap_weights"]
             )
             return loss, (output.image, updated["batch_stats"], metrics)
 
         def compute(state, frozen, rows):
-            rows = _prepare(frozen, rows)
+            rows = prepare_rows(frozen, rows, functools.partial(self._average_swap, state))
             generator_grads, (swap, batch_stats, metrics) = jax.grad(
                 generator_objective, has_aux=True
             )(state.params["generator"], state, frozen, rows)
-            discriminator_grads, more = jax.grad(self._discriminator_objective, has_aux=True)(
-                state.params["discriminator"], rows["target"], swap
-            )
-            grads = {"generator": generator_grads, "discriminator": discriminator_grads}
-            return grads, batch_stats, metrics | more
+            grads = {"generator": generator_grads}
+            if self._weights["adversarial"] > 0:
+                grads["discriminator"], more = jax.grad(
+                    self._discriminator_objective, has_aux=True
+                )(state.params["discriminator"], rows["real"], swap)
+                metrics |= more
+            return grads, batch_stats, metrics
 
         def step(state: TrainState, frozen: Frozen, batch: Batch) -> tuple[TrainState, Metrics]:
-            share = mean_over_devices(jnp.mean(batch["same"]), axis_name)
-            swap_weights, swap_share = different_pairs(batch["same"], share)
-            weights = {
-                "same_weights": losses.masked_mean_weights(batch["same"], share),
-                "swap_weights": swap_weights,
-            }
+            weights, swap_share = row_weights(batch, axis_name)
             grads, batch_stats, metrics = mean_over_micro_batches(
                 functools.partial(compute, state, frozen),
                 {**batch, **weights},
@@ -146,24 +148,76 @@ class AEITask:
 
         return step
 
-    def _generator_terms(
+    def _embed_swaps(self, frozen: Frozen, rows: Batch, swaps: jax.Array) -> list[jax.Array]:
+        """Embeddings (B, E) of the swaps by the loss's network, one for each random view."""
+        network = frozen.get("identity_loss", frozen["identity"])
+        if self._weights["identity"] == 0:
+            swaps = jax.lax.stop_gradient(swaps)  # for metrics alone
+        if not self._views:
+            return [network.embed(swaps)]
+        return [
+            network.embed_views(swaps, seeds)
+            for seeds in split_seeds(rows["view_seed"], self._views)
+        ]
+
+    def _average_swap(self, state: TrainState, target: jax.Array, identity: jax.Array) -> jax.Array:
+        variables = {
+            "params": state.ema_params["generator"],
+            "batch_stats": state.batch_stats["generator"],
+        }
+        return self._aei_net().apply(variables, target, identity).image
+
+    def _generator_losses(
         self,
         state: TrainState,
         rows: Batch,
         output: AEIOutput,
-        embedding: jax.Array,
-        swap_attributes: tuple[jax.Array, ...],
+        embeddings: Sequence[jax.Array],
+        encode: Callable[[jax.Array], tuple[jax.Array, ...]],
     ) -> dict[str, jax.Array]:
-        """Equations 6 to 9, each (B,), keyed like the weights in `config.loss`."""
-        judge = {"params": state.params["discriminator"]}
-        scores = self._discriminator.apply(judge, output.image)
-        reconstruction = losses.reconstruction_loss(output.image, rows["target"])
-        return {
-            "adversarial": losses.hinge_generator_loss(scores),
-            "attribute": losses.attribute_loss(swap_attributes, output.attributes),
-            "identity": losses.identity_loss(embedding, rows["identity"]),
-            "reconstruction": reconstruction * rows["same_weights"],
+        """Equations 6 to 9 and those of right answers, each (B,), keyed like `config.loss`.
+
+        What has a weight of 0 is not computed.
+        """
+        identity, answer = self._config["identity"], self._config["answer"]
+
+        def adversarial():
+            scores, _ = self._discriminate(state, output.image)
+            return losses.hinge_generator_loss(scores)
+
+        def of_identity():
+            enough, wanted = identity["enough_cosine"], rows["wanted"]
+            views = [losses.identity_loss(view, wanted, enough) for view in embeddings]
+            return sum(views) / len(views)
+
+        def of_answer():
+            pictures = (output.image, rows["answer"], rows["target"])
+            return losses.answer_loss(*pictures, **answer) * rows["answer_weights"]
+
+        def perceptual():
+            _, swap = self._discriminate(state, output.image)
+            _, right = self._discriminate(state, rows["answer"])
+            return losses.feature_loss(swap, right) * rows["answer_weights"]
+
+        terms = {
+            "adversarial": adversarial,
+            "attribute": lambda: losses.attribute_loss(encode(output.image), output.attributes),
+            "identity": of_identity,
+            "reconstruction": lambda: (
+                losses.reconstruction_loss(output.image, rows["target"]) * rows["same_weights"]
+            ),
+            "answer": of_answer,
+            "perceptual": perceptual,
         }
+        return {name: term() for name, term in terms.items() if self._weights[name] > 0}
+
+    def _discriminate(
+        self, state: TrainState, pictures: jax.Array
+    ) -> tuple[tuple[jax.Array, ...], list[jax.Array]]:
+        """Each scale's scores, and the feature maps of all scales."""
+        variables = {"params": state.params["discriminator"]}
+        scores, sown = self._discriminator.apply(variables, pictures, mutable=["intermediates"])
+        return scores, jax.tree.leaves(sown)
 
     def _discriminator_objective(
         self, params: Any, real: jax.Array, fake: jax.Array
@@ -182,6 +236,9 @@ class AEITask:
     def _update(self, state: TrainState, grads: Mapping[str, Any], batch_stats: Any) -> TrainState:
         params, opt_state = {}, {}
         for name, optimizer in self._optimizers.items():
+            if name not in grads:
+                params[name], opt_state[name] = state.params[name], state.opt_state[name]
+                continue
             updates, opt_state[name] = optimizer.update(
                 grads[name], state.opt_state[name], state.params[name]
             )
@@ -209,6 +266,8 @@ class AEITask:
         }
         output = self._aei_net().apply(variables, target, frozen["identity"].embed(source))
         columns = {"source": source, "target": target, "swap": output.image}
+        if "answer" in batch:
+            columns["right answer"] = to_unit_range(batch["answer"])
         for size, mask in level_masks(output.masks).items():
             columns[f"mask {size}"] = _mask_picture(mask, target.shape)
         return columns
@@ -265,7 +324,11 @@ class AEITask:
     def frozen_sources(self) -> dict[str, str]:
         if not self._config["identity"]["weights"]:
             raise UserError(_NO_WEIGHTS)
-        return {"identity": self._config["identity"]["weights"]}
+        identity = self._config["identity"]
+        sources = {"identity": identity["weights"]}
+        if identity["loss_weights"]:
+            sources["identity_loss"] = identity["loss_weights"]
+        return sources
 
     def load_frozen(self, sources: Mapping[str, Weights]) -> Frozen:
         network = identity_network_from(sources["identity"], self._dtype)
@@ -275,25 +338,52 @@ class AEITask:
                 f"{sources['identity'].path} gives embeddings of {size} numbers: "
                 f"set --config.identity.embedding_size={size}"
             )
-        return {"identity": network}
+        networks = {"identity": network}
+        if "identity_loss" in sources:
+            networks["identity_loss"] = identity_network_from(sources["identity_loss"], self._dtype)
+        return networks
 
 
-def _prepare(frozen: Frozen, rows: Batch) -> dict[str, jax.Array]:
-    """Adds `identity` and `own_identity`, the embeddings (B, E) of the sources and the targets.
+def _check_losses(config: Mapping[str, Any]) -> None:
+    """Checks the sections `loss`, `answer` and `identity` against each other and `data`.
 
-    The targets' are for `swap_metrics` alone: at paper scale 4 % of the step's operations with
-    IR-SE50, 7 % with IResNet-100.
+    Raises:
+      UserError: a weight, distance or cosine out of range, or a loss that nothing feeds.
     """
-    source, target = to_unit_range(rows["source"]), to_unit_range(rows["target"])
-    # One pass for both, interleaved so that every device keeps its rows.
-    both = jnp.stack([source, target], 1).reshape(-1, *source.shape[1:])
-    embeddings = frozen["identity"].embed(both).reshape(len(source), 2, -1)
-    return {
-        **rows,
-        "target": target,
-        "identity": embeddings[:, 0],
-        "own_identity": embeddings[:, 1],
-    }
+    weights, answer, data = config["loss"], config["answer"], config["data"]
+    check_loss_weights(weights)
+    if answer["distance"] not in losses.DISTANCES:
+        raise UserError(
+            f"config.answer.distance must be one of {', '.join(losses.DISTANCES)}, not "
+            f"{answer['distance']!r}"
+        )
+    if not answer["differ_weight"] >= 1:
+        raise UserError(
+            f"config.answer.differ_weight is {answer['differ_weight']}: it must be at least 1"
+        )
+    if not 0 < config["identity"]["enough_cosine"] <= 1:
+        raise UserError(
+            f"config.identity.enough_cosine is {config['identity']['enough_cosine']}: it must be "
+            "above 0 and at most 1"
+        )
+    learns = weights["answer"] > 0 or weights["perceptual"] > 0
+    known = data.get("answer_share", 0) > 0 or data.get("pseudo_share", 0) > 0
+    if learns and not known:
+        raise UserError(
+            "config.loss.answer and config.loss.perceptual learn from right answers, and there are "
+            "none: set config.data.answer_share (with a dataset of `faceshifter render OUT "
+            "--group-size 4`) or config.data.pseudo_share above 0, or both losses to 0"
+        )
+    if known and not learns:
+        raise UserError(
+            "config.data.answer_share or config.data.pseudo_share gives right answers, and nothing "
+            "learns from them: set config.loss.answer above 0, or both shares to 0"
+        )
+    if weights["perceptual"] > 0 and not weights["adversarial"] > 0:
+        raise UserError(
+            "config.loss.perceptual compares features of the discriminator, which "
+            "config.loss.adversarial=0 does not train: set that above 0"
+        )
 
 
 def _share(condition, scores: tuple[jax.Array, ...]) -> jax.Array:

@@ -27,10 +27,10 @@ from faceshifter_jax.tasks.step import (
 )
 from faceshifter_jax.tasks.swap_metrics import (
     check_of_copying,
-    different_pairs,
     swap_health,
     swap_metrics,
 )
+from faceshifter_jax.tasks.swap_rows import row_weights
 from faceshifter_jax.tasks.task import Batch, Frozen, Metrics, Step, TrainState
 from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
@@ -116,12 +116,7 @@ class HEARTask:
             )
 
         def step(state: TrainState, frozen: Frozen, batch: Batch) -> tuple[TrainState, Metrics]:
-            share = mean_over_devices(jnp.mean(batch["same"]), axis_name)
-            swap_weights, swap_share = different_pairs(batch["same"], share)
-            weights = {
-                "same_weights": losses.masked_mean_weights(batch["same"], share),
-                "swap_weights": swap_weights,
-            }
+            weights, swap_share = row_weights(batch, axis_name)
             grads, (batch_stats, metrics) = mean_over_micro_batches(
                 functools.partial(compute, state, frozen),
                 {**batch, **weights},

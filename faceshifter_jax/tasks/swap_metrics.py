@@ -11,16 +11,6 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.tasks.health import Health, HealthCheck
 
 
-def different_pairs(same: jax.Array, share: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns what `swap_metrics` takes: weights (B,) of the pairs that are swaps, and their share.
-
-    Args:
-      same: (B,) float32, 1 for pairs that should be reconstructed.
-      share: its mean over the whole batch, on all devices.
-    """
-    return losses.masked_mean_weights(1 - same, 1 - share), 1 - share
-
-
 def swap_metrics(
     result: jax.Array, source: jax.Array, target: jax.Array, weights: jax.Array
 ) -> dict[str, jax.Array]:
@@ -28,7 +18,7 @@ def swap_metrics(
 
     Args:
       result, source, target: embeddings (B, E) of unit length.
-      weights: (B,), see `different_pairs`.
+      weights: (B,), see `swap_rows.row_weights`.
 
     Returns:
       `source_cosine` and `target_cosine`, the results' mean cosines to either, and

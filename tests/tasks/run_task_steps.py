@@ -35,6 +35,11 @@ def make_task(name: str):
             config.batch_size, config.accumulate_steps, config.remat = BATCH, 2, "aad"
             # Statistics of four rows let rounding grow twentyfold a step, from 1e-7 on.
             pairs = pairs[:4]
+        if name == "aei with answers":
+            config.data.answer_share, config.data.pseudo_share = 0.5, 0.5
+            config.data.identity_views = 2
+            config.loss.answer, config.loss.perceptual = 10.0, 1.0
+            pairs = [with_answers(pair, i) for i, pair in enumerate(pairs)]
         task = AEITask(config)
         return task, load_identity(task), pairs
     if name == "hear":
@@ -47,6 +52,18 @@ def make_task(name: str):
 def share_unevenly(batch):
     batch["same"] = np.array([1, 1, 1, 0, 0, 0, 0, 0], np.float32)
     return batch
+
+
+def with_answers(batch, seed):
+    """Of the rows with an answer, one device has two, one has one and two have none."""
+    random = np.random.default_rng(seed)
+    return {
+        **batch,
+        "answer": random.integers(0, 256, batch["target"].shape, np.uint8),
+        "answered": np.array([0, 0, 0, 0, 1, 1, 0, 0], np.float32),
+        "pseudo": np.array([0, 0, 0, 0, 0, 0, 0, 1], np.float32),
+        "view_seed": random.integers(0, 2**32, BATCH, np.uint32),
+    }
 
 
 def own_rows(batch):

@@ -7,7 +7,13 @@ from tiny_tasks import aei_config, arcface_config, hear_config
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.tasks import build_task
-from faceshifter_jax.tasks.swap_metrics import different_pairs, swap_metrics
+from faceshifter_jax.tasks.swap_metrics import swap_metrics
+from faceshifter_jax.tasks.swap_rows import row_weights
+
+
+def different_pairs(same):
+    weights, share = row_weights({"same": same}, None)
+    return weights["swap_weights"], share
 
 
 def unit(*angles):
@@ -19,7 +25,7 @@ def test_only_pairs_of_different_pictures_count():
     source, target = unit(0, 0, 0, 0), unit(90, 90, 90, 90)
     result = unit(30, 60, 80, 0)
     same = jnp.asarray([0, 0, 1, 1], jnp.float32)
-    weights, share = different_pairs(same, jnp.mean(same))
+    weights, share = different_pairs(same)
     metrics = swap_metrics(result, source, target, weights)
     assert float(share) == 0.5
     assert float(metrics["nearer_source"]) == 0.5
@@ -30,7 +36,7 @@ def test_only_pairs_of_different_pictures_count():
 
 def test_a_copy_is_not_nearer_to_its_source():
     target = unit(90, 45)
-    weights, _ = different_pairs(jnp.zeros(2), jnp.zeros(()))
+    weights, _ = different_pairs(jnp.zeros(2))
     metrics = swap_metrics(target, target, target, weights)
     assert float(metrics["nearer_source"]) == 0
     metrics = swap_metrics(target, unit(0, 0), target, weights)
@@ -40,7 +46,7 @@ def test_a_copy_is_not_nearer_to_its_source():
 
 def test_a_batch_without_swaps_gives_finite_metrics_of_no_weight():
     same = jnp.ones(2)
-    weights, share = different_pairs(same, jnp.mean(same))
+    weights, share = different_pairs(same)
     assert float(share) == 0
     metrics = swap_metrics(unit(0, 1), unit(2, 3), unit(4, 5), weights)
     assert [float(value) for value in metrics.values()] == [0, 0, 0]

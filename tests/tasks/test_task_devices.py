@@ -40,6 +40,7 @@ def largest_gradient(results, key):
     [
         "arcface",
         "aei",
+        pytest.param("aei with answers", marks=pytest.mark.slow),
         pytest.param("aei in micro-batches", marks=pytest.mark.slow),
         pytest.param("hear", marks=pytest.mark.slow),
     ],

@@ -87,10 +87,10 @@ def make_state(task: AEITask | ArcFaceTask | HEARTask, seed: int = 0) -> TrainSt
     )
 
 
-def identity_weights(config: ConfigDict | None = None) -> SimpleNamespace:
+def identity_weights(config: ConfigDict | None = None, seed: int = 5) -> SimpleNamespace:
     """What a checkpoint reader makes of a training of the identity network."""
     config = arcface_config() if config is None else config
-    state = make_state(ArcFaceTask(config), seed=5)
+    state = make_state(ArcFaceTask(config), seed=seed)
     networks = trained_networks(config.to_dict(), state.ema_params, state.batch_stats)
     return SimpleNamespace(networks=networks, path="runs/identity", sha256="1d", frozen={})
 
