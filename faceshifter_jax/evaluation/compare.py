@@ -25,7 +25,7 @@ from faceshifter_jax.evaluation.intervals import (
     difference_interval,
     jackknife_interval,
 )
-from faceshifter_jax.evaluation.ledger import COMPARABLE
+from faceshifter_jax.evaluation.ledger import COMPARABLE, is_number_or_none
 from faceshifter_jax.evaluation.presentation import format_value, is_share, pleases_the_judge
 from faceshifter_jax.files import publish_file
 
@@ -219,19 +219,21 @@ def find_difference(metric: str, first: Result, other: Result) -> Difference | N
     difference is that of the pairs which have a number in both.
     """
     before, after = first.record.get(metric), other.record.get(metric)
-    if before is None or after is None:
+    if before is None or after is None or not all(map(is_number_or_none, (before, after))):
         return None
     same = first.record["data_sha256"] == other.record["data_sha256"]
     values = [result.values.get(metric) for result in (first, other)]
-    if same and all(value is not None for value in values):
+    if same and all(value is not None for value in values) and values[0].shape == values[1].shape:
         own = values[1] - values[0]
         return Difference(finite_mean(own), difference_interval(own, share=is_share(metric)), True)
     value = after - before
     groups = [result.record["jackknife"].get(metric) for result in (first, other)]
-    if same and all(groups):
+    if same and all(groups) and len(groups[0]) == len(groups[1]):
         left = np.array(groups, np.float64)
         return Difference(value, jackknife_interval(value, left[1] - left[0]), True)
-    ends = np.array([r.record["intervals"][metric] for r in (first, other)], np.float64)
+    nothing = (None, None)
+    ends = [r.record["intervals"].get(metric, nothing) for r in (first, other)]
+    ends = np.array(ends, np.float64)
     below, above = np.abs(ends - [[before], [after]]).T
     low, high = value - math.hypot(above[0], below[1]), value + math.hypot(below[0], above[1])
     return Difference(value, (low, high), False)
@@ -293,7 +295,7 @@ def _describe(metric: str, difference: Difference | None) -> str:
 
 def _write_table(path: Path, results: Sequence[Result], rows: Sequence[Any]) -> None:
     first, *others = results
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(
             [

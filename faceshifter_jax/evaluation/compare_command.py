@@ -6,6 +6,7 @@ from pathlib import Path
 from faceshifter_jax.checkpoints.manager import DIRECTORY
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.compare import compare_results, find_result, name_apart
+from faceshifter_jax.messages import printable
 from faceshifter_jax.paths import local_path
 
 
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise UserError("--identity has no effect on evaluations: leave it out")
         results = [find_result(Path(thing), arguments.protocol) for thing in arguments.things]
         lines = compare_results(name_apart(results), arguments.output, arguments.overwrite)
-        print("\n".join(lines))
+        print("\n".join(map(printable, lines)))
         return
     if arguments.protocol:
         raise UserError("--protocol has no effect on photos: leave it out")

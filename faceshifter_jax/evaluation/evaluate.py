@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import os
 import shlex
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.findings import Findings, build_record, write_record
 from faceshifter_jax.evaluation.ledger import (
     COMPARABLE,
+    DamagedLines,
     append_to_ledger,
+    is_number_or_none,
+    mend_ledger,
     read_ledger,
     read_lines,
 )
@@ -27,10 +31,13 @@ from faceshifter_jax.evaluation.presentation import format_interval, format_valu
 from faceshifter_jax.evaluation.report.charts import Point
 from faceshifter_jax.evaluation.report.html_report import write_html
 from faceshifter_jax.evaluation.report.image_grid import write_report
+from faceshifter_jax.messages import printable
+from faceshifter_jax.places import check_replaceable
 from faceshifter_jax.runtime import distributed
 from faceshifter_jax.runtime.metrics_file import METRICS_FILE, build_writer
 
 STEPS_DIRECTORY = "steps"
+_WRITTEN = ("report.html", "report.png", "metrics.json", "values.npz")
 _POINTS, _LOSSES = 200, 6
 _LONG = ("breakdowns", "jackknife")
 # What all processes of one evaluation must have in common, and how it is called if they have not.
@@ -73,10 +80,12 @@ class Measurement:
 
 @contextlib.contextmanager
 def made_directory(output: Path) -> Iterator[None]:
-    """Makes a directory; it goes again where what is inside fails and leaves it empty.
+    """Makes a directory for results; it goes again where what is inside fails and leaves it empty.
+
+    A damaged ledger in it is set aside, and stderr says so.
 
     Raises:
-      UserError: that is not possible.
+      UserError: that is not possible, or something in the way of a result cannot be replaced.
     """
     new = [path for path in (output, *output.parents) if not path.exists()]
     try:
@@ -86,6 +95,11 @@ def made_directory(output: Path) -> Iterator[None]:
             pass
     except OSError as error:
         raise UserError(f"cannot write to {output}: {error.strerror}; choose --output") from error
+    for name in _WRITTEN:
+        check_replaceable(output / name, overwrite=True)
+    if os.path.lexists(output / STEPS_DIRECTORY) and not (output / STEPS_DIRECTORY).is_dir():
+        raise UserError(f"{output / STEPS_DIRECTORY} is no folder: remove it, or choose --output")
+    _mend_ledger(output)
     try:
         yield
     except BaseException:
@@ -140,6 +154,8 @@ def _write(
         directory.mkdir(parents=True, exist_ok=True)
         write_record(directory, findings, record)
     if on_top:
+        # Once more: the work took long.
+        _mend_ledger(output)
         write_report(findings.samples, output / "report.png")
         write_html(
             output / "report.html",
@@ -194,13 +210,26 @@ def make_command(arguments: Mapping[str, Any]) -> str:
 
 def read_losses(workdir: Path | None) -> dict[str, list[Point]]:
     """Reads the losses of a training over its steps, thinned out; empty where there are none."""
-    lines = read_lines(workdir / METRICS_FILE) if workdir else []
+    try:
+        lines = read_lines(workdir / METRICS_FILE) if workdir else []
+    except DamagedLines as damage:
+        print(printable(f"note: {damage}; the report passes it over"), file=sys.stderr)
+        lines = damage.whole
     lines = lines[:: max(1, len(lines) // _POINTS)]
     names = sorted({name for line in lines for name in line if name.endswith("_loss")})[:_LOSSES]
     return {
-        name: [(line["step"], *(line[name],) * 3) for line in lines if name in line]
+        name: [(line["step"], *(line[name],) * 3) for line in lines if _is_loss(line.get(name))]
         for name in names
     }
+
+
+def _is_loss(value: Any) -> bool:
+    return value is not None and is_number_or_none(value)
+
+
+def _mend_ledger(output: Path) -> None:
+    if note := mend_ledger(output):
+        print(printable(f"note: {note}"), file=sys.stderr)
 
 
 def _facts(subject: Subject, measurement: Measurement) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from faceshifter_jax.evaluation.evaluate import (
 from faceshifter_jax.evaluation.model import Judge, Subject, load_judge, load_subject
 from faceshifter_jax.evaluation.protocols import registry
 from faceshifter_jax.evaluation.watch import watch
+from faceshifter_jax.messages import printable
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.distributed import check_same_everywhere, is_first_process, together
 
@@ -102,7 +103,7 @@ def _evaluate(arguments: argparse.Namespace, protocol: ModuleType, command: str)
         measurement = _measure(arguments, protocol, subject, judge, command)
         record = evaluate_into(output, subject, measurement)
     print("\n".join([*describe(record), *(f"warning: {text}" for text in record["warnings"])]))
-    print(f"wrote {output / 'report.html'}, report.png, metrics.json and values.npz")
+    print(printable(f"wrote {output / 'report.html'}, report.png, metrics.json and values.npz"))
     return None
 
 

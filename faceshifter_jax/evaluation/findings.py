@@ -2,10 +2,10 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import math
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,15 @@ import numpy as np
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.intervals import Interval, jackknife_interval, mean_interval
+from faceshifter_jax.evaluation.ledger import is_interval, is_number_or_none
 from faceshifter_jax.evaluation.presentation import is_share
-from faceshifter_jax.files import write_text
+from faceshifter_jax.files import write_bytes, write_text
+from faceshifter_jax.inputs import UnreadableFile, read_input, read_json
 
 METRICS_FILE = "metrics.json"
 VALUES_FILE = "values.npz"
+_LARGEST_RECORD = 2**28
+_LARGEST_VALUES = 2**29
 MOST_PAIRS = 10**6
 """That an evaluation may have: all of them are in memory at once."""
 # What readers rely on, and its type.
@@ -223,10 +227,9 @@ def build_record(findings: Findings, facts: Mapping[str, Any]) -> dict[str, Any]
 
 def write_record(directory: Path, findings: Findings, record: Mapping[str, Any]) -> None:
     """Writes values.npz (the metrics pair by pair), then metrics.json."""
-    beside = directory / f".{VALUES_FILE}"
-    with beside.open("wb") as file:
-        np.savez_compressed(file, **findings.values)
-    beside.replace(directory / VALUES_FILE)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **findings.values)
+    write_bytes(directory / VALUES_FILE, packed.getvalue())
     write_text(directory / METRICS_FILE, json.dumps(record, indent=2) + "\n")
 
 
@@ -236,8 +239,8 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
       UserError: it is none of an evaluation.
     """
-    with contextlib.suppress(OSError, ValueError):
-        record = json.loads(path.read_text())
+    with contextlib.suppress(UnreadableFile):
+        record = read_json(path, _LARGEST_RECORD)
         if _is_record(record):
             return record
     raise UserError(
@@ -251,12 +254,17 @@ def _is_record(record: Any) -> bool:
         isinstance(record.get(name), kind) for name, kind in _READ.items()
     ):
         return False
-    measured = record["intervals"]
-    return bool(measured) and all(
-        isinstance(ends, list)
-        and len(ends) == 2
-        and all(number is None or isinstance(number, int | float) for number in (*ends, value))
-        for ends, value in ((ends, record.get(name)) for name, ends in measured.items())
+    measured, jackknife = record["intervals"], record["jackknife"]
+    return (
+        bool(measured)
+        and all(
+            is_interval(ends) and is_number_or_none(record.get(name))
+            for name, ends in measured.items()
+        )
+        and all(
+            isinstance(left, list) and all(map(is_number_or_none, left))
+            for left in jackknife.values()
+        )
     )
 
 
@@ -270,10 +278,20 @@ def read_values(directory: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        content = read_input(path, _LARGEST_VALUES)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            sizes = sum(member.file_size for member in archive.infolist())
+        if sizes > _LARGEST_VALUES:
+            raise ValueError(f"{sizes} bytes, which no evaluation has")
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            values = {name: archive[name] for name in archive.files}
+        shapes = {(array.dtype.kind, array.shape) for array in values.values()}
+        if len(shapes) != 1 or (found := shapes.pop())[0] != "f" or len(found[1]) != 1:
+            raise ValueError("other arrays than one number a pair")
+    # Broken archives make zipfile and numpy raise nearly anything.
+    except Exception as error:
         raise UserError(f"{path} cannot be read: evaluate again, or remove it") from error
+    return values
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,7 +1,5 @@
 """Evaluating the checkpoints of a training while it goes on elsewhere."""
 
-import fcntl
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,6 +22,8 @@ from faceshifter_jax.evaluation.ledger import LEDGER_FILE, read_ledger
 from faceshifter_jax.evaluation.model import Subject, hash_meta
 from faceshifter_jax.evaluation.presentation import format_value
 from faceshifter_jax.evaluation.processes import largest
+from faceshifter_jax.files import locked
+from faceshifter_jax.inputs import read_json
 from faceshifter_jax.runtime.distributed import from_first_process, is_first_process, together
 from faceshifter_jax.runtime.signals import StopRequest, catch_signals
 
@@ -31,6 +31,7 @@ _CONFIG_FILE = "config.json"
 # In place of a step, which is at least 1.
 _END = 0
 _LONGEST_POLL = 86_400
+_LARGEST_CONFIG = 2**24
 
 
 def watch(
@@ -129,7 +130,12 @@ class _Watch:
 
     def _last_step(self) -> int | None:
         path = self.workdir / _CONFIG_FILE
-        return int(json.loads(path.read_text())["num_steps"]) if path.exists() else None
+        if not path.exists():
+            return None
+        config = read_json(path, _LARGEST_CONFIG)
+        if not isinstance(config, dict) or not isinstance(config.get("num_steps"), int):
+            raise UserError(f"{path} is damaged: it does not say num_steps, when training ends")
+        return config["num_steps"]
 
     def _saved_steps(self) -> set[int]:
         found = (self.workdir / DIRECTORY).glob("*")
@@ -202,9 +208,6 @@ class _Watch:
 @contextmanager
 def _alone(output: Path) -> Iterator[None]:
     """Holds the output directory as the only watch; the system lets go of it after a kill."""
-    with (output / f".{LEDGER_FILE}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"another process watches into {output}: choose --output") from error
+    busy = f"another process watches into {output}: choose --output"
+    with locked(output / f".{LEDGER_FILE}.lock", busy):
         yield

@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from faceshifter_jax.files import write_bytes
+from faceshifter_jax.media.images import encode_png
+
 _GAP = 2
 _TITLE_HEIGHT = 18
 
@@ -56,9 +59,7 @@ def write_grid(columns: Mapping[str, np.ndarray], path: str | Path) -> np.ndarra
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     grid = draw_grid(columns)
-    beside = path.with_name(f".{path.name}")
-    Image.fromarray(grid).save(beside, format="PNG")
-    beside.replace(path)
+    write_bytes(path, encode_png(grid))
     return grid
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import TypeVar
 
 from faceshifter_jax.errors import UserError
@@ -25,6 +26,26 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def affordable_workers(bytes_each: int, meminfo: str | os.PathLike = "/proc/meminfo") -> int:
+    """Number of processes for which there are cores and memory, at least 1.
+
+    Args:
+        bytes_each: what each of them needs.
+        meminfo: where Linux says how much memory there is. What counts is what it can make free
+            (MemAvailable): files that it remembers fill nearly all that is left.
+    """
+    try:
+        lines = Path(meminfo).read_text().splitlines()
+    except OSError:
+        return usable_cores()
+    for line in lines:
+        name, _, rest = line.partition(":")
+        if name == "MemAvailable":
+            available = int(rest.split()[0]) * 1024
+            return max(1, min(usable_cores(), available // bytes_each))
+    return usable_cores()
 
 
 def map_in_order(

@@ -20,7 +20,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import UnfinishedWork
 from faceshifter_jax.media.folders import PictureFile
 from faceshifter_jax.media.images import ReadPicture, encode_jpeg
-from faceshifter_jax.runtime.workers import map_in_order, usable_cores
+from faceshifter_jax.runtime.workers import map_in_order
 
 DEFAULT_SHARPNESS = 25.0
 """Variance of the Laplacian below which a face counts as blurred; see `sharpness`."""
@@ -113,7 +113,7 @@ def find_in_photos(
             rest = map_in_order(
                 judge,
                 paths,
-                num_workers=num_workers or _affordable_workers(),
+                num_workers=num_workers or affordable_workers(_BYTES_A_WORKER),
                 always_elsewhere=True,
             )
             for finding in rest:
@@ -273,14 +273,6 @@ def _mend(path: Path) -> int:
         end += len(_to_bytes(finding))
     os.truncate(path, end)
     return count
-
-
-def _affordable_workers() -> int:
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return usable_cores()
-    return max(1, min(usable_cores(), free // _BYTES_A_WORKER))
 
 
 @contextlib.contextmanager

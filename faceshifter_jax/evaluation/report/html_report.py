@@ -261,17 +261,17 @@ def _curves(
 
 
 def _training_of(entry: Mapping[str, Any]) -> Path:
-    return Path(entry["checkpoint"]).parent
+    return Path(entry.get("checkpoint", "")).parent
 
 
 def _points(metric: str, entries: Sequence[Mapping[str, Any]]) -> list[Point]:
     points = []
     for entry in entries:
-        value = entry["metrics"].get(metric)
+        value = entry.get("metrics", {}).get(metric)
         if value is not None:
             low, high = (
                 value if end is None else end
-                for end in entry["intervals"].get(metric) or (value, value)
+                for end in entry.get("intervals", {}).get(metric) or (value, value)
             )
             points.append((entry["step"], value, low, high))
     return points

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from faceshifter_jax.files import write_bytes
 from faceshifter_jax.media.grid import draw_grid
+from faceshifter_jax.media.images import encode_png
 
 ROWS = 15
 _PIXELS = 128
@@ -28,9 +30,7 @@ def write_report(parts: Sequence[Mapping[str, np.ndarray]], path: Path) -> None:
     for grid in grids:
         canvas[top : top + grid.shape[0], : grid.shape[1]] = grid
         top += grid.shape[0] + _GAP
-    beside = path.with_name(f".{path.name}")
-    Image.fromarray(canvas).save(beside, format="PNG")
-    beside.replace(path)
+    write_bytes(path, encode_png(canvas))
 
 
 def _choose_rows(columns: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
