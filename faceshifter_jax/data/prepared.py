@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 
 from faceshifter_jax.data.answers import AnswerGrid, answer_grid
+from faceshifter_jax.data.description import (
+    check_files,
+    check_metadata,
+    check_picture,
+    damaged,
+)
 from faceshifter_jax.data.embedded import sample_scene
 from faceshifter_jax.data.preparation.publish import DATASET_MARK
 from faceshifter_jax.errors import UserError
@@ -50,7 +56,7 @@ class PreparedDataset:
         self.num_identities = int(self.metadata["num_identities"])
         if len(self.identities) != self.num_pictures:
             counts = f"{self.num_pictures} records, {len(self.identities)} identities"
-            raise _damaged(self.path, counts)
+            raise damaged(self.path, counts)
         self.answers = answer_grid(self.metadata, self.num_pictures)
         facts = json.dumps([self.num_pictures, self.metadata], sort_keys=True)
         self.fingerprint = hashlib.sha256(facts.encode()).hexdigest()
@@ -100,21 +106,33 @@ class PreparedDataset:
             UserError: it is damaged.
         """
         if self._cache is None:
-            return decode_picture(self._read(index)["image"])
+            return self._decode(index)
         if not self._is_cached[index]:
             # Two threads may both decode a picture: they write the same bytes.
-            self._cache[index] = decode_picture(self._read(index)["image"])
+            self._cache[index] = self._decode(index)
             self._is_cached[index] = True
         return self._cache[index]
+
+    def _decode(self, index: int) -> np.ndarray:
+        encoded = self._read(index)["image"]
+        try:
+            picture = decode_picture(encoded)
+        except MemoryError:
+            raise
+        # Broken pictures make Pillow raise nearly anything.
+        except Exception as error:
+            raise damaged(self.path, f"record {index}: {error}") from error
+        check_picture(self.path, index, picture, self.image_size)
+        return picture
 
     def _read(self, index: int) -> dict[str, Any]:
         try:
             record = self._source[index]
         except RuntimeError as error:
-            raise _damaged(self.path, f"record {index}: {error}") from error
+            raise damaged(self.path, f"record {index}: {error}") from error
         # What TFDS makes of the nothing behind the end of a file that was cut short.
         if record["image"] is None:
-            raise _damaged(self.path, f"record {index} is empty")
+            raise damaged(self.path, f"record {index} is empty")
         return record
 
     def scene(self, index: int) -> tuple:
@@ -139,21 +157,29 @@ def _open(path: Path) -> tuple[Any, dict[str, Any]]:
     # Imported here: TFDS takes half a second, and a wrong path needs none of it.
     import tensorflow_datasets as tfds
 
+    check_files(path)
+    try:
+        return _open_described(path, tfds)
+    except (MemoryError, UserError):
+        raise
+    # A description that was changed makes TFDS raise nearly anything.
+    except Exception as error:
+        raise damaged(path, str(error) or type(error).__name__) from error
+
+
+def _open_described(path: Path, tfds: Any) -> tuple[Any, dict[str, Any]]:
     builder = tfds.builder_from_directory(path)
     metadata = dict(builder.info.metadata or {})
     if "identities" not in metadata or "train" not in builder.info.splits:
         raise UserError(f"the dataset in {path} was not made by faceshifter: {_HOW_TO_PREPARE}")
-    if not all(file.exists() for file in builder.info.splits["train"].filepaths):
+    check_metadata(path, metadata)
+    files = builder.info.splits["train"].filepaths
+    if not all(Path(file).is_file() for file in files):
         raise UserError(f"the dataset in {path} is incomplete: prepare it again")
     # Pillow decodes the pictures, whether or not OpenCV is installed: TFDS would choose.
     skip = {"image": tfds.decode.SkipDecoding()}
     source = builder.as_data_source("train", decoders=skip)
-    try:
-        source[len(source) - 1]
-    except RuntimeError as error:
-        raise _damaged(path, str(error)) from error
+    last = source[len(source) - 1]
+    if last.keys() < {"image", "identity", "name"}:
+        raise damaged(path, "its records have other parts than those of faces")
     return source, metadata
-
-
-def _damaged(path: Path, reason: str) -> UserError:
-    return UserError(f"the dataset in {path} is damaged: prepare it again ({reason})")

@@ -20,7 +20,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import UnfinishedWork
 from faceshifter_jax.media.folders import PictureFile
 from faceshifter_jax.media.images import ReadPicture, encode_jpeg
-from faceshifter_jax.runtime.workers import map_in_order
+from faceshifter_jax.runtime.workers import affordable_workers, map_in_order
 
 DEFAULT_SHARPNESS = 25.0
 """Variance of the Laplacian below which a face counts as blurred; see `sharpness`."""
