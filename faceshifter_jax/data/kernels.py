@@ -5,13 +5,14 @@ numpy and Pillow compute, to the bit. The first use in a fresh installation comp
 takes seconds; numba keeps the result beside this file.
 """
 
-import numba
 import numpy as np
 
-_KERNEL = {"cache": True, "nogil": True, "error_model": "numpy"}
+from faceshifter_jax.compiled import compiled
+
+_KERNEL = {"nogil": True, "error_model": "numpy"}
 
 
-@numba.njit(**_KERNEL)
+@compiled(**_KERNEL)
 def transform_colours(picture: np.ndarray, matrix: np.ndarray, mirrored: bool) -> np.ndarray:
     """Gives each pixel the colour `matrix @ (R, G, B, 1)`, rounded and clipped as Pillow does it.
 
@@ -46,7 +47,7 @@ def transform_colours(picture: np.ndarray, matrix: np.ndarray, mirrored: bool) -
     return result
 
 
-@numba.njit(**_KERNEL)
+@compiled(**_KERNEL)
 def pixels_inside(
     picture: np.ndarray, region: np.ndarray, top: int, bottom: int, left: int, right: int
 ) -> np.ndarray:
@@ -76,7 +77,7 @@ def pixels_inside(
     return found
 
 
-@numba.njit(**_KERNEL)
+@compiled(**_KERNEL)
 def weigh_levels(colours: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """How much weight each level of each channel has: `np.bincount` of every channel.
 
@@ -98,7 +99,7 @@ def weigh_levels(colours: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return counts
 
 
-@numba.njit(**_KERNEL)
+@compiled(**_KERNEL)
 def count_levels(pixels: np.ndarray) -> np.ndarray:
     """How often each level of each channel occurs in uint8 (n, 3): int64 (3, 256)."""
     counts = np.zeros((3, 256), np.int64)
@@ -109,7 +110,7 @@ def count_levels(pixels: np.ndarray) -> np.ndarray:
     return counts
 
 
-@numba.njit(**_KERNEL)
+@compiled(**_KERNEL)
 def look_up(colours: np.ndarray, tables: np.ndarray) -> np.ndarray:
     """Replaces the levels of uint8 (height, width, 3) by those in tables, uint8 (3, 256)."""
     height, width, _ = colours.shape
@@ -122,7 +123,7 @@ def look_up(colours: np.ndarray, tables: np.ndarray) -> np.ndarray:
     return result
 
 
-@numba.njit(**_KERNEL)
+@compiled(**_KERNEL)
 def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """The weighted mean of two pictures, in float32 and rounded to the nearest, halves upwards.
 

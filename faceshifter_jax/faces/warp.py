@@ -1,9 +1,10 @@
 """Similarity transforms of points and pictures, without aliasing."""
 
-import numba
 import numpy as np
 from PIL import Image
 from scipy import ndimage
+
+from faceshifter_jax.compiled import compiled
 
 LINEAR, CUBIC = 1, 3
 # Beyond the edge, this many continued pixels make the spline as good as flat there.
@@ -70,7 +71,7 @@ def _spline_coefficients(picture: np.ndarray) -> np.ndarray:
     return padded
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _sample_spline(coefficients, turned, offset, result):
     height, width = coefficients.shape[0] - 2 * _EDGE, coefficients.shape[1] - 2 * _EDGE
     rows, columns, channels = result.shape
@@ -96,7 +97,7 @@ def _sample_spline(coefficients, turned, offset, result):
                 result[row, column, channel] = value
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _spline_weights(f, weights):
     g = 1 - f
     weights[0] = g * g * g / 6
@@ -105,7 +106,7 @@ def _spline_weights(f, weights):
     weights[3] = f * f * f / 6
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _sample_linearly(picture, turned, offset, result):
     height, width, channels = picture.shape
     rows, columns, _ = result.shape

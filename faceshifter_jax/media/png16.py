@@ -4,9 +4,10 @@ import struct
 import zlib
 from pathlib import Path
 
-import numba
 import numpy as np
 from PIL import Image
+
+from faceshifter_jax.compiled import compiled
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">IIBBBBB")
@@ -101,7 +102,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-@numba.njit(cache=True)
+@compiled()
 def _unfilter(filters: np.ndarray, lines: np.ndarray, step: int) -> np.ndarray:
     """Takes the PNG filters back in place (section 9): uint8 (H, bytes a line)."""
     height, length = lines.shape

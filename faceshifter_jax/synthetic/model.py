@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numba
 import numpy as np
+
+from faceshifter_jax.compiled import compiled
 
 # The natural hairline: elevation over azimuth (straight ahead, ..., straight behind), radians
 # around the skull's centre. Above the ears it ends over them.
@@ -32,7 +33,7 @@ class Shapes:
         _add_targets(vertices, targets, shares, self.offsets, self.indices, self.deltas)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _add_targets(vertices, targets, shares, offsets, indices, deltas):
     for j in range(targets.size):
         for i in range(offsets[targets[j]], offsets[targets[j] + 1]):

@@ -2,8 +2,9 @@
 
 import copy
 
-import numba
 import numpy as np
+
+from faceshifter_jax.compiled import compiled
 
 EMPTY = -1
 
@@ -49,7 +50,7 @@ class Samples:
         merge(other.triangle, other.depth, other.weights, self.triangle, self.depth, self.weights)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def merge(owner, depth, weights, to_owner, to_depth, to_weights):
     """Copy the drawn samples that are nearer than those of the second three buffers."""
     for row in range(owner.shape[0]):
@@ -61,7 +62,7 @@ def merge(owner, depth, weights, to_owner, to_depth, to_weights):
                 to_weights[row, column, 1] = weights[row, column, 1]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def fill(points, triangles, first, cull, owner, depth, weights):
     """Draw triangles into the buffers of `Samples`; a sample lies at the middle of its cell."""
     size = owner.shape[0]
@@ -103,7 +104,7 @@ def fill(points, triangles, first, cull, owner, depth, weights):
                     weights[row, column, 1] = v
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def vertex_normals(vertices, triangles):
     """Unit normals (n, 3) float32, weighted by the area of the triangles around a vertex."""
     normals = np.zeros_like(vertices)

@@ -9,10 +9,11 @@ numbered `first` to `first + len(triangles) - 1` into `colours` (count, count, 3
 linear light. All numbers are float32.
 """
 
-import numba
 import numpy as np
 
-KERNEL = {"cache": True, "nogil": True, "error_model": "numpy"}
+from faceshifter_jax.compiled import compiled
+
+KERNEL = {"nogil": True, "error_model": "numpy"}
 
 # Where `skin_values` puts what: linear colours of three numbers, then single numbers.
 TONE, LIPS, BROWS, CLOTHES, HAIR = 0, 3, 6, 9, 12
@@ -23,13 +24,13 @@ PATTERN, SCALP, AGE = 26, 27, 28
 LIP, MOUTH, OPENNESS, TOOTH, TONGUE, LASHES, HAIRLINE = 3, 4, 5, 6, 7, 8, 9
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def smoothstep(low, high, x):
     t = min(max((x - low) / (high - low), np.float32(0.0)), np.float32(1.0))
     return t * t * (np.float32(3.0) - np.float32(2.0) * t)
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def lattice(x, y, z):
     """A fixed pseudo-random number in [0, 1) for each point of the integer lattice."""
     h = np.uint32(x) * np.uint32(374761393) + np.uint32(y) * np.uint32(668265263)
@@ -38,7 +39,7 @@ def lattice(x, y, z):
     return np.float32((h ^ (h >> np.uint32(16))) & np.uint32(0xFFFF)) * np.float32(1.0 / 65536)
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def noise(x, y, layer):
     """Smooth noise in [0, 1) over the plane."""
     i, j = np.int64(np.floor(x)), np.int64(np.floor(y))
@@ -50,14 +51,14 @@ def noise(x, y, layer):
     return np.float32(top * (1 - v) + bottom * v)
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def bump(x, y):
     """1 at the origin, 0 from a distance of 1, smooth between."""
     rest = max(np.float32(1.0) - x * x - y * y, np.float32(0.0))
     return rest * rest
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def blend(out, r, g, b, share):
     """Move the colour `out` (3,) towards (r, g, b)."""
     out[0] += (r - out[0]) * share
@@ -65,7 +66,7 @@ def blend(out, r, g, b, share):
     out[2] += (b - out[2]) * share
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def shine_on(out, nx, ny, nz, open_share, lit, gloss, power, light):
     """Turn the surface colour `out` (3,) into the light that it sends to the camera.
 
@@ -90,7 +91,7 @@ def shine_on(out, nx, ny, nz, open_share, lit, gloss, power, light):
         out[k] = out[k] * (light[6 + k] * direct + around * open_share) + gleam * light[6 + k]
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def displayed(value):
     """Linear light to [0, 255], bright light rolling off softly."""
     shown = np.sqrt(max(value, np.float32(0.0)))
@@ -100,7 +101,7 @@ def displayed(value):
     return shown * np.float32(255.0)
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def brow_share(x, y, z, values):
     """Cover of the eyebrow at a place of the mean face."""
     thickness, arch, tilt, length = (
@@ -125,7 +126,7 @@ def brow_share(x, y, z, values):
     return edge * ends * density * (np.float32(0.72) + np.float32(0.4) * strands)
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def beard_share(x, y, z, values):
     """Cover of the beard at a place of the mean face."""
     if values[BEARD] <= 0 or y > 0.3:
@@ -139,7 +140,7 @@ def beard_share(x, y, z, values):
     return below * front * neck * (np.float32(0.55) + np.float32(0.45) * grain) * values[BEARD]
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def paint_skin(out, x, y, z, values):
     """Colour of the bare skin at a place of the mean face."""
     for k in range(3):
@@ -168,7 +169,7 @@ def paint_skin(out, x, y, z, values):
             out[k] *= 1 - spot * (np.float32(0.35) + np.float32(0.2) * k)
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def paint_face(out, place, values):
     """Colour and gloss (returned) of a place described by the 10 numbers of
     `HeadModel.surface`."""
@@ -215,7 +216,7 @@ def paint_face(out, place, values):
     return gloss * (1 - brow) * (1 - inside)
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def shade_skin(owner, weights, triangles, normals, surface, values, light, colours):
     """Head, teeth and tongue; their triangles are numbered from 0."""
     place = np.zeros(10, np.float32)
@@ -247,7 +248,7 @@ def shade_skin(owner, weights, triangles, normals, surface, values, light, colou
                 colours[row, column, j] = out[j]
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def shade_eyes(owner, weights, triangles, first, normals, directions, iris, gaze, light, colours):
     """Eyeballs: `directions` (n, 3) from an eye's centre in the head's frame, `iris` its linear
     colour and pattern, `gaze` (3,) the direction looked in."""
@@ -285,7 +286,7 @@ def shade_eyes(owner, weights, triangles, first, normals, directions, iris, gaze
                 colours[row, column, j] = out[j] + spark * light[6 + j]
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def thin_out(owner, weights, triangles, first, strands):
     """Drop the samples beyond the tips of their strands, which end at different places."""
     for row in range(owner.shape[0]):
@@ -306,7 +307,7 @@ def thin_out(owner, weights, triangles, first, strands):
                 owner[row, column] = -1
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def shade_hair(owner, weights, triangles, first, normals, strands, colour, light, colours):
     """Hair: `strands` (n, 4) across and along the strands, openness, nearness to the tip;
     `colour` linear."""
@@ -341,7 +342,7 @@ def shade_hair(owner, weights, triangles, first, normals, strands, colour, light
                 colours[row, column, j] = out[j]
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def resolve(owner, colours, background, first, last, picture, face):
     """Average the samples of every pixel.
 
@@ -373,7 +374,7 @@ def resolve(owner, colours, background, first, last, picture, face):
             face[row, column] = skin * part
 
 
-@numba.njit(**KERNEL)
+@compiled(**KERNEL)
 def paint_cover(
     owner, weights, triangles, normals, paint, alpha, gloss, grain, light, cover, colours
 ):
