@@ -26,7 +26,12 @@ from faceshifter_jax.evaluation.intervals import (
     jackknife_interval,
 )
 from faceshifter_jax.evaluation.ledger import COMPARABLE, is_number_or_none
-from faceshifter_jax.evaluation.presentation import format_value, is_share, pleases_the_judge
+from faceshifter_jax.evaluation.presentation import (
+    Metric,
+    format_value,
+    metric_of,
+    pleases_the_judge,
+)
 from faceshifter_jax.files import publish_file
 
 _WORDS = {
@@ -225,7 +230,8 @@ def find_difference(metric: str, first: Result, other: Result) -> Difference | N
     values = [result.values.get(metric) for result in (first, other)]
     if same and all(value is not None for value in values) and values[0].shape == values[1].shape:
         own = values[1] - values[0]
-        return Difference(finite_mean(own), difference_interval(own, share=is_share(metric)), True)
+        interval = difference_interval(own, share=metric_of(metric, other.record).is_share)
+        return Difference(finite_mean(own), interval, True)
     value = after - before
     groups = [result.record["jackknife"].get(metric) for result in (first, other)]
     if same and all(groups) and len(groups[0]) == len(groups[1]):
@@ -253,7 +259,7 @@ def _notes(results: Sequence[Result]) -> list[str]:
 def _pleasing(results: Sequence[Result]) -> list[str]:
     """What is above the figures of the right answers: no better swaps, whatever the difference."""
     return [
-        f"{result.name}: {name} of {format_value(name, result.record[name])} {said}"
+        f"{result.name}: {name} of {format_value(name, result.record)} {said}"
         for result in results
         for name in result.record["intervals"]
         if (said := pleases_the_judge(name, result.record))
@@ -269,10 +275,11 @@ def _lines(results: Sequence[Result], rows: Sequence[Any]) -> list[str]:
     differing = [row for row in rows if any(d is None or d.matters for d in row[1])]
     for name, differences in differing:
         values = "  ".join(
-            f"{format_value(name, result.record.get(name)):>{column}s}"
+            f"{format_value(name, result.record):>{column}s}"
             for result, column in zip(results, columns, strict=True)
         )
-        shown = ";  ".join(_describe(name, difference) for difference in differences)
+        metric = metric_of(name, results[0].record)
+        shown = ";  ".join(_describe(metric, difference) for difference in differences)
         lines.append(f"{name:{width}s}  {values}  {shown}")
     if len(differing) < len(rows):
         lines.append(f"{len(rows) - len(differing)} metrics are the same on every pair")
@@ -280,11 +287,11 @@ def _lines(results: Sequence[Result], rows: Sequence[Any]) -> list[str]:
     return lines
 
 
-def _describe(metric: str, difference: Difference | None) -> str:
+def _describe(metric: Metric, difference: Difference | None) -> str:
     if difference is None:
         return "not measured"
     value, low, high = (
-        format_value(metric, number) for number in (difference.value, *difference.interval)
+        metric.format(number) for number in (difference.value, *difference.interval)
     )
     sign = "+" if difference.value > 0 else ""
     if not all(map(math.isfinite, difference.interval)):

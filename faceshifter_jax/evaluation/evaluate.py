@@ -1,6 +1,7 @@
 """One evaluation of one checkpoint, from its networks to its files."""
 
 import contextlib
+import dataclasses
 import datetime
 import os
 import shlex
@@ -39,7 +40,7 @@ from faceshifter_jax.runtime.metrics_file import METRICS_FILE, build_writer
 STEPS_DIRECTORY = "steps"
 _WRITTEN = ("report.html", "report.png", "metrics.json", "values.npz")
 _POINTS, _LOSSES = 200, 6
-_LONG = ("breakdowns", "jackknife")
+_LONG = ("breakdowns", "jackknife", "shown_as")
 # What all processes of one evaluation must have in common, and how it is called if they have not.
 _SAME = {
     "checkpoint_sha256": "the checkpoint",
@@ -133,6 +134,7 @@ def evaluate_into(
     facts = _facts(subject, measurement)
     distributed.check_same_everywhere({words: facts[name] for name, words in _SAME.items()})
     findings = measurement.protocol.evaluate(measurement.data, subject, measurement.judge)
+    findings = dataclasses.replace(findings, declared=measurement.protocol.METRICS)
     with distributed.together():
         record = build_record(findings, facts)
         if distributed.is_first_process():
@@ -177,7 +179,7 @@ def describe(record: Mapping[str, Any]) -> list[str]:
     for name in record["intervals"]:
         said = (format_interval(name, record), pleases_the_judge(name, record))
         shown = "".join(f"  {text}" for text in said if text)
-        lines.append(f"{name:32s} {format_value(name, record[name]):>12s}{shown}")
+        lines.append(f"{name:32s} {format_value(name, record):>12s}{shown}")
     return lines
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.intervals import Interval, jackknife_interval, mean_interval
 from faceshifter_jax.evaluation.ledger import is_interval, is_number_or_none
-from faceshifter_jax.evaluation.presentation import is_share
+from faceshifter_jax.evaluation.presentation import GUESSED, Metric, describe_metrics, find_metric
 from faceshifter_jax.files import write_bytes, write_text
 from faceshifter_jax.inputs import UnreadableFile, read_input, read_json
 
@@ -110,6 +110,7 @@ class Findings:
       breakdowns: metrics by attributes.
       distributions: title -> name -> one number a pair: what the report draws as histograms.
       ceilings: metric of the swaps -> the same of the right answers, where more is not better.
+      declared: how the metrics are shown: `METRICS` of the protocol.
     """
 
     values: Mapping[str, np.ndarray]
@@ -121,6 +122,7 @@ class Findings:
     breakdowns: Sequence[Breakdown] = ()
     distributions: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     ceilings: Mapping[str, str] = field(default_factory=dict)
+    declared: Sequence[Metric] = GUESSED
 
     def metrics(self) -> dict[str, float | None]:
         """Metric -> value: the means over the pairs, then the totals, then what is missing."""
@@ -131,7 +133,7 @@ class Findings:
     def intervals(self) -> dict[str, Interval]:
         """Metric -> 95 % interval, of those that `metrics` has a value for."""
         means = {
-            name: mean_interval(values, share=is_share(name))
+            name: mean_interval(values, share=find_metric(name, self.declared).is_share)
             for name, values in self.values.items()
         }
         return means | {n: jackknife_interval(t.value, t.left) for n, t in self.totals.items()}
@@ -217,6 +219,7 @@ def build_record(findings: Findings, facts: Mapping[str, Any]) -> dict[str, Any]
         **facts,
         "intervals": findings.intervals(),
         "counts": findings.counts(),
+        "shown_as": describe_metrics(findings.metrics(), findings.declared),
         "above_right_answers": findings.above_right_answers(),
         "jackknife": {name: total.left.tolist() for name, total in findings.totals.items()},
         "values_sha256": hash_values(findings.values),

@@ -1,7 +1,8 @@
-"""How the metrics of a protocol are shown: which ones, under which names, in which units."""
+"""How the metrics of a protocol are shown: under which names, in which units, with what aim."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 
@@ -30,39 +31,90 @@ class Table:
     rows: tuple[tuple[str, tuple[str | float | None, ...]], ...]
 
 
-_SHARES = ("retrieval", "nearer_source", "retrieved")
+SHARE, DECIBEL, DEGREE = "%", "dB", "°"
+UP, DOWN, TO_ONE, TO_THE_RIGHT_ANSWER = "↑", "↓", "→ 1", "→ right answer"
+_UNITS = (SHARE, DECIBEL, DEGREE, "")
+_AIMS = (UP, DOWN, TO_ONE, TO_THE_RIGHT_ANSWER)
 
 
-def is_share(metric: str) -> bool:
-    """Whether a metric is a share in [0, 1], shown in percent."""
-    return any(part in metric for part in _SHARES)
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown, or several that are alike.
+
+    Attributes:
+      name: its name; `*` stands for any part of one, as in `psnr_*`.
+      unit: `SHARE` for a share in [0, 1], which is shown in percent, another one, or "".
+      digits: after the decimal point; None for three that count.
+      aim: where it should go: `UP`, `DOWN`, `TO_ONE` or `TO_THE_RIGHT_ANSWER`.
+    """
+
+    name: str
+    unit: str = ""
+    digits: int | None = None
+    aim: str = UP
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share in [0, 1]."""
+        return self.unit == SHARE
+
+    def format(self, value: float | None) -> str:
+        """A value with its unit, in words where it could not be had."""
+        if value is None:
+            return "not measured"
+        if self.is_share:
+            return f"{100 * value:.1f} %"
+        if self.digits is None:
+            return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"
+        return f"{value:.{self.digits}f}{'' if self.unit == DEGREE else ' '}{self.unit}".rstrip()
 
 
-def format_value(metric: str, value: float | None) -> str:
-    """A metric's value with its unit, in words where it could not be had."""
-    if value is None:
-        return "not measured"
-    if is_share(metric):
-        return f"{100 * value:.1f} %"
-    if "psnr" in metric:
-        return f"{value:.2f} dB"
-    if "cosine" in metric:
-        return f"{value:.3f}"
-    if "pose" in metric:
-        return f"{value:.2f}°"
-    if ("error" in metric and "expression" not in metric) or "change" in metric:
-        return f"{value:.2f}"
-    return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"
+# For records from before protocols declared their metrics.
+GUESSED = (
+    *(Metric(f"*{part}*", SHARE) for part in ("retrieval", "nearer_source", "retrieved")),
+    Metric("*psnr*", DECIBEL, 2),
+    Metric("*cosine_target*", digits=3, aim=DOWN),
+    Metric("*cosine*", digits=3),
+    Metric("*pose*error*", DEGREE, 2, DOWN),
+    Metric("*expression*error*", aim=DOWN),
+    Metric("*error*", digits=2, aim=DOWN),
+    Metric("*change*", digits=2, aim=TO_THE_RIGHT_ANSWER),
+    Metric("*index*", aim=TO_ONE),
+    Metric("*distance*", aim=DOWN),
+)
 
 
-def format_aim(metric: str) -> str:
-    """Where a metric should go: an arrow up or down, or to the figure of the right answers."""
-    if "index" in metric:
-        return "→ 1"
-    if "change" in metric:
-        return "→ right answer"
-    smaller = any(part in metric for part in ("error", "distance", "cosine_target"))
-    return "↓" if smaller else "↑"
+def find_metric(name: str, declared: Sequence[Metric]) -> Metric:
+    """Returns how the metric `name` is shown, by the first one declared that means it."""
+    for metric in declared:
+        if fnmatchcase(name, metric.name):
+            return replace(metric, name=name)
+    return Metric(name)
+
+
+def describe_metrics(names: Iterable[str], declared: Sequence[Metric]) -> dict[str, Any]:
+    """What a record of metrics.json says of how its metrics are shown."""
+    found = {name: find_metric(name, declared) for name in names}
+    return {
+        name: {"unit": metric.unit, "digits": metric.digits, "aim": metric.aim}
+        for name, metric in found.items()
+    }
+
+
+def metric_of(name: str, record: Mapping[str, Any]) -> Metric:
+    """Returns how a metric of a record is shown: as the record says, if it says what can be."""
+    said = record.get("shown_as")
+    said = said.get(name) if isinstance(said, Mapping) else None
+    if isinstance(said, Mapping) and said.get("unit") in _UNITS and said.get("aim") in _AIMS:
+        digits = said.get("digits")
+        if digits is None or (isinstance(digits, int) and 0 <= digits <= 9):
+            return Metric(name, said["unit"], digits, said["aim"])
+    return find_metric(name, GUESSED)
+
+
+def format_value(metric: str, record: Mapping[str, Any]) -> str:
+    """A metric's value in a record of metrics.json, in words where it could not be had."""
+    return metric_of(metric, record).format(record.get(metric))
 
 
 def format_interval(metric: str, record: Mapping[str, Any]) -> str:
@@ -70,7 +122,7 @@ def format_interval(metric: str, record: Mapping[str, Any]) -> str:
     ends = record["intervals"].get(metric)
     if not ends or None in ends:
         return ""
-    return " to ".join(format_value(metric, end) for end in ends)
+    return " to ".join(metric_of(metric, record).format(end) for end in ends)
 
 
 def pleases_the_judge(metric: str, record: Mapping[str, Any]) -> str:
@@ -81,5 +133,5 @@ def pleases_the_judge(metric: str, record: Mapping[str, Any]) -> str:
     answer = record.get("above_right_answers", {}).get(metric)
     if answer is None:
         return ""
-    right = f"{format_value(answer, record[answer])} ({format_interval(answer, record)})"
+    right = f"{format_value(answer, record)} ({format_interval(answer, record)})"
     return f"pleases the judge: above the right answers' {right}"

@@ -179,7 +179,7 @@ class _Watch:
         on_top = step > max(self._finished_steps(), default=0)
         record = evaluate_into(self.output, subject, self.measurement, on_top=on_top)
         shown = [
-            f"{headline.label} {format_value(headline.metric, record[headline.metric])}"
+            f"{headline.label} {format_value(headline.metric, record)}"
             for headline in self.measurement.protocol.HEADLINES
         ]
         print(f"step {step}: {', '.join(shown)}", flush=True)

@@ -30,7 +30,7 @@ from faceshifter_jax.evaluation.features import (
 from faceshifter_jax.evaluation.findings import Findings
 from faceshifter_jax.evaluation.metrics import retrieval
 from faceshifter_jax.evaluation.model import Embed, Judge, Subject
-from faceshifter_jax.evaluation.presentation import Headline, Table
+from faceshifter_jax.evaluation.presentation import DEGREE, DOWN, SHARE, Headline, Metric, Table
 from faceshifter_jax.evaluation.processes import in_shares
 from faceshifter_jax.evaluation.protocols.option import Option, onnx_options
 from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
@@ -59,6 +59,13 @@ OPTIONS = (
     ),
 )
 
+METRICS = (
+    Metric("*_retrieval", SHARE),
+    Metric("pose_error", DEGREE, 2, DOWN),
+    Metric("expression_error", aim=DOWN),
+    Metric("id_cosine_target", digits=3, aim=DOWN),
+    Metric("*_cosine_source", digits=3),
+)
 HEADLINES = (
     Headline("recognised as the source", "id_retrieval"),
     Headline("pose error", "pose_error"),

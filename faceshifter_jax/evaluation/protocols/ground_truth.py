@@ -14,7 +14,16 @@ import numpy as np
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.findings import MOST_PAIRS, Breakdown, Figure, Findings, break_down
 from faceshifter_jax.evaluation.model import Judge, Subject, Swaps
-from faceshifter_jax.evaluation.presentation import Headline, Table
+from faceshifter_jax.evaluation.presentation import (
+    DECIBEL,
+    DOWN,
+    SHARE,
+    TO_ONE,
+    TO_THE_RIGHT_ANSWER,
+    Headline,
+    Metric,
+    Table,
+)
 from faceshifter_jax.evaluation.protocols.attributes import LIGHT, OCCLUDER, YAW, attribute_bins
 from faceshifter_jax.evaluation.protocols.option import Option
 from faceshifter_jax.evaluation.protocols.rendered_pairs import (
@@ -38,6 +47,18 @@ OPTIONS = (
     Option("identities", "people among them (100)", 100, int),
 )
 
+METRICS = (
+    Metric("*_nearer_source", SHARE),
+    Metric("*_retrieval_top?", SHARE),
+    Metric("*psnr_*", DECIBEL, 2),
+    Metric("*ssim_*"),
+    Metric("*ms_distance_*", aim=DOWN),
+    Metric("id_cosine_target", digits=3, aim=DOWN),
+    Metric("*cosine_*", digits=3),
+    Metric("occluder_error_*", digits=2, aim=DOWN),
+    Metric("identity_change_*", digits=2, aim=TO_THE_RIGHT_ANSWER),
+    Metric("*_index*", aim=TO_ONE),
+)
 HEADLINES = (
     Headline("gain over copying the target, in the face", "face_psnr_gain"),
     Headline("the same where the two people differ", "differ_psnr_gain"),

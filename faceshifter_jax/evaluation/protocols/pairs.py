@@ -39,7 +39,15 @@ from faceshifter_jax.evaluation.metrics import (
     retrieval,
 )
 from faceshifter_jax.evaluation.model import Embed, Judge, Subject
-from faceshifter_jax.evaluation.presentation import Headline, Table, is_share
+from faceshifter_jax.evaluation.presentation import (
+    DECIBEL,
+    DOWN,
+    SHARE,
+    Headline,
+    Metric,
+    Table,
+    find_metric,
+)
 from faceshifter_jax.evaluation.protocols.option import Option, onnx_options
 from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
 from faceshifter_jax.paths import local_path
@@ -57,6 +65,15 @@ OPTIONS = (
     ),
 )
 
+METRICS = (
+    Metric("swap_nearer_source", SHARE),
+    Metric("*_retrieval_top?", SHARE),
+    Metric("id_cosine_target", digits=3, aim=DOWN),
+    Metric("*_cosine_source", digits=3),
+    Metric("reconstruction_error", digits=2, aim=DOWN),
+    Metric("reconstruction_psnr", DECIBEL, 2),
+    Metric("*_distance", aim=DOWN),
+)
 HEADLINES = (
     Headline("recognised as the source", "id_retrieval_top1"),
     Headline("nearer to the source", "swap_nearer_source"),
@@ -338,7 +355,13 @@ def _breakdowns(data: Data, values: dict[str, np.ndarray]) -> list[Breakdown]:
     likeness_bins = Ordered(thirds, _TERCILES)
     attributes = {"likeness of source and target, by the judge": likeness_bins} | data.attributes
     return [
-        break_down(attribute, metric, bins, {"swap": values[name]}, share=is_share(name))
+        break_down(
+            attribute,
+            metric,
+            bins,
+            {"swap": values[name]},
+            share=find_metric(name, METRICS).is_share,
+        )
         for attribute, bins in attributes.items()
         for metric, name in (
             ("share of sources retrieved", "id_retrieval_top1"),

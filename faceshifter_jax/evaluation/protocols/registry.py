@@ -1,7 +1,8 @@
 """What can be measured: each protocol is a module of this folder, named in `PROTOCOLS`.
 
 A protocol has `NAME` and `VERSION`, which changes when the same checkpoint would get other
-figures; `OPTIONS`, what it can be told; `HEADLINES` and `TABLES` for the report;
+figures; `OPTIONS`, what it can be told; `METRICS`, how its metrics are shown; `HEADLINES` and
+`TABLES` for the report;
 `check_arguments(arguments)`, before anything is read; `prepare(arguments, image_size) -> data`,
 whose `facts` say what the data are; and `evaluate(data, subject, judge) -> Findings`.
 """

@@ -15,9 +15,9 @@ from faceshifter_jax.evaluation.ledger import comparable
 from faceshifter_jax.evaluation.presentation import (
     Headline,
     Table,
-    format_aim,
     format_interval,
     format_value,
+    metric_of,
     pleases_the_judge,
 )
 from faceshifter_jax.evaluation.report.charts import Point, draw_curves, draw_histogram, draw_means
@@ -164,7 +164,7 @@ def _head(record: Mapping[str, Any]) -> str:
 
 def _tiles(headlines: Sequence[Headline], record: Mapping[str, Any]) -> str:
     tiles = [
-        f'<div class="tile"><b>{escape(format_value(h.metric, record[h.metric]))}</b>'
+        f'<div class="tile"><b>{escape(format_value(h.metric, record))}</b>'
         f"<span>{escape(h.label)}<br>{escape(format_interval(h.metric, record))}</span>"
         f"{_mark(h.metric, record)}</div>"
         for h in headlines
@@ -192,7 +192,7 @@ def _table(table: Table, record: Mapping[str, Any]) -> str:
     rows = []
     for label, metrics in table.rows:
         named = next(metric for metric in metrics if isinstance(metric, str))
-        aim = f'<span class="arrow">{escape(format_aim(named))}</span>'
+        aim = f'<span class="arrow">{escape(metric_of(named, record).aim)}</span>'
         cells = "".join(_cell(metrics[column], named, record) for column in used)
         rows.append(f"<tr><td>{escape(label)} {aim}</td>{cells}</tr>")
     return (
@@ -209,10 +209,10 @@ def _shown(metric: str | float | None, record: Mapping[str, Any]) -> bool:
 
 def _cell(metric: str | float | None, row: str, record: Mapping[str, Any]) -> str:
     if isinstance(metric, float):
-        return f"<td>{escape(format_value(row, metric))}</td>"
+        return f"<td>{escape(metric_of(row, record).format(metric))}</td>"
     if metric is None or metric not in record:
         return "<td></td>"
-    value = escape(format_value(metric, record[metric]))
+    value = escape(format_value(metric, record))
     count = record["counts"].get(metric)
     said = format_interval(metric, record) + (f"<br>of {count:,} pairs" if count else "")
     return f"<td><b>{value}</b><small>{said}</small>{_mark(metric, record)}</td>"
