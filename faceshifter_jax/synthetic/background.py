@@ -12,13 +12,14 @@ def _ramp(x: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _mix(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    return first + (second - first) * share[..., None]
+    # Channels come first: along a last axis of three numpy takes five times as long.
+    return first + (second - first) * share
 
 
 def background_picture(background: Background, size: int) -> np.ndarray:
     """(size, size, 3) float32 as displayed, in [0, 255]; depends on the background alone."""
     rng = seeded(background.pattern, BACKGROUND)
-    first, second, third = (np.array(colour) for colour in background.colours)
+    first, second, third = (np.array(colour)[:, None, None] for colour in background.colours)
     place = (np.arange(size) + 0.5) / size - 0.5
     x, y = np.meshgrid(place, place)
     angle = rng.uniform(0, 2 * np.pi)
@@ -44,4 +45,5 @@ def background_picture(background: Background, size: int) -> np.ndarray:
     elif background.kind == "horizon":
         level, soft = rng.uniform(-0.3, 0.3), rng.uniform(0.02, 0.12)
         picture = _mix(picture, third, _ramp(y + 0.15 * x * rng.normal() - level, -soft, soft))
-    return (np.clip(picture, 0.0, 1.0) * 255).astype(np.float32)
+    shown = (np.clip(picture, 0.0, 1.0) * 255).astype(np.float32)
+    return np.ascontiguousarray(shown.transpose(1, 2, 0))

@@ -1,7 +1,7 @@
 """Who a face is: its geometry, irises and eyebrows."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -102,6 +102,12 @@ def _spread(direction: str) -> float:
     return SPREADS[max(fitting, key=len)] if fitting else DEFAULT_SPREAD
 
 
+@cache
+def _spreads() -> list[float]:
+    """How much each of `head_model().pairs` varies."""
+    return [_spread(name) for name, _, _ in head_model().pairs]
+
+
 def sample_identity(seed: int) -> Identity:
     """The person with this number; the same in every process. `seed` is an int >= 0."""
     rng = seeded(seed, IDENTITY)
@@ -109,7 +115,7 @@ def sample_identity(seed: int) -> Identity:
     races = rng.dirichlet((0.45, 0.45, 0.45))
     pairs = head_model().pairs
     shape = np.clip(rng.normal(0.0, 1.0, len(pairs)), -1.9, 1.9)
-    shape = VARIETY * shape * [_spread(name) for name, _, _ in pairs]
+    shape = VARIETY * shape * _spreads()
     iris = np.array(IRIS_COLOURS[rng.integers(len(IRIS_COLOURS))]) * rng.uniform(0.8, 1.2)
     return Identity(
         gender=gender,

@@ -1,6 +1,7 @@
 """Meshes of the occluders, placed on the mean head before it is posed."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -51,6 +52,7 @@ def _tube(path: np.ndarray, thickness: np.ndarray, sides: int = 6) -> tuple[np.n
     return vertices.reshape(-1, 3), _band(len(path), sides, wrap=True)
 
 
+@lru_cache(maxsize=16)
 def _band(rows: int, columns: int, *, wrap: bool) -> np.ndarray:
     """Triangles of a grid of vertices, row by row; `wrap` joins the last column to the first."""
     last = columns if wrap else columns - 1

@@ -84,6 +84,23 @@ def test_groups_of_one_are_the_dataset_of_before(tmp_path):
     assert dataset.record(7)["name"] == "6800814470574874934/3968177804792856363"
 
 
+def test_pictures_rendered_together_are_those_rendered_alone(dataset):
+    order = np.random.default_rng(1).permutation(len(dataset))
+    for index in order:
+        alone = synthetic.render(*dataset.scene(index), SIZE)
+        np.testing.assert_array_equal(dataset.picture(index), alone)
+
+
+def test_workers_change_nothing(tmp_path):
+    numbers = {"num_identities": 12, "pictures_per_identity": 5}
+    one, two = (
+        PreparedDataset(render(tmp_path / str(workers), workers, **numbers)) for workers in (1, 2)
+    )
+    assert one.fingerprint == two.fingerprint
+    for index in range(60):
+        assert one.record(index) == two.record(index)
+
+
 def test_the_summary_names_the_groups(dataset):
     assert "in groups of 3 under the same attributes" in dataset.summary()
 

@@ -172,3 +172,22 @@ def test_bad_size_is_one_clear_line(size):
 @pytest.mark.parametrize("size", [32, 97])
 def test_odd_sizes_render(size):
     assert render(sample_identity(0), sample_attributes(0), size).shape == (size, size, 3)
+
+
+@pytest.mark.parametrize("kind", ["glasses", "shape"])
+def test_a_picture_is_the_same_after_any_other(kind):
+    """What people share under the same attributes is kept; nobody's changes show in it."""
+    who, others = sample_identity(3), [sample_identity(seed) for seed in (4, 5)]
+    attributes = sample_attributes(6, occluder=kind)
+    first = render_layers(who, attributes, 64)
+    expected = [layer.copy() for layer in vars(first).values()]
+    for layer in vars(first).values():
+        layer[:] = 0
+    for other in others:
+        for size in (64, 48):
+            for layer in vars(render_layers(other, attributes, size)).values():
+                layer[:] = 1
+    render(who, sample_attributes(7), 64)
+    again = render_layers(who, attributes, 64)
+    for layer, wanted in zip(vars(again).values(), expected, strict=True):
+        np.testing.assert_array_equal(layer, wanted)

@@ -7,6 +7,7 @@ loader must know beforehand: `size`, `num_identities` and the identity of every 
 import functools
 import hashlib
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from faceshifter_jax.data.embedded import EmbeddedPicture, render_embedded
+from faceshifter_jax.data.embedded import EmbeddedPicture, render_alike
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.folders import PictureFile
 from faceshifter_jax.media.images import ReadPicture, read_photo
@@ -193,12 +194,8 @@ class EmbeddedFaces(_FaceBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         progress = Progress("rendering", len(self._pictures))
-        render = functools.partial(
-            render_embedded, size=self._size, occluder_share=self._occluder_share
-        )
-        encoded = map_in_order(render, self._pictures, num_workers=self._num_workers)
         keys = record_keys(len(self._pictures))
-        for key, picture, image in zip(keys, self._pictures, encoded, strict=True):
+        for key, picture, image in zip(keys, self._pictures, self._render(), strict=True):
             progress.advance()
             name = f"{picture.identity_seed}/{picture.attribute_seed}"
             yield (
@@ -220,6 +217,24 @@ class EmbeddedFaces(_FaceBuilder):
         # Without groups a dataset is what it was before there were any, to the byte.
         if self._group_size > 1:
             self.info.metadata.update(group_size=self._group_size)
+
+    def _render(self) -> Iterator[bytes]:
+        """Yields the pictures in their order; those of a group under the same attributes are
+        rendered one after the other."""
+        each = len(self._pictures) // (self._pictures[-1].identity + 1)
+        span = self._group_size * each
+        alike = [
+            self._pictures[first + how : first + span : each]
+            for first in range(0, len(self._pictures), span)
+            for how in range(each)
+        ]
+        render = functools.partial(
+            render_alike, size=self._size, occluder_share=self._occluder_share
+        )
+        rendered = map_in_order(render, alike, num_workers=self._num_workers)
+        while group := list(itertools.islice(rendered, each)):
+            for who in range(self._group_size):
+                yield from (pictures[who] for pictures in group)
 
 
 def _raw_name(name: str) -> bytes:
