@@ -88,7 +88,7 @@ class PReLU(nn.Module):
 # are hardly more than the map itself, and of channels that fill the matrix unit.
 _CACHED = 2**20
 _FEW_COLUMNS = 32
-_WIDE = 32
+_WIDE = 24
 
 
 def _on_cpu() -> bool:
