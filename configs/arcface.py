@@ -50,6 +50,7 @@ def _add_data(config: ml_collections.ConfigDict) -> None:
     config.data.path = ""
     config.data.horizontal_flip = True
     config.data.colour_jitter = 0.0
+    config.data.identity_codes = False  # of rendered faces, for loss.code
     config.data.identity_views = 0  # 1: random crops, colours, blur, noise and cut-outs
     config.data.num_threads = 16
     config.data.prefetch_batches = 16  # batches in the making bound the threads at work
@@ -71,6 +72,8 @@ def _add_loss(config: ml_collections.ConfigDict) -> None:
     config.loss = ml_collections.ConfigDict()
     config.loss.margin = 0.5  # radians
     config.loss.scale = 64.0
+    config.loss.classes = 1.0  # who of the dataset it is, by the angular margin
+    config.loss.code = 0.0  # what makes a rendered person, with data.identity_codes
 
 
 def _add_optimizer(config: ml_collections.ConfigDict) -> None:

@@ -173,6 +173,11 @@ def angular_margin_logits(
     return scale * jnp.where(is_right, moved, cosines).astype(jnp.float32)
 
 
+def code_loss(read: jax.Array, code: jax.Array) -> jax.Array:
+    """Mean squared error (B,) of what was read off pictures, (B, N), to known codes (B, N)."""
+    return _mean_per_sample(jnp.square(read - code))
+
+
 def cross_entropy_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """-log softmax(logits)[label]; (B, N) and (B,) int32 to (B,)."""
     log_likelihood = jax.nn.log_softmax(logits.astype(jnp.float32))

@@ -5,6 +5,8 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from faceshifter_jax.data.seeds import attribute_seed, draw_occluder, identity_seed
 from faceshifter_jax.media.images import encode_png
 
@@ -49,6 +51,14 @@ def _sample_identity(seed: int) -> Any:
     from faceshifter_jax import synthetic
 
     return synthetic.sample_identity(seed)
+
+
+@functools.lru_cache(maxsize=2**17)
+def code_of_identity(identity_seed: int) -> np.ndarray:
+    """Gives the numbers that make a person, float32 (N,), see `synthetic.identity_code`."""
+    from faceshifter_jax import synthetic
+
+    return synthetic.identity_code(synthetic.sample_identity(identity_seed))
 
 
 @functools.lru_cache(maxsize=64)

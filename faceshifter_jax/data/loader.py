@@ -102,6 +102,8 @@ def build_loader(
             the target stands in. An answer is mirrored, recoloured and covered as the target is.
             With `pseudo_share` above 0 pairs also have "pseudo": float32 (B,), 1 for that share
             of the rows of different people without an answer.
+            With `identity_codes` batches of identities also have "code": float32 (B, N), what
+            makes each rendered person, see `synthetic.identity_code`.
             With `identity_views` both kinds have "view_seed": uint32 (B,), see `networks.views`.
         settings: mapping or ConfigDict with the keys of `DataSettings`.
         seed: of the training, not negative.

@@ -14,8 +14,9 @@ from faceshifter_jax.data.description import (
     check_picture,
     damaged,
 )
-from faceshifter_jax.data.embedded import sample_scene
+from faceshifter_jax.data.embedded import code_of_identity, sample_scene
 from faceshifter_jax.data.preparation.publish import DATASET_MARK
+from faceshifter_jax.data.seeds import identity_seed
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.images import decode_picture
 
@@ -135,14 +136,26 @@ class PreparedDataset:
             raise damaged(self.path, f"record {index} is empty")
         return record
 
+    def identity_code(self, identity: int) -> np.ndarray:
+        """Gives the numbers that make a rendered person, float32 (N,).
+
+        Raises:
+            UserError: the dataset holds photographs.
+        """
+        self._check_rendered()
+        return code_of_identity(identity_seed(int(self.metadata["seed"]), identity))
+
+    def _check_rendered(self) -> None:
+        if "occluder_share" not in self.metadata:
+            raise UserError(f"{self.path} holds photographs: only rendered faces have a scene")
+
     def scene(self, index: int) -> tuple:
         """Gives the (Identity, Attributes) that a picture of the embedded faces was rendered from.
 
         Raises:
             UserError: the dataset holds photographs.
         """
-        if "occluder_share" not in self.metadata:
-            raise UserError(f"{self.path} holds photographs: only rendered faces have a scene")
+        self._check_rendered()
         record = self.record(index)
         return sample_scene(
             record["identity_seed"], record["attribute_seed"], self.metadata["occluder_share"]

@@ -173,11 +173,12 @@ def _identity_row_maker(
 
     def make_row(position: int, rng: np.random.Generator) -> Row:
         picture = int(labelled[visit(seed, position, len(labelled))])
-        image = dataset.picture(picture)
-        return {
+        image, identity = dataset.picture(picture), int(dataset.identities[picture])
+        row = {
             "image": apply_change(image, _draw_change(image, settings, rng)),
-            "label": np.int32(first_label + dataset.identities[picture]),
+            "label": np.int32(first_label + identity),
         }
+        return row | {"code": dataset.identity_code(identity)} if settings.identity_codes else row
 
     return make_row
 

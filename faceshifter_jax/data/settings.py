@@ -39,6 +39,8 @@ class DataSettings:
     """Folder of PNG files with alpha that are laid over faces; "": built-in things."""
     identity_views: int = 0
     """Random views of each picture that the identity network sees; 0: the exact crop."""
+    identity_codes: bool = False
+    """Whether batches of identities hold what makes each rendered person as numbers."""
     num_threads: int = 4
     """Threads that prepare batches beside the training; 0 prepares each when it is asked for."""
     prefetch_batches: int = 8
@@ -81,9 +83,8 @@ def read_settings(kind: str, settings: Mapping[str, Any]) -> DataSettings:
     """
     if kind not in KINDS:
         raise UserError(f"there is no kind of batch {kind!r}: choose one of {', '.join(KINDS)}")
-    known = [field.name for field in dataclasses.fields(DataSettings)]
-    if kind != "pairs":
-        known = [name for name in known if name not in _PAIRS_ONLY]
+    foreign = ("identity_codes",) if kind == "pairs" else _PAIRS_ONLY
+    known = [field.name for field in dataclasses.fields(DataSettings) if field.name not in foreign]
     for key in settings:
         if key not in known:
             raise UserError(

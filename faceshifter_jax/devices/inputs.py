@@ -14,6 +14,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import AEINet
 from faceshifter_jax.networks.build import build_network
 from faceshifter_jax.networks.network import InputFormat, Network, Weights
+from faceshifter_jax.tasks.arcface import CODE_SIZE
 from faceshifter_jax.tasks.task import Task
 
 _NUM_IDENTITIES = 85_742
@@ -45,6 +46,8 @@ def batch_shapes(config: Mapping[str, Any], batch_kind: str) -> Shapes:
     if config["data"].get("identity_views", 0):
         batch["view_seed"] = jax.ShapeDtypeStruct((rows,), jnp.uint32)
     if batch_kind == "identities":
+        if config["data"].get("identity_codes", False):
+            batch["code"] = jax.ShapeDtypeStruct((rows, CODE_SIZE), jnp.float32)
         return {**batch, "image": pictures, "label": jax.ShapeDtypeStruct((rows,), jnp.int32)}
     batch |= {
         "source": pictures,

@@ -4,7 +4,12 @@
 """
 
 from faceshifter_jax.synthetic.attributes import OCCLUDERS, Attributes, sample_attributes
-from faceshifter_jax.synthetic.identity import Identity, neutral_vertices, sample_identity
+from faceshifter_jax.synthetic.identity import (
+    Identity,
+    identity_code,
+    neutral_vertices,
+    sample_identity,
+)
 from faceshifter_jax.synthetic.render import Layers, render, render_layers
 
 __all__ = [
@@ -12,6 +17,7 @@ __all__ = [
     "Attributes",
     "Identity",
     "Layers",
+    "identity_code",
     "neutral_vertices",
     "render",
     "render_layers",

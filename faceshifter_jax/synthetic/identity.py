@@ -134,6 +134,30 @@ def sample_identity(seed: int) -> Identity:
     )
 
 
+def identity_code(identity: Identity) -> np.ndarray:
+    """What makes a person as numbers of about zero mean and unit deviation, float32 (N,).
+
+    Every person's code has the same meaning in every place, so that a network can be taught to
+    read it off a picture.
+    """
+    spreads = VARIETY * np.array([_spread(name) for name, _, _ in head_model().pairs])
+    shape = np.array(identity.shape) / spreads
+    others = [
+        (identity.gender - 0.5) / 0.4,
+        (identity.age - 0.27) / 0.25,
+        (identity.weight + 0.15) / 0.36,
+        *((np.array(identity.races) - 1 / 3) / 0.31),
+        *((np.array(identity.iris_colour) - (0.36, 0.33, 0.28)) / (0.1, 0.14, 0.21)),
+        (identity.brow_thickness - 0.038) / 0.011,
+        (identity.brow_arch - 0.023) / 0.017,
+        (identity.brow_tilt - 0.02) / 0.027,
+        (identity.brow_length - 0.40) / 0.034,
+        (identity.brow_gap - 0.115) / 0.021,
+        (identity.brow_density - 0.78) / 0.13,
+    ]
+    return np.concatenate([shape, others]).astype(np.float32)
+
+
 def shape_weights(identity: Identity) -> dict[str, float]:
     """Weight of every morph target that this identity moves, by the target's name."""
     weights = {}

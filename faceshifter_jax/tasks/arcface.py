@@ -25,6 +25,7 @@ from faceshifter_jax.tasks.optimizer import build_optimizer
 from faceshifter_jax.tasks.step import (
     accumulate_steps,
     average_weights,
+    check_loss_weights,
     gradient_norms,
     mean_over_devices,
     mean_over_micro_batches,
@@ -32,12 +33,17 @@ from faceshifter_jax.tasks.step import (
 from faceshifter_jax.tasks.task import Batch, Frozen, Metrics, Step, TrainState
 from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
+CODE_SIZE = 103
+"""Numbers that make a rendered person, see `synthetic.identity_code`."""
+
 
 class ArcFaceTask:
     """Classifies the identities of a dataset; the embedding is what one keeps of it.
 
-    Player `classifier`: parameters `network` (an IResNet) and `centres`, one direction for
-    each identity, (num_classes, embedding_size).
+    Player `classifier`: parameters `network` (an IResNet), `centres`, one direction for each
+    identity, (num_classes, embedding_size), and with `loss.code` `reader`, a linear map from the
+    embedding to what makes a rendered person. Thousands of people have too few pictures each to
+    find their centres from in a short training; a code has the same meaning for all of them.
     """
 
     name = "arcface"
@@ -51,6 +57,7 @@ class ArcFaceTask:
         self._dtype = compute_dtype(config)
         self._accumulate_steps = accumulate_steps(config)
         self._optimizer = build_optimizer(config["optimizer"], config["num_steps"])
+        _check_losses(config)
         if self._model["num_classes"] < 2:
             raise UserError("an identity network needs a dataset of at least two identities")
 
@@ -64,6 +71,9 @@ class ArcFaceTask:
         shape = (self._model["num_classes"], self._model["embedding_size"])
         centres = 0.01 * jax.random.normal(centres_key, shape, jnp.float32)
         params = {"classifier": {"network": variables["params"], "centres": centres}}
+        if self._loss["code"] > 0:
+            shape = (self._model["embedding_size"], CODE_SIZE)
+            params["classifier"]["reader"] = jnp.zeros(shape, jnp.float32)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -75,20 +85,29 @@ class ArcFaceTask:
     def make_step(self, axis_name: str | None) -> Step:
         network = self._network(axis_name)
 
-        def objective(params, batch_stats, crops, labels):
+        def objective(params, batch_stats, crops, rows):
             embedding, updated = network.apply(
                 {"params": params["network"], "batch_stats": batch_stats},
                 crops,
                 train=True,
                 mutable=["batch_stats"],
             )
-            cosines = unit_length(embedding) @ unit_length(params["centres"]).T
-            logits = losses.angular_margin_logits(
-                cosines, labels, margin=self._loss["margin"], scale=self._loss["scale"]
-            )
-            loss = losses.cross_entropy_loss(logits, labels).mean()
-            accuracy = jnp.mean(jnp.argmax(cosines, 1) == labels)
-            return loss, (updated["batch_stats"], {"loss": loss, "accuracy": accuracy})
+            embedding = unit_length(embedding)
+            cosines = embedding @ unit_length(params["centres"]).T
+            metrics = {"accuracy": jnp.mean(jnp.argmax(cosines, 1) == rows["label"])}
+            loss = 0.0
+            if self._loss["classes"] > 0:
+                logits = losses.angular_margin_logits(
+                    cosines, rows["label"], margin=self._loss["margin"], scale=self._loss["scale"]
+                )
+                loss = self._loss["classes"] * losses.cross_entropy_loss(logits, rows["label"])
+                loss = loss.mean()
+            if self._loss["code"] > 0:
+                # Numbers of about 1, as the code's are.
+                read = embedding * embedding.shape[-1] ** 0.5 @ params["reader"]
+                metrics["code_loss"] = losses.code_loss(read, rows["code"]).mean()
+                loss = loss + self._loss["code"] * metrics["code_loss"]
+            return loss, (updated["batch_stats"], {"loss": loss} | metrics)
 
         def step(state: TrainState, frozen: Frozen, batch: Batch) -> tuple[TrainState, Metrics]:
             del frozen
@@ -99,7 +118,7 @@ class ArcFaceTask:
                 params, batch_stats = (
                     tree["classifier"] for tree in (state.params, state.batch_stats)
                 )
-                return gradient(params, batch_stats, crops, rows["label"])
+                return gradient(params, batch_stats, crops, rows)
 
             computed = mean_over_micro_batches(compute, batch, self._accumulate_steps)
             grads, (batch_stats, metrics) = computed
@@ -141,7 +160,8 @@ class ArcFaceTask:
         return {"picture": pictures, "nearest": pictures[jnp.argmax(others, 1)]}
 
     def health(self) -> Health:
-        return Health(shown={"accuracy": "accuracy"})
+        shown = {"accuracy": "accuracy"} if self._loss["classes"] > 0 else {}
+        return Health(shown=shown | ({"code_loss": "code"} if self._loss["code"] > 0 else {}))
 
     def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
         found, lines = find_networks(sources, ("identity",))
@@ -168,3 +188,21 @@ class ArcFaceTask:
     def load_frozen(self, sources: Mapping[str, Weights]) -> Frozen:
         del sources
         return {}
+
+
+def _check_losses(config: Mapping[str, Any]) -> None:
+    """Checks the weights of the two losses, and that the data feed the second.
+
+    Raises:
+      UserError: a negative weight, no loss at all, or codes that only one of both sides wants.
+    """
+    loss = config["loss"]
+    check_loss_weights({name: loss[name] for name in ("classes", "code")})
+    if loss["classes"] == 0 and loss["code"] == 0:
+        raise UserError("config.loss.classes and config.loss.code are both 0: nothing is learned")
+    if (loss["code"] > 0) != bool(config["data"].get("identity_codes", False)):
+        raise UserError(
+            f"config.loss.code is {loss['code']:g} and config.data.identity_codes is "
+            f"{config['data'].get('identity_codes', False)}: set both or neither; codes are known "
+            "of rendered faces alone"
+        )
