@@ -245,3 +245,41 @@ def test_groups_that_cannot_be_are_refused(tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
         render(tmp_path / "out", **arguments)
     assert not list(tmp_path.iterdir())
+
+
+def load_identities(path, **settings):
+    loader = build_loader(
+        "identities", {"path": str(path)} | settings, seed=3, batch_size=8, image_size=SIZE
+    )
+    batch = next(loader)
+    loader.close()
+    return batch
+
+
+def test_codes_are_those_of_the_people_in_the_pictures(path, dataset):
+    batch = load_identities(path, identity_codes=True)
+    for label, code in zip(batch["label"], batch["code"], strict=True):
+        person, _ = dataset.scene(int(np.flatnonzero(dataset.identities == label)[0]))
+        np.testing.assert_array_equal(code, synthetic.identity_code(person))
+
+
+def test_view_seeds_change_nothing_else_and_are_a_function_of_the_row(path):
+    plain = load_identities(path)
+    seeded = load_identities(path, identity_views=1)
+    for name, value in plain.items():
+        np.testing.assert_array_equal(value, seeded[name])
+    assert seeded["view_seed"].dtype == np.uint32
+    assert len(set(seeded["view_seed"])) == 8
+    whole = load(path, 2, identity_views=2)
+    parts = [load(path, 2, identity_views=2, process=(p, 2)) for p in (0, 1)]
+    later = load(path, 1, identity_views=2, first_step=1)
+    np.testing.assert_array_equal(whole["view_seed"][8:], later["view_seed"])
+    mixed = np.concatenate(
+        [part["view_seed"][4 * i : 4 * i + 4] for i in range(2) for part in parts]
+    )
+    np.testing.assert_array_equal(whole["view_seed"], mixed)
+
+
+def test_photographs_have_no_codes(dataset_path):
+    with pytest.raises(UserError, match="only rendered faces"):
+        PreparedDataset(dataset_path).identity_code(0)

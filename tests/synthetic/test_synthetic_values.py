@@ -12,6 +12,7 @@ import pytest
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.synthetic import (
     OCCLUDERS,
+    identity_code,
     neutral_vertices,
     render,
     render_layers,
@@ -19,6 +20,7 @@ from faceshifter_jax.synthetic import (
     sample_identity,
 )
 from faceshifter_jax.synthetic.model import MODEL_PATH, head_model
+from faceshifter_jax.tasks.arcface import CODE_SIZE
 
 # By its name: the package's own `render` is the function.
 RENDER = importlib.import_module("faceshifter_jax.synthetic.render")
@@ -166,3 +168,18 @@ def test_bad_seed_is_one_clear_line(seed):
 
 def test_stored_model_is_small():
     assert MODEL_PATH.stat().st_size < 2_500_000
+
+
+def test_codes_are_what_makes_a_person_at_one_scale():
+    people = [sample_identity(seed) for seed in range(400)]
+    codes = np.stack([identity_code(person) for person in people])
+    assert codes.shape == (400, CODE_SIZE)
+    assert codes.dtype == np.float32
+    assert np.abs(codes.mean(0)).max() < 0.4
+    assert codes.std(0).min() > 0.7
+    assert codes.std(0).max() < 1.4
+    # Every number that makes a person is in it.
+    changed = dataclasses.replace(people[0], brow_gap=people[0].brow_gap + 0.021)
+    difference = identity_code(changed) - codes[0]
+    np.testing.assert_allclose(np.abs(difference).max(), 1, rtol=1e-3)
+    assert np.count_nonzero(np.abs(difference) > 1e-5) == 1

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from tiny_tasks import SIZE, arcface_config, identity_batch, identity_weights, make_state
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.build import build_identity_network
 from faceshifter_jax.networks.identity import crop_for_identity, identity_network_from, unit_length
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.tasks import ArcFaceTask
+from faceshifter_jax.tasks.arcface import CODE_SIZE
 
 
 class Setup:
@@ -91,3 +93,63 @@ def test_trained_weights_become_a_network_that_embeds():
 def test_it_has_no_frozen_networks(setup):
     assert setup.task.frozen_sources() == {}
     assert setup.task.load_frozen({}) == {}
+
+
+@pytest.fixture(scope="module")
+def of_codes():
+    """A step that learns codes alone, from random views."""
+    config = arcface_config()
+    config.loss.classes, config.loss.code = 0.0, 2.0
+    config.data.identity_codes, config.data.identity_views = True, 1
+    config.optimizer.weight_decay = 0.0
+    task = ArcFaceTask(config)
+    state = make_state(task)
+    batch = identity_batch(8)
+    batch["code"] = np.random.default_rng(0).standard_normal((8, CODE_SIZE)).astype(np.float32)
+    batch["view_seed"] = np.arange(8, dtype=np.uint32)
+    step = jax.jit(task.make_step(None)).lower(state, {}, batch)
+    return state, batch, step.compile(compiler_options={"xla_backend_optimization_level": 0})
+
+
+def test_codes_teach_the_network_and_not_the_centres(of_codes):
+    state, batch, step = of_codes
+    after, metrics = step(state, {}, batch)
+    np.testing.assert_allclose(metrics["loss"], 2 * metrics["code_loss"], rtol=1e-6)
+    before, after = state.params["classifier"], after.params["classifier"]
+    assert np.array_equal(before["centres"], after["centres"])
+    assert not np.array_equal(before["reader"], after["reader"])
+    assert not np.array_equal(
+        before["network"]["embedding"]["kernel"], after["network"]["embedding"]["kernel"]
+    )
+
+
+def test_a_reader_of_nothing_has_the_codes_mean_square_as_its_loss(of_codes):
+    state, batch, step = of_codes
+    params = state.params["classifier"]
+    silent = {"classifier": {**params, "reader": jnp.zeros_like(params["reader"])}}
+    _, metrics = step(state.replace(params=silent), {}, batch)
+    np.testing.assert_allclose(metrics["code_loss"], np.square(batch["code"]).mean(), rtol=1e-5)
+
+
+def test_other_views_of_the_same_pictures_are_another_loss(of_codes):
+    state, batch, step = of_codes
+    first = step(state, {}, batch)[1]["loss"]
+    assert step(state, {}, batch)[1]["loss"] == first
+    other = {**batch, "view_seed": batch["view_seed"] + np.uint32(100)}
+    assert step(state, {}, other)[1]["loss"] != first
+
+
+@pytest.mark.parametrize(
+    ("classes", "code", "codes", "message"),
+    [
+        (0.0, 0.0, False, "nothing is learned"),
+        (1.0, 1.0, False, "set both or neither"),
+        (1.0, 0.0, True, "set both or neither"),
+        (-1.0, 1.0, True, "at least 0"),
+    ],
+)
+def test_losses_that_cannot_work_are_refused(classes, code, codes, message):
+    config = arcface_config()
+    config.loss.classes, config.loss.code, config.data.identity_codes = classes, code, codes
+    with pytest.raises(UserError, match=message):
+        ArcFaceTask(config)
