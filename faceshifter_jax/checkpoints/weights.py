@@ -13,6 +13,7 @@ from faceshifter_jax.checkpoints import reading
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.file import read_network_file
 from faceshifter_jax.networks.network import Network
+from faceshifter_jax.networks.shipped import find_shipped, is_shipped
 from faceshifter_jax.networks.trained import trained_networks
 
 
@@ -23,16 +24,18 @@ class LoadedWeights:
     Attributes:
       networks: role -> network.
       config: the complete config of the training; its sequences are tuples. Empty, as are
-        `params`, `batch_stats` and `frozen`, for a network file.
+        `params` and `batch_stats`, for a network file.
       params: player -> parameters as numpy arrays: their average over the steps where the
         training kept one, else the parameters themselves.
       batch_stats: player -> running statistics as numpy arrays.
       sha256: hash of the keys, shapes, dtypes and bytes of `params` and `batch_stats`, or of
         the network file's content.
       path: where they were asked for.
-      directory: the absolute path of what was read, `workdir`/checkpoints/STEP or a file.
+      directory: the absolute path of what was read, `workdir`/checkpoints/STEP or a file; the
+        name of a network that comes with the package, which is the same on every machine.
       step: the number of updates behind them, 0 for a network file.
-      frozen: the frozen networks of the training, name -> {"path", "sha256"}.
+      frozen: the frozen networks of the training, name -> {"path", "sha256"}; empty for a
+        network file that says nothing of them.
     """
 
     networks: Mapping[str, Network]
@@ -51,15 +54,18 @@ def read_weights(path: str | Path) -> LoadedWeights:
 
     Args:
       path: the workdir of a training, of which the newest complete checkpoint is read; the
-        directory of one checkpoint, `workdir`/checkpoints/STEP; or a file that
-        `faceshifter convert` made.
+        directory of one checkpoint, `workdir`/checkpoints/STEP; a file that
+        `faceshifter convert` made; or the name of a network that comes with the package, such
+        as `shipped:identity`.
 
     Raises:
       UserError: no such directory or file, no complete checkpoint in it, a file that is no
         network file or was changed, or an unknown format.
     """
+    if is_shipped(path):
+        return _read_network_file(find_shipped(path), str(path), str(path))
     if Path(path).is_file():
-        return _read_network_file(Path(path))
+        return _read_network_file(Path(path), str(path), str(Path(path).absolute()))
     directory = _find_checkpoint(Path(path))
     meta = reading.read_meta(directory)
     params, batch_stats = _read_weights_only(directory, meta)
@@ -77,18 +83,23 @@ def read_weights(path: str | Path) -> LoadedWeights:
     )
 
 
-def _read_network_file(path: Path) -> LoadedWeights:
-    file = read_network_file(path)
+def weights_exist(path: str | Path) -> bool:
+    """Whether there is something at a path; what has a name, `read_weights` finds or explains."""
+    return is_shipped(path) or Path(path).exists()
+
+
+def _read_network_file(file_path: Path, path: str, directory: str) -> LoadedWeights:
+    file = read_network_file(file_path)
     return LoadedWeights(
         networks=file.networks,
         config={},
         params={},
         batch_stats={},
         sha256=file.sha256,
-        path=str(path),
-        directory=str(path.absolute()),
+        path=path,
+        directory=directory,
         step=0,
-        frozen={},
+        frozen=dict(file.source.get("frozen", {})),
     )
 
 

@@ -148,7 +148,7 @@ def _training(record: Mapping[str, Any]) -> Path:
 
 
 def _at_step(name: str, record: Mapping[str, Any]) -> str:
-    return f"{name}@{record['step']}"
+    return f"{name}@{record['step']}" if record["step"] else name
 
 
 def _choose_file(path: Path, files: Sequence[Path], protocol: str) -> Path:

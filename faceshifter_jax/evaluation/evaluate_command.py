@@ -18,6 +18,7 @@ from faceshifter_jax.evaluation.model import Judge, Subject, load_judge, load_su
 from faceshifter_jax.evaluation.protocols import registry
 from faceshifter_jax.evaluation.watch import watch
 from faceshifter_jax.messages import printable
+from faceshifter_jax.networks.shipped import PREFIX, default_checkpoint, describe_default
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.distributed import check_same_everywhere, is_first_process, together
 
@@ -30,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument(
         "--checkpoint",
-        required=True,
         type=local_path,
-        help="workdir of an aei or hear training, one of its checkpoints, or a network file",
+        help="workdir of an aei or hear training, one of its checkpoints, or a network file (the "
+        "networks that come with the package)",
     )
     parser.add_argument(
         "--judge",
@@ -73,8 +74,20 @@ def run(arguments: argparse.Namespace) -> int | None:
     protocol = registry.choose_protocol(arguments)
     if arguments.poll_seconds is not None and not arguments.watch:
         raise UserError("--poll-seconds has no effect without --watch: leave it out")
+    note = "" if arguments.checkpoint else _take_shipped(arguments)
     with processes.connected(arguments):
+        if note and is_first_process():
+            print(note)
         return _evaluate(arguments, protocol, command)
+
+
+def _take_shipped(arguments: argparse.Namespace) -> str:
+    """Fills in the networks that come with the package, and their judge; a line that says so."""
+    if arguments.watch:
+        raise UserError("--watch needs --checkpoint: name the workdir of a training run")
+    arguments.checkpoint = default_checkpoint(with_second_stage=not arguments.hear)
+    arguments.judge = arguments.judge or f"{PREFIX}judge"
+    return f"{describe_default(arguments.checkpoint)}; {arguments.judge} judges"
 
 
 def _evaluate(arguments: argparse.Namespace, protocol: ModuleType, command: str) -> int | None:
@@ -113,13 +126,13 @@ def choose_output(
     """Returns where the files go.
 
     Raises:
-      UserError: nowhere was named for a checkpoint that is a file, or a file was named.
+      UserError: nowhere was named for a checkpoint that is no training's, or a file was named.
     """
     if arguments.output:
         output = Path(arguments.output)
     elif workdir is None:
         raise UserError(
-            f"{arguments.checkpoint} is a file: say with --output where the report goes"
+            f"{arguments.checkpoint} has no workdir: say with --output where the report goes"
         )
     else:
         output = workdir / DIRECTORY / protocol.NAME

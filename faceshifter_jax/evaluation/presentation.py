@@ -130,8 +130,9 @@ def pleases_the_judge(metric: str, record: Mapping[str, Any]) -> str:
 
     Records of earlier versions say nothing of it.
     """
-    answer = record.get("above_right_answers", {}).get(metric)
-    if answer is None:
+    above = record.get("above_right_answers")
+    answer = above.get(metric) if isinstance(above, Mapping) else None
+    if not isinstance(answer, str):
         return ""
     right = f"{format_value(answer, record)} ({format_interval(answer, record)})"
     return f"pleases the judge: above the right answers' {right}"

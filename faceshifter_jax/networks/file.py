@@ -43,20 +43,29 @@ class NetworkFile:
 
 
 def write_network_file(
-    path: str | Path, networks: Mapping[str, Network], source: Mapping[str, Any]
+    path: str | Path,
+    networks: Mapping[str, Network],
+    source: Mapping[str, Any],
+    *,
+    half_precision: bool = False,
 ) -> str:
     """Writes networks with what they are; returns the file's content hash (SHA-256).
 
     Args:
       path: the file, replaced only when the new one is complete.
       networks: role -> network.
-      source: where the weights came from, plain values.
+      source: where the weights came from, plain values. A `frozen` among them, name -> {"path",
+        "sha256"}, says which networks they were trained with.
+      half_precision: whether parameters are kept as float16, in half the space; they are float32
+        again when they are read.
 
     Raises:
-      UserError: it cannot be written there, or weights are not finite.
+      UserError: it cannot be written there, or weights are not finite, or not as float16.
     """
     path = Path(path)
     arrays = _flatten(networks)
+    if half_precision:
+        arrays = {name: _halved(name, array) for name, array in arrays.items()}
     _check_usable(arrays)
     header = {
         "format_version": FORMAT_VERSION,
@@ -124,18 +133,26 @@ def _parse(text: str, arrays: Mapping[str, np.ndarray], path: Path) -> NetworkFi
     sha256 = header.pop("sha256", None)
     if sha256 != _hash(header, arrays):
         raise edited
-    trees = traverse_util.unflatten_dict(dict(arrays), sep="/")
+    whole = {name: _float32(array) for name, array in arrays.items()}
+    trees = traverse_util.unflatten_dict(whole, sep="/")
     try:
         networks = {
             role: _rebuild(fields, trees.get(role, {}))
             for role, fields in header["networks"].items()
         }
+        _check_frozen(header["source"])
         return NetworkFile(networks, header["source"], sha256)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} describes a network in a way that this version does not know ({error}): "
             "convert the original again"
         ) from error
+
+
+def _check_frozen(source: Mapping[str, Any]) -> None:
+    for name, made_with in source.get("frozen", {}).items():
+        if not all(isinstance(made_with[key], str) for key in ("path", "sha256")):
+            raise ValueError(f"trained with {name}, of which it does not say what it is")
 
 
 def _flatten(networks: Mapping[str, Network]) -> dict[str, np.ndarray]:
@@ -161,6 +178,18 @@ def _rebuild(fields: Mapping[str, Any], tree: Mapping[str, Any]) -> Network:
     if given["input"] is not None:
         given["input"] = InputFormat(**given["input"])
     return Network(**given)
+
+
+def _halved(name: str, array: np.ndarray) -> np.ndarray:
+    """A parameter as float16; statistics, of which variances may be tiny, stay as they are."""
+    if "/params/" not in name:
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype(np.float16)
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _check_usable(arrays: Mapping[str, np.ndarray]) -> None:

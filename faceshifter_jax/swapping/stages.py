@@ -6,14 +6,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from faceshifter_jax.checkpoints.manager import LoadedWeights, read_weights
+from faceshifter_jax.checkpoints.weights import LoadedWeights, read_weights, weights_exist
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.grid import to_uint8
 from faceshifter_jax.models.aei_net import GeneratorTerms
@@ -240,7 +239,7 @@ def _read_first_stage(hear: LoadedWeights) -> LoadedWeights:
             f"{hear.path} holds the second stage alone: name an AEI-Net as the checkpoint and "
             "this with --hear"
         )
-    if not Path(source["path"]).exists():
+    if not weights_exist(source["path"]):
         raise UserError(
             f"the AEI-Net that {hear.path} was trained on is no longer at {source['path']}: name "
             f"it as the checkpoint, and {hear.path} with --hear"
@@ -265,7 +264,7 @@ def _load_identity_of(
             "with --identity"
         )
     identity_path = identity_path or trained_with["path"]
-    if not Path(identity_path).exists():
+    if not weights_exist(identity_path):
         raise UserError(
             f"the identity network of {weights.path} is not at {identity_path}: say with "
             "--identity where it is"

@@ -53,9 +53,9 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how")
     group.add_argument(
         "--checkpoint",
-        required=True,
         type=local_path,
-        help="workdir of an aei or hear training, or a converted generator",
+        help="workdir of an aei or hear training, or a converted generator (the networks that come "
+        "with the package)",
     )
     group.add_argument(
         "--identity",

@@ -18,6 +18,7 @@ from faceshifter_jax.media.photos import Photo, load_photo
 from faceshifter_jax.media.provenance.statement import Provenance
 from faceshifter_jax.media.video_container import is_video
 from faceshifter_jax.messages import printable
+from faceshifter_jax.networks.shipped import default_checkpoint, describe_default
 from faceshifter_jax.places import fresh_file
 from faceshifter_jax.runtime.progress import Progress, count_of
 from faceshifter_jax.swapping import swap_arguments
@@ -168,8 +169,12 @@ def _load_swapper(arguments: argparse.Namespace) -> Swapper:
         detector = MTCNNDetector(small_faces=True)
     elif detector not in DETECTORS:
         detector = build_detector(detector)
+    checkpoint = arguments.checkpoint
+    if not checkpoint:
+        checkpoint = default_checkpoint(with_second_stage=not arguments.hear)
+        print(describe_default(checkpoint))
     return Swapper.load(
-        arguments.checkpoint,
+        checkpoint,
         identity=arguments.identity,
         hear=arguments.hear,
         detector=detector,

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.stats import binomtest
 
 from faceshifter_jax import cli
@@ -95,6 +97,30 @@ def test_who_pleases_the_judge_is_named(tmp_path, capfd):
     (line,) = [line for line in capfd.readouterr().out.splitlines() if "pleases" in line]
     assert line.startswith("b@5: id_retrieval_top1 of ")
     assert line.endswith("pleases the judge: above the right answers' 10.0 % (5.2 % to 18.5 %)")
+
+
+def test_a_page_shows_what_each_is_its_figures_and_pictures(tmp_path, capfd):
+    more = {"face_psnr_gain": np.full(PAIRS, 1.5), "answer_retrieval_top1": np.ones(PAIRS)}
+    given = {"protocol": "ground-truth", "protocol_version": 6, "more": more}
+    ours = {"checkpoint": "shipped:hear", "checkpoint_name": "shipped:hear", "step": 0}
+    first = write(tmp_path / "a", **given, **ours)
+    write(tmp_path / "<b>", 1, **given, step=1600)
+    Image.new("RGB", (30, 20), "red").save(first / "report.png")
+    words = ["compare", str(first), str(tmp_path / "<b>"), "--report", str(tmp_path / "p.html")]
+    assert cli.main(words) == 0
+    assert f"wrote {tmp_path / 'p.html'}" in capfd.readouterr().out
+    text = (tmp_path / "p.html").read_text()
+    assert "which come with the package" in text
+    assert "&lt;b&gt;@1600" in text
+    assert "<b>@1600" not in text
+    assert text.count("<b>1.50 dB</b>") == 2
+    assert text.count('src="data:image/jpeg') == 1, "one of them has no report.png"
+    assert not re.search(r"https?://|<script|url\(", text)
+    assert cli.main(words) == 2
+    assert "p.html" in capfd.readouterr().err
+    assert cli.main([*words, "--overwrite", "--output", str(tmp_path / "p.html")]) == 2
+    assert "are both" in capfd.readouterr().err
+    assert (tmp_path / "p.html").read_text() == text
 
 
 def test_other_data_are_pointed_out(tmp_path, capfd):

@@ -1,0 +1,74 @@
+"""Puts trained networks into the package: the averaged weights, in half precision, by name.
+
+    python scripts/ship_networks.py --identity runs/ship/identity --judge runs/ship/judge \\
+        --aei runs/ship/aei --hear runs/ship/hear
+
+AEI-Net must have been trained with that identity network, HEAR-Net with both. The model card is
+written by hand.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from faceshifter_jax.checkpoints.weights import LoadedWeights, read_weights
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.networks.shipped import FOLDER, PREFIX, SUMS_FILE, ship
+
+# Name -> the role of the network, and the networks that it was trained with.
+_NETWORKS = {
+    "identity": ("identity", ()),
+    "judge": ("identity", ()),
+    "aei": ("generator", ("identity",)),
+    "hear": ("hear", ("identity", "aei")),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    for name, (role, _) in _NETWORKS.items():
+        parser.add_argument(f"--{name}", metavar="WORKDIR", required=True, help=f"its {role}")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder (that of the package)")
+    arguments = parser.parse_args()
+    try:
+        ship_all({name: getattr(arguments, name) for name in _NETWORKS}, arguments.out)
+    except UserError as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+def ship_all(paths: dict[str, str], out: Path) -> None:
+    """Writes all networks; `paths` has a workdir for each name."""
+    loaded = {name: read_weights(path) for name, path in paths.items()}
+    for name, (role, needed) in _NETWORKS.items():
+        _check(loaded, name, role, needed)
+    out.mkdir(parents=True, exist_ok=True)
+    hashes: dict[str, str] = {}
+    for name, (role, needed) in _NETWORKS.items():
+        weights = loaded[name]
+        source: dict[str, Any] = {
+            "family": f"training run of this project, step {weights.step}",
+            "file": Path(weights.path).name,
+            "sha256": weights.sha256,
+            "frozen": {n: {"path": PREFIX + n, "sha256": hashes[n]} for n in needed},
+        }
+        hashes[name] = ship(name, {role: weights.networks[role]}, source, out)
+        size = (out / f"{name}.safetensors").stat().st_size
+        print(f"{PREFIX}{name}: step {weights.step:,} of {weights.path}, {size / 1e6:.2f} MB")
+    total = sum(file.stat().st_size for file in out.glob("*.safetensors"))
+    print(f"wrote {out}: {total / 1e6:.2f} MB together, hashes in {SUMS_FILE}")
+
+
+def _check(loaded: dict[str, LoadedWeights], name: str, role: str, needed: tuple[str, ...]) -> None:
+    weights = loaded[name]
+    if role not in weights.networks:
+        raise UserError(f"--{name} {weights.path} holds no {role} network")
+    for other in needed:
+        if weights.frozen.get(other, {}).get("sha256") != loaded[other].sha256:
+            raise UserError(
+                f"--{name} {weights.path} was not trained with what is now in "
+                f"--{other} {loaded[other].path}"
+            )
+
+
+if __name__ == "__main__":
+    main()
