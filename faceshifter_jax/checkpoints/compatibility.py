@@ -93,9 +93,8 @@ def check_same_run(stored: Mapping[str, Any], current: Mapping[str, Any], workdi
     if stored.get("dataset", current["dataset"]) != current["dataset"]:
         raise UserError(
             f"{workdir} was started with another dataset (fingerprint {stored['dataset'][:12]}) "
-            f"or list of targets (config.data.subset), or other datasets or shares of them, than "
-            f"config.data.path holds now "
-            f"({current['dataset'][:12]}): {_ADVICE}"
+            f"than config.data.path names now ({current['dataset'][:12]}), or with other shares of "
+            f"several or another list of targets (config.data.subset): {_ADVICE}"
         )
     before, now = _fixed_settings(stored["config"]), _fixed_settings(current["config"])
     for key in sorted(before.keys() & now.keys()):

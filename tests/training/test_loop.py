@@ -10,6 +10,7 @@ from PIL import Image
 from toy import FACTORIES, ToyLoader, start_toy, toy_config
 
 from faceshifter_jax.checkpoints.manager import read_weights
+from faceshifter_jax.data.loader import DatasetInfo
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.training.train import train
 
@@ -99,6 +100,21 @@ def test_workdir_of_another_training_is_refused(tmp_path):
 
 class OtherLoader(ToyLoader):
     info = dataclasses.replace(ToyLoader.info, fingerprint="another one")
+
+
+class MixedLoader(ToyLoader):
+    info = dataclasses.replace(
+        ToyLoader.info,
+        datasets=(DatasetInfo("data/photos", 0.7, 60, 6), DatasetInfo("drawn", 0.3, 40, 4)),
+    )
+
+
+def test_each_of_several_datasets_is_named(tmp_path, capsys):
+    train(toy_config(num_steps=1), tmp_path, **FACTORIES | {"build_loader": MixedLoader})
+    printed = capsys.readouterr().out
+    assert "data: 100 pictures of 10 identities, 4 pixels" in printed
+    assert "data: 0.7 of the rows from data/photos: 60 pictures of 6 identities" in printed
+    assert "data: 0.3 of the rows from drawn: 40 pictures of 4 identities" in printed
 
 
 def test_another_seed_or_dataset_is_refused(tmp_path):
