@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from faceshifter_jax import __version__
 from faceshifter_jax.errors import UserError
@@ -79,7 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
+        if argv is None:
+            _end_at_once(_INTERRUPTED)
         return _INTERRUPTED
+    except SystemExit as error:
+        if argv is None and error.code == _TERMINATED:
+            _end_at_once(_TERMINATED)
+        raise
     except BrokenPipeError:
         return _leave_closed_pipe()
     except Exception as error:
@@ -122,6 +129,18 @@ def _leave_closed_pipe() -> int:
     with contextlib.suppress(OSError):
         _print_error("nobody reads the output any more: what was not printed is lost")
     return _CLOSED_PIPE
+
+
+def _end_at_once(code: int) -> NoReturn:
+    """Ends the process of a command that was stopped, after all of its `finally` clauses.
+
+    Threads of TensorFlow, XLA and FFmpeg may be in the middle of something. While Python takes
+    itself apart around them, the process crashed in 2 of 5 videos that were stopped.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 @contextlib.contextmanager

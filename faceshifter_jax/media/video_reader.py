@@ -252,15 +252,19 @@ def _read_clock(path: Path, first: Any) -> Clock:
             clock = read_clock(container, streams, main, shown)
         except av.FFmpegError as error:
             raise UserError(f"the video {path} is damaged: get a whole copy of it") from error
-        _check_complete(path, container, clock)
+        _check_complete(path, container, main, clock)
     return clock
 
 
-def _check_complete(path: Path, container: Any, clock: Clock) -> None:
-    if not container.duration or not ends_early(path, container.format.name):
+def _check_complete(path: Path, container: Any, main: Any, clock: Clock) -> None:
+    if not ends_early(path, container.format.name):
         return
     end = max(track.end for track in clock.tracks.values())
-    missing = container.duration * _MICROSECOND - end
+    missing = (container.duration or 0) * _MICROSECOND - end
+    if main.frames:
+        # The duration is less than the header says where FFmpeg has seen the size of the file.
+        track = clock.tracks[main.index]
+        missing = max(missing, (main.frames - track.packets) / _mean_rate(main, track))
     if missing > _MISSING_AT_END:
         raise UserError(
             f"the video {path} is cut off: its last {float(missing):.1f} seconds are "
