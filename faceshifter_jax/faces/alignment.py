@@ -94,6 +94,24 @@ def find_alignment(landmarks: np.ndarray, size: int) -> Alignment:
     return Alignment(np.array([(a.real, -a.imag, b.real), (a.imag, a.real, b.imag)]), size)
 
 
+def face_size(landmarks: np.ndarray) -> float:
+    """Returns how large a face is by its landmarks (5, 2): the side in pixels of its square."""
+    matrix = find_alignment(landmarks, 1).matrix
+    return 1 / float(np.hypot(matrix[0, 0], matrix[1, 0]))
+
+
+def misfit(landmarks: np.ndarray) -> float:
+    """Returns how far landmarks (5, 2) are from those of a face however it is turned in the plane.
+
+    0 for those of the template, about 0.3 for a half profile, 0.6 for a profile, and 1 where left
+    and right are exchanged: root mean square distances after the alignment, as a share of those
+    of the template's points from their middle.
+    """
+    found = find_alignment(landmarks, 1).to_aligned(np.asarray(landmarks, np.float64))
+    wanted = template_landmarks(1)
+    return float(np.sqrt(((found - wanted) ** 2).sum() / ((wanted - wanted.mean(0)) ** 2).sum()))
+
+
 def align(picture: np.ndarray, landmarks: np.ndarray, size: int = 256) -> np.ndarray:
     """Cuts an aligned square out of a picture.
 

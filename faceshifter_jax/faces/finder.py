@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.faces.alignment import Alignment, find_alignment
+from faceshifter_jax.faces.alignment import Alignment, find_alignment, misfit
 from faceshifter_jax.faces.face import Detector, Face
 
 DETECTORS = {"mtcnn": "faceshifter_jax.faces.mtcnn_detector:MTCNNDetector"}
 """Name -> module:class of a `Detector` that is made without arguments."""
+
+# Between a profile and a face whose left and right are exchanged.
+_LARGEST_MISFIT = 0.75
 
 Embed = Callable[[np.ndarray], np.ndarray]
 """Aligned squares, uint8 (B, S, S, 3), to embeddings, float32 (B, E) of unit length."""
@@ -66,8 +69,16 @@ class FaceFinder:
 
     def find(self, picture: np.ndarray) -> list[AlignedFace]:
         """Finds the faces of a picture, uint8 (H, W, 3), the largest first."""
-        faces = sorted(self.detector.detect(picture), key=lambda face: -face.area)
-        return [self.align(picture, face) for face in faces if np.ptp(face.landmarks)]
+        faces = sorted(self.detect(picture), key=lambda face: -face.area)
+        return [self.align(picture, face) for face in faces]
+
+    def detect(self, picture: np.ndarray) -> list[Face]:
+        """Finds the faces of a picture, uint8 (H, W, 3), without cutting them out.
+
+        What has landmarks as no face has them, such as the left eye on the right, is left out:
+        whatever it is, nothing can be drawn over it.
+        """
+        return [face for face in self.detector.detect(picture) if _looks_like_one(face)]
 
     def require(self, picture: np.ndarray, name: str) -> list[AlignedFace]:
         """Like `find`.
@@ -78,8 +89,8 @@ class FaceFinder:
         faces = self.find(picture)
         if not faces:
             raise UserError(
-                f"no face was found in {name}: use a picture where a face is large, sharp and "
-                "turned to the camera"
+                f"no face was found in {name}: use a picture where a face is large, sharp, "
+                "upright and turned to the camera"
             )
         return faces
 
@@ -105,6 +116,13 @@ class FaceFinder:
         if isinstance(self._detector, str):
             self._detector = build_detector(self._detector)
         return self._detector
+
+
+def _looks_like_one(face: Face) -> bool:
+    landmarks = face.landmarks
+    if not np.isfinite(landmarks).all() or not np.ptp(landmarks, axis=0).any():
+        return False
+    return misfit(landmarks) <= _LARGEST_MISFIT
 
 
 def build_detector(name: str) -> Detector:

@@ -4,7 +4,9 @@ import sys
 
 import numpy as np
 import pytest
+import skimage.data
 import tensorflow as tf
+from PIL import Image
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.face import Face
@@ -106,6 +108,54 @@ def test_small_faces_beside_a_large_one_are_found_when_asked_for():
     assert len(large) == 1
     assert len(small) == 2
     assert small[0].area == large[0].area
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_face_that_lies_on_its_side_is_not_taken_for_a_smaller_one(detector, quarters):
+    """What MTCNN finds there has landmarks in a corner of its box: a blotch would be drawn."""
+    turned = np.ascontiguousarray(np.rot90(skimage.data.astronaut(), quarters))
+    with pytest.raises(UserError, match=r"no face was found in the picture.*upright"):
+        largest(detector, turned)
+    scene = np.full((260, 400, 3), (120, 110, 100), np.uint8)
+    for seed in (1, 11):
+        layers = render_layers(
+            sample_identity(seed), sample_attributes(seed + 50, occluder="none"), 200
+        )
+        scene[30:230, 100:300] = layers.image
+        turned = np.ascontiguousarray(np.rot90(scene, quarters))
+        assert FaceFinder(64, detector).find(turned) == []
+        assert len(FaceFinder(64, detector).find(scene)) == 1
+
+
+def test_an_upright_and_a_tilted_photograph_are_found(detector):
+    upright = skimage.data.astronaut()
+    tilted = np.asarray(Image.fromarray(upright).rotate(40, Image.Resampling.BICUBIC))
+    for picture in (upright, tilted):
+        assert largest(detector, picture).area > 80**2
+
+
+class Crossed:
+    """A detector whose left is right, and one whose landmarks are no numbers."""
+
+    def __init__(self, landmarks):
+        self.landmarks = np.array(landmarks, np.float32)
+
+    def detect(self, picture):
+        return [Face(self.landmarks, np.array((0, 0, 60, 60), np.float32), 1.0)]
+
+
+@pytest.mark.parametrize(
+    "landmarks",
+    [
+        [(40, 20), (20, 20), (30, 30), (40, 42), (20, 42)],
+        [(np.nan, 20), (40, 20), (30, 30), (20, 42), (40, 42)],
+        [(30, 30)] * 5,
+        [(20, 20), (40, 20), (300, 30), (20, 42), (40, 42)],
+    ],
+)
+def test_landmarks_that_no_face_has_are_no_face(landmarks):
+    with pytest.raises(UserError, match="no face was found"):
+        FaceFinder(64, Crossed(landmarks)).require(np.zeros((60, 60, 3), np.uint8), "it")
 
 
 class Found:

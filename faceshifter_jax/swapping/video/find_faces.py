@@ -176,8 +176,7 @@ class _Look:
     def faces(self) -> list[Face]:
         if self._faces is None:
             self._pixels = to_rgb(self.frame.picture, self._turns)
-            found = self._finder.detector.detect(self._pixels)
-            self._faces = [face for face in found if np.ptp(face.landmarks)]
+            self._faces = self._finder.detect(self._pixels)
         return self._faces
 
     def embed(self, indices: Sequence[int]) -> np.ndarray | None:

@@ -146,7 +146,7 @@ def _swap(
         if not seen.tracks:
             raise UserError(
                 f"no face was found in any of the {len(seen.times)} frames of {video}: use a "
-                "video where a face is large, sharp and turned to the camera"
+                "video where a face is large, sharp, upright and turned to the camera"
             )
         chosen, notes = cast_tracks(casting, seen.tracks, str(video))
         roles = [VideoRole(track.smoothed(_SMOOTHING_REACH), source) for track, source in chosen]
