@@ -58,7 +58,9 @@ def _join(tensors: dict[str, Leaf], parts: dict[str, dict[str, Leaf]]) -> dict[s
 
 def without_prefixes(tensors: dict[str, Any]) -> dict[str, Any]:
     """Takes off what every key begins with because the network was wrapped for training."""
-    for prefix in _PREFIXES:
-        if tensors and all(key.startswith(prefix) for key in tensors):
-            return without_prefixes({key[len(prefix) :]: item for key, item in tensors.items()})
+    for _ in range(_DEEPEST):
+        found = [prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in tensors)]
+        if not tensors or not found:
+            break
+        tensors = {key[len(found[0]) :]: item for key, item in tensors.items()}
     return tensors

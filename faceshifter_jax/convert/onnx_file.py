@@ -8,11 +8,14 @@ import numpy as np
 
 from faceshifter_jax.convert.graph import Graph, Node, import_extra
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.inputs import read_input
 
 # What leaves the numbers of a network in evaluation mode as they are.
 _PASSED_THROUGH = ("Identity", "Dropout", "Cast")
 # What exporters put between a weight and its use.
 _FOLDED = ("Identity", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose")
+_LONGEST_CHAIN = 12
+_LARGEST_FILE = 2**31 - 1  # of a protocol buffer
 # Kinds of attributes that have a value of their own.
 _ATTRIBUTES = ("FLOAT", "INT", "STRING", "TENSOR", "FLOATS", "INTS")
 
@@ -34,9 +37,7 @@ def read_onnx(path: Path, expected: str) -> Graph:
     onnx = import_extra("onnx")
     protobuf = import_extra("google.protobuf.message")
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        model = onnx.load_model_from_string(read_input(path, _LARGEST_FILE))
     except protobuf.DecodeError as error:
         raise UserError(f"{path} is cut short, damaged or no ONNX file") from error
     graph = model.graph
@@ -115,6 +116,7 @@ class _Constants(Mapping[str, np.ndarray]):
         self.path, self._onnx = path, onnx
         self._stored: dict[str, Any] = {}
         self._results: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {}
+        self._depths: dict[str, int] = {}
 
     def add(self, name: str, value: Any) -> None:
         """Adds a stored tensor or plain numbers."""
@@ -124,6 +126,13 @@ class _Constants(Mapping[str, np.ndarray]):
         self, name: str, op: str, attributes: dict[str, Any], inputs: tuple[str, ...]
     ) -> None:
         """Adds what an operator makes of constants."""
+        depth = 1 + max(self._depths.get(name, 0) for name in inputs)
+        if depth > _LONGEST_CHAIN:
+            raise UserError(
+                f"{self.path} makes a weight by a chain of more than {_LONGEST_CHAIN} operators: "
+                "simplify the network, or export it anew"
+            )
+        self._depths[name] = depth
         self._results[self._new(name)] = (op, attributes, inputs)
 
     def _new(self, name: str) -> str:

@@ -10,6 +10,7 @@ from faceshifter_jax.convert.mobilefacenet import convert_tflite
 from faceshifter_jax.convert.onnx_iresnet import convert_onnx
 from faceshifter_jax.convert.torch_file import read_torch_file
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.inputs import open_input
 from faceshifter_jax.networks.file import is_network_file
 
 KNOWN = (
@@ -36,11 +37,8 @@ def convert_file(path: Path) -> Converted:
 
 
 def _find_reader(path: Path) -> Callable[[Path], Converted]:
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    with open_input(path) as file:
+        head = file.read(16)
     if head[4:8] == b"TFL3":
         return convert_tflite
     # A protocol buffer whose first field is the version of the format.

@@ -7,6 +7,7 @@ asks `resolve` what each name stands for, and there is no instruction by which a
 """
 
 import pickletools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -83,6 +84,7 @@ _NEW: dict[str, Callable[[], Any]] = {
     "EMPTY_SET": lambda: INERT,
 }
 _KEYS = (str, bytes, int, float, type(None))
+_SMALLEST_PERIOD = sys.hash_info.modulus
 
 
 class _Machine:
@@ -229,5 +231,10 @@ def _fill(container: Any, items: list[Any]) -> Any:
         raise DamagedPickle("it sets an item of what is no dict")
     if container is not INERT:
         pairs = zip(items[::2], items[1::2], strict=True)
-        container.update((key, value) for key, value in pairs if isinstance(key, _KEYS))
+        container.update((key, value) for key, value in pairs if _may_be_key(key))
     return container
+
+
+def _may_be_key(key: Any) -> bool:
+    # All multiples of a certain prime have one hash: a dict of many of them takes for ever.
+    return isinstance(key, _KEYS) and not (isinstance(key, int) and abs(key) >= _SMALLEST_PERIOD)

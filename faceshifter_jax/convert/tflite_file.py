@@ -8,7 +8,9 @@ import numpy as np
 
 from faceshifter_jax.convert.graph import Graph, Node, import_extra
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.inputs import read_input
 
+_LARGEST_FILE = 2**31 - 1  # offsets in it have 32 bits
 _IDENTIFIER = b"TFL3"
 _QUANTISED = ("INT4", "INT8", "UINT8", "INT16")
 _NUMBERS = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT32": "<i4"}
@@ -34,10 +36,7 @@ def read_tflite(path: Path, expected: str) -> Graph:
         integers, or it has not one input.
     """
     tflite = import_extra("tflite")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    data = read_input(path, _LARGEST_FILE)
     if data[4:8] != _IDENTIFIER:
         raise UserError(f"{path} is no TFLite file")
     try:

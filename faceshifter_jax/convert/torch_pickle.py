@@ -10,6 +10,9 @@ import numpy as np
 
 from faceshifter_jax.convert.restricted_pickle import INERT, Constructor, DamagedPickle
 
+_LARGEST = 2**62
+_MOST_AXES = 32
+
 
 class RefusedName(Exception):
     """A name that would run code.
@@ -85,7 +88,9 @@ def load_storage(persistent_id: Any) -> Storage:
       DamagedPickle: anything else.
     """
     match persistent_id:
-        case ("storage", np.dtype() as dtype, str(key), _, int(size), *view) if size >= 0:
+        case ("storage", np.dtype() as dtype, str(key), _, int(size), *view) if (
+            0 <= size < _LARGEST
+        ):
             pass
         case _:
             raise DamagedPickle("it refers to data in an unknown way")
@@ -106,7 +111,9 @@ def _build_tensor(arguments: tuple) -> Tensor:
         case _:
             raise DamagedPickle("a tensor is described in an unknown way")
     numbers = (offset, *shape, *strides)
-    if len(shape) != len(strides) or not all(isinstance(n, int) and n >= 0 for n in numbers):
+    # Whoever multiplies whole numbers of a million digits waits for minutes.
+    are_counts = all(isinstance(n, int) and 0 <= n < _LARGEST for n in numbers)
+    if len(shape) != len(strides) or len(shape) > _MOST_AXES or not are_counts:
         raise DamagedPickle("a tensor has an impossible shape")
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if math.prod(shape) and last >= storage.size:

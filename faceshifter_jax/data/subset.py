@@ -12,7 +12,9 @@ import numpy as np
 
 from faceshifter_jax.data.prepared import PreparedDataset
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.inputs import UnreadableFile, read_json
 
+_LARGEST = 2**30
 FORMAT = "faceshifter subset 1"
 
 
@@ -103,15 +105,15 @@ def list_targets(datasets: Sequence[PreparedDataset], subset: str) -> list[np.nd
 
 def _read_json(path: str | Path) -> dict[str, Any]:
     try:
-        content = json.loads(Path(path).read_text())
-    except FileNotFoundError as error:
-        raise UserError(
-            f"there is no list of pictures at {path}: make one with `faceshifter mine`"
-        ) from error
-    except OSError as error:
-        raise UserError(f"cannot read the list of pictures {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(_damaged(path)) from error
+        content = read_json(path, _LARGEST)
+    except UnreadableFile as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise UserError(
+                f"there is no list of pictures at {path}: make one with `faceshifter mine`"
+            ) from error
+        if isinstance(error.__cause__, ValueError | RecursionError):
+            raise UserError(_damaged(path)) from error
+        raise UserError(f"cannot read the list of pictures {path}: {error.reason}") from error
     if not isinstance(content, dict) or not str(content.get("format")).startswith("faceshifter"):
         raise UserError(_damaged(path))
     if content["format"] != FORMAT:

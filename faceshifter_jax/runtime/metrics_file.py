@@ -45,5 +45,5 @@ def drop_later_lines(path: Path, step: int) -> None:
 def _step_of(line: str, place: str) -> int:
     try:
         return int(json.loads(line)["step"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise UserError(f"{place} is no metrics of a step: remove that line") from error

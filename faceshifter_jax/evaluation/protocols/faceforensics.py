@@ -9,7 +9,6 @@ what an estimator prints of the swap and of the target.
 import argparse
 import hashlib
 import io
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,11 +35,13 @@ from faceshifter_jax.evaluation.protocols.option import Option, onnx_options
 from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
 from faceshifter_jax.faces.alignment import align
 from faceshifter_jax.faces.face import Detector
+from faceshifter_jax.inputs import UnreadableFile, read_json
 from faceshifter_jax.media.video_frames import read_frames
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.distributed import is_first_process, together
 from faceshifter_jax.runtime.progress import Progress
 
+_LARGEST_LIST = 2**26
 NAME = "faceforensics"
 VERSION = 1
 FRAMES = 10
@@ -231,16 +232,18 @@ def read_pairs(root: Path, split: str) -> list[tuple[str, str]]:
             "FaceForensics++ under dataset/splits"
         )
     try:
-        listed = json.loads(path.read_text())
-    except ValueError:
+        listed = read_json(path, _LARGEST_LIST)
+    except UnreadableFile:
         listed = None
     if not isinstance(listed, list) or not all(map(_is_pair, listed)):
         raise UserError(f'{path} is no list of pairs like [["000", "003"], ...]')
     if not listed:
         raise UserError(f"{path} lists no pair of videos")
-    for number, pair in enumerate(listed):
-        if len(set(pair)) < 2 or sorted(pair) in map(sorted, listed[:number]):
+    seen: set[frozenset[str]] = set()
+    for pair in listed:
+        if len(set(pair)) < 2 or frozenset(pair) in seen:
             raise UserError(f"{path} lists {pair} twice, or a video with itself: leave it out")
+        seen.add(frozenset(pair))
     return [pair for first, second in listed for pair in ((first, second), (second, first))]
 
 
