@@ -32,6 +32,10 @@ MAKE_ROOM = "make room, then give the same command again"
 """What helps against them."""
 
 
+class NoRoom(UserError):
+    """The disk takes no more; with room, the same command goes on."""
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 next to `path`, then renames it: a reader never sees half of it.
 
@@ -60,8 +64,9 @@ def publish_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
     and not after it. After an exception nothing is left and `path` is as it was.
 
     Raises:
-      UserError: `path` exists and `overwrite` is false, it is no ordinary file, its folder cannot
-        be written to, or the disk is full.
+      UserError: `path` exists and `overwrite` is false, it is no ordinary file, or its folder
+        cannot be written to.
+      NoRoom: the disk is full.
     """
     path = Path(path)
     check_replaceable(path, overwrite)
@@ -79,7 +84,7 @@ def publish_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            raise UserError(
+            raise NoRoom(
                 f"cannot write {path}: no space is left on the disk ({NO_ROOM[error.errno]}): "
                 f"{MAKE_ROOM}"
             ) from error
@@ -111,7 +116,8 @@ def unfinished_work(result: Path, plan: Mapping[str, Any]) -> Iterator[Unfinishe
     """Gives a folder next to `result` for what is done so far, which this user alone can read.
 
     It goes when the work is finished, and after a UserError: trying again would fail again. After
-    any other exception, or if the process is killed, it stays for the next call with this plan.
+    any other exception, `NoRoom` too, or if the process is killed, it stays for the next call with
+    this plan.
 
     Args:
       result: the path of the file or the directory that is made.
@@ -132,8 +138,8 @@ def unfinished_work(result: Path, plan: Mapping[str, Any]) -> Iterator[Unfinishe
             write_text(folder / _WORK_FILE, json.dumps(plan, indent=1))
         try:
             yield work
-        except UserError:
-            if not work.keep_after_error:
+        except UserError as error:
+            if not (work.keep_after_error or isinstance(error, NoRoom)):
                 shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)

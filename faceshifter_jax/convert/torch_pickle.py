@@ -10,7 +10,7 @@ import numpy as np
 
 from faceshifter_jax.convert.restricted_pickle import INERT, Constructor, DamagedPickle
 
-_LARGEST = 2**62
+_LARGEST = 2**128
 _MOST_AXES = 32
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.files import NoRoom
+from faceshifter_jax.places import hidden_path
 
 DATASET_MARK = "dataset_info.json"
 """The file by which TFDS, and this package, know a directory for a dataset."""
@@ -26,20 +28,31 @@ def publish_when_complete(
     Raises:
         UserError: `out` exists and `overwrite` is false, or is no prepared dataset and would be
             overwritten, or its parent directory cannot be written to.
+        NoRoom: the disk is full.
     """
     out = out.absolute()
     check_dataset_replaceable(out, overwrite)
     make_parent(out)
+    # It adds eight letters of its own.
+    prefix = hidden_path(out, ".partial-12345678").name[:-8]
     try:
-        scratch = Path(
-            tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=scratch_in or out.parent)
-        )
+        scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=scratch_in or out.parent))
     except OSError as error:
         raise UserError(f"cannot write to {out.parent}: {error.strerror}") from error
     try:
         yield scratch
         check_dataset_replaceable(out, overwrite)
         _replace(out, scratch / "result", scratch / "replaced")
+    except UserError:
+        raise
+    # The writers of records raise exceptions of their own where a disk is full.
+    except Exception as error:
+        # Not at the top: it loads jax.
+        from faceshifter_jax.runtime.faults import explain_write_error, is_no_room
+
+        if not is_no_room(error):
+            raise
+        raise NoRoom(f"cannot write to {out.parent}: {explain_write_error(error)}") from error
     finally:
         shutil.rmtree(scratch)
 
