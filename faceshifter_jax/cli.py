@@ -88,10 +88,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             _end_at_once(_TERMINATED)
         raise
     except BrokenPipeError:
-        return _leave_closed_pipe()
+        _give_up_stdout()
+        _print_error("nobody reads the output any more: what was not printed is lost")
+        return _CLOSED_PIPE
     except Exception as error:
         if (line := _of_the_system(error)) is None:
             raise
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _give_up_stdout()
         _print_error(line)
         return _BAD_INPUT
     return code or 0
@@ -121,14 +127,11 @@ def _of_the_system(error: Exception) -> str | None:
     return explain_write_error(error) if is_no_room(error) else None
 
 
-def _leave_closed_pipe() -> int:
-    """Says so where the reader of stdout went away, as `head` does; returns the exit code."""
-    # What is still in the buffer would fail again at the end of the process.
+def _give_up_stdout() -> None:
+    """Lets what is still in the buffer go nowhere: it would fail again at the process's end."""
+    # In tests it may be no file.
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    with contextlib.suppress(OSError):
-        _print_error("nobody reads the output any more: what was not printed is lost")
-    return _CLOSED_PIPE
 
 
 def _end_at_once(code: int) -> NoReturn:

@@ -109,3 +109,12 @@ def test_a_closed_pipe_is_one_line(tmp_path):
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 141
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_output_that_a_full_disk_takes_is_one_line():
+    command = [sys.executable, "-m", "faceshifter_jax.cli", "convert", "--list"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "no space is left" in done.stderr
