@@ -8,7 +8,7 @@ import numpy as np
 
 from faceshifter_jax.convert.graph import Graph, Node, import_extra
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.inputs import read_input
+from faceshifter_jax.inputs import UnreadableFile, read_input
 
 # What leaves the numbers of a network in evaluation mode as they are.
 _PASSED_THROUGH = ("Identity", "Dropout", "Cast")
@@ -38,6 +38,8 @@ def read_onnx(path: Path, expected: str) -> Graph:
     protobuf = import_extra("google.protobuf.message")
     try:
         model = onnx.load_model_from_string(read_input(path, _LARGEST_FILE))
+    except UnreadableFile as error:
+        raise UserError(f"{path} cannot be read: {error.reason}") from error
     except protobuf.DecodeError as error:
         raise UserError(f"{path} is cut short, damaged or no ONNX file") from error
     graph = model.graph

@@ -8,7 +8,7 @@ import numpy as np
 
 from faceshifter_jax.convert.graph import Graph, Node, import_extra
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.inputs import read_input
+from faceshifter_jax.inputs import UnreadableFile, read_input
 
 _LARGEST_FILE = 2**31 - 1  # offsets in it have 32 bits
 _IDENTIFIER = b"TFL3"
@@ -36,7 +36,10 @@ def read_tflite(path: Path, expected: str) -> Graph:
         integers, or it has not one input.
     """
     tflite = import_extra("tflite")
-    data = read_input(path, _LARGEST_FILE)
+    try:
+        data = read_input(path, _LARGEST_FILE)
+    except UnreadableFile as error:
+        raise UserError(f"{path} cannot be read: {error.reason}") from error
     if data[4:8] != _IDENTIFIER:
         raise UserError(f"{path} is no TFLite file")
     try:

@@ -98,8 +98,10 @@ def made_directory(output: Path) -> Iterator[None]:
         raise UserError(f"cannot write to {output}: {error.strerror}; choose --output") from error
     for name in _WRITTEN:
         check_replaceable(output / name, overwrite=True)
-    if os.path.lexists(output / STEPS_DIRECTORY) and not (output / STEPS_DIRECTORY).is_dir():
-        raise UserError(f"{output / STEPS_DIRECTORY} is no folder: remove it, or choose --output")
+    steps = output / STEPS_DIRECTORY
+    for path in (steps, *(steps.iterdir() if steps.is_dir() else ())):
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise UserError(f"{path} is no folder of evaluations: remove it, or choose --output")
     _mend_ledger(output)
     try:
         yield

@@ -67,7 +67,13 @@ def make_parent(out: Path) -> None:
 
 def check_dataset_replaceable(out: Path, overwrite: bool) -> None:
     """Raises UserError as `publish_when_complete`, of what is at `out` now."""
-    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
+    try:
+        os.lstat(out)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}") from error
+    if out.is_dir() and not any(out.iterdir()):
         return
     if not (out / DATASET_MARK).is_file():
         raise UserError(f"{out} exists and is no prepared dataset: choose another place")
