@@ -19,6 +19,8 @@ _LARGEST_REORDERING = 16
 # In streams as they are broadcast a step forward by more seconds is no gap but another clock.
 _LARGEST_GAP = Fraction(300)
 _BROADCAST = {"mpeg", "mpegts"}
+# Seconds after which their clocks begin anew: 33 bits of 1/90000.
+_WRAP = Fraction(2**33, 90_000)
 # Seconds by which streams of one clock may be apart at one place of the file.
 _INTERLEAVED = Fraction(10)
 _CONTIGUOUS = Fraction(1, 2)
@@ -33,10 +35,10 @@ class _Span:
     ends: dict[int, Fraction] = field(default_factory=dict)
     latest: Fraction | None = None
 
-    def fits(self, time: Fraction) -> bool:
+    def fits(self, time: Fraction, slack: Fraction) -> bool:
         start = min(self.starts.values(), default=time)
         latest = time if self.latest is None else self.latest
-        return start - _INTERLEAVED <= time <= latest + _INTERLEAVED
+        return start - slack <= time <= latest + slack
 
     def take(self, stream: int, time: Fraction, begin: Fraction, end: Fraction) -> None:
         self.starts[stream] = min(begin, self.starts.get(stream, begin))
@@ -48,7 +50,7 @@ class _Span:
 class _Stream:
     """What is known of a stream while its packets come by."""
 
-    spans: list[tuple[int, int]] = field(default_factory=list)
+    spans: list[tuple[int, int, Fraction]] = field(default_factory=list)
     packets: int = 0
     latest: Fraction = Fraction(0)
     step: Fraction = Fraction(0)
@@ -58,6 +60,10 @@ class _Stream:
     @property
     def span(self) -> int:
         return self.spans[-1][1]
+
+    @property
+    def turned(self) -> Fraction:
+        return self.spans[-1][2]
 
     def order(self, pts: Fraction | None, dts: Fraction | None) -> Fraction:
         """Seconds that never decrease from packet to packet but where the clock begins anew."""
@@ -180,44 +186,68 @@ class _ClockReader:
         if self._unsorted and index == self._main.index:
             pts = None
         time = state.order(pts, dts)
-        span = self._span_of(index, time)
-        if not state.spans or state.span != span:
-            state.spans.append((state.packets, span))
-            state.latest = time
+        span, turned = self._place(index, time)
+        time += turned
+        if not state.spans or (state.span, state.turned) != (span, turned):
+            if not state.spans or state.span != span:
+                state.latest = time
+            state.spans.append((state.packets, span, turned))
         if 0 < time - state.latest < _INTERLEAVED:
             state.step = time - state.latest
         state.packets += 1
         state.latest = time
         if not packet.is_discard:
-            begin = time if pts is None else pts
+            begin = time if pts is None else pts + turned
             length = (packet.duration or 0) * unit or state.step
             self._spans[span].take(index, time, begin, begin + length)
 
-    def _span_of(self, index: int, time: Fraction) -> int:
-        """Number of the span that a packet at `time` belongs to; a new one if to none."""
+    def _place(self, index: int, time: Fraction) -> tuple[int, Fraction]:
+        """Number of the span that a packet at `time` belongs to, a new one if to none.
+
+        And the seconds, of whole turns of its clock, that are added to its time in that span.
+        """
         state, newest = self._streams[index], len(self._spans) - 1
+        here = newest, self._turns(time, self._spans[newest].latest)
         if not state.spans:
-            return newest
-        own, step = state.span, time - state.latest
+            if not self._broadcast or self._fits(newest, time, _LARGEST_GAP):
+                return here
+            # The first packet after the place where two recordings were joined.
+            return self._new_span()
+        own = state.span, self._turns(time, state.latest)
         if index in self._sparse:
-            return newest if self._spans[newest].fits(time) else own
-        reached = self._spans[own].latest or time
-        forward = self._broadcast and step > _LARGEST_GAP and time - reached > _LARGEST_GAP
+            return here if self._fits(newest, time) else own
+        step = time + own[1] - state.latest
+        reached = self._spans[own[0]].latest
+        ahead = step if reached is None else time + own[1] - reached
+        forward = self._broadcast and min(step, ahead) > _LARGEST_GAP
         if step >= -_GOES_BACK and not forward:
-            moved_on = own < newest and step > _CONTIGUOUS and self._spans[newest].fits(time)
-            return newest if moved_on else own
-        for later in range(own + 1, newest + 1):
-            if self._spans[later].fits(time):
-                return later
+            moved_on = own[0] < newest and step > _CONTIGUOUS and self._fits(newest, time)
+            return here if moved_on else own
+        for later in range(own[0] + 1, newest + 1):
+            if self._fits(later, time):
+                return later, self._turns(time, self._spans[later].latest)
+        return self._new_span()
+
+    def _new_span(self) -> tuple[int, Fraction]:
         self._spans.append(_Span())
-        return newest + 1
+        return len(self._spans) - 1, Fraction(0)
+
+    def _turns(self, time: Fraction, near: Fraction | None) -> Fraction:
+        """Seconds of whole turns of the clock that bring a time nearest to another."""
+        if not self._broadcast or near is None:
+            return Fraction(0)
+        return round((near - time) / _WRAP) * _WRAP
+
+    def _fits(self, span: int, time: Fraction, slack: Fraction = _INTERLEAVED) -> bool:
+        known = self._spans[span]
+        return known.fits(time + self._turns(time, known.latest), slack)
 
     def finish(self) -> Clock:
         self._use_stated_starts()
         shifts = self._shifts()
         tracks = {}
         for index, state in self._streams.items():
-            own = tuple((number, shifts[span]) for number, span in state.spans)
+            own = tuple((number, shifts[span] + turned) for number, span, turned in state.spans)
             unit = self._units[index]
             if any(shift % unit for _, shift in own):
                 unit /= -(-unit // _FINEST)

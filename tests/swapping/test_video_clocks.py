@@ -115,6 +115,26 @@ def test_joined_recordings_go_on(tmp_path, offsets, sounds):
             assert np.diff(times).min() > 0
 
 
+@pytest.mark.parametrize("offsets", [(50_000, 0), (0, 50_000), (0, 0)])
+@pytest.mark.parametrize("loud", [0, 1])
+def test_a_recording_with_sound_and_one_without_are_joined(tmp_path, offsets, loud):
+    parts = [
+        write_film(
+            tmp_path / f"{number}.ts",
+            pictures(20),
+            sounds=[Sound(seconds=0.8)] if number == loud else [],
+            b_frames=2,
+            options={"output_ts_offset": str(offset)},
+        )
+        for number, offset in enumerate(offsets)
+    ]
+    film = read_film(swapped(joined(tmp_path, *parts)))
+    assert len(film.pictures) == 40
+    assert film.seconds == pytest.approx(1.6, abs=0.08)
+    start = film.pictures[20 * loud]
+    assert film.others["audio"][0] - start == pytest.approx(-1024 / 48_000, abs=0.002)
+
+
 def test_three_recordings_without_sound_are_as_long_as_their_pictures(tmp_path):
     part = write_film(tmp_path / "a.ts", pictures(20), b_frames=2)
     film = read_film(swapped(joined(tmp_path, part, part, part)))

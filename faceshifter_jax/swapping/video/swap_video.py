@@ -23,6 +23,7 @@ import faceshifter_jax
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.finder import AlignedFace
 from faceshifter_jax.files import check_place, check_replaceable, unfinished_work
+from faceshifter_jax.media.video_container import load_av
 from faceshifter_jax.media.video_pixels import draw_over, to_encodable, to_rgb
 from faceshifter_jax.media.video_reader import (
     Frame,
@@ -123,10 +124,15 @@ def swap_video(
     output = Path(output).absolute()
     try:
         return _swap(swapper, casting, Path(video), output, settings, overwrite)
-    except OSError as error:
-        if not is_no_room(error):
+    except (OSError, load_av().FFmpegError) as error:
+        if is_no_room(error):
+            raise UserError(f"cannot write {output}: {explain_write_error(error)}") from error
+        if not isinstance(error, load_av().FFmpegError):
             raise
-        raise UserError(f"cannot write {output}: {explain_write_error(error)}") from error
+        raise UserError(
+            f"cannot make {output} of {video}: FFmpeg says {' '.join(str(error).split())}; what is "
+            "done is kept"
+        ) from error
 
 
 def _swap(
