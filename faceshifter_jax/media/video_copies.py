@@ -54,7 +54,7 @@ def prove_copies(source: Path, clock: Clock, output: Path, kind: str, begin: Beg
         main = choose_stream(source, container)
         others = [stream for stream in container.streams if stream is not main]
         wanted = [s for s in others if s.type in COPIED and clock.tracks[s.index].packets]
-        left_out = [describe(stream) for stream in others if stream not in wanted]
+        left_out = [_describe_other(stream) for stream in others if stream not in wanted]
         refused = _try(container, wanted, clock, kind, begin)
         for stream in wanted:
             if stream.index in refused and stream.type == "audio":
@@ -164,6 +164,10 @@ def describe(stream: Any) -> str:
     if stream.type == "video" and codec in ("mjpeg", "png"):
         return "a cover picture"
     return f"{stream.type} ({codec})" if codec else stream.type
+
+
+def _describe_other(stream: Any) -> str:
+    return describe(stream) + (", which is empty" if stream.type in COPIED else "")
 
 
 def _refusal(source: Path, clock: Clock, stream: Any, output: Path, kind: str, begin: Begin) -> str:
