@@ -114,6 +114,8 @@ def test_a_page_shows_what_each_is_its_figures_and_pictures(tmp_path, capfd):
     assert "&lt;b&gt;@1600" in text
     assert "<b>@1600" not in text
     assert text.count("<b>1.50 dB</b>") == 2
+    assert text.count("<small>copy of the target: 0.00 dB</small>") == 4
+    assert text.count("<small>right answer: 100.0 %</small>") == 2
     assert text.count('src="data:image/jpeg') == 1, "one of them has no report.png"
     assert not re.search(r"https?://|<script|url\(", text)
     assert cli.main(words) == 2

@@ -10,12 +10,11 @@ from typing import Any
 
 from PIL import Image
 
-from faceshifter_jax.evaluation.presentation import Table
+from faceshifter_jax.evaluation.presentation import Table, format_value, metric_of
 from faceshifter_jax.evaluation.report.page import (
     first_metric,
     format_cell,
     format_label,
-    is_measured,
     render_page,
 )
 
@@ -42,7 +41,7 @@ def draw_side_by_side(evaluations: Sequence[Evaluation], table: Table) -> str:
 
     Args:
       evaluations: of one protocol.
-      table: the metrics to show, each column of it once for each evaluation.
+      table: the metrics to show; of its columns, the first one is of the swaps.
     """
     names = " and ".join(evaluation.name for evaluation in evaluations)
     protocol = evaluations[0].record["protocol"]
@@ -78,35 +77,35 @@ def _describe(record: Mapping[str, Any]) -> str:
 
 
 def _figures(evaluations: Sequence[Evaluation], table: Table) -> str:
-    used = [
-        [
-            column
-            for column in range(len(table.columns))
-            if any(is_measured(metrics[column], one.record) for _, metrics in table.rows)
-        ]
-        for one in evaluations
-    ]
-    groups = "".join(
-        f'<th colspan="{len(columns)}">{escape(one.name)}</th>'
-        for one, columns in zip(evaluations, used, strict=True)
-    )
-    head = "".join(
-        f"<th>{escape(table.columns[column])}</th>" for columns in used for column in columns
-    )
+    head = "".join(f"<th>{escape(one.name)}</th>" for one in evaluations)
     rows = []
     for label, metrics in table.rows:
-        named = first_metric(metrics)
-        cells = "".join(
-            format_cell(metrics[column], named, one.record)
-            for one, columns in zip(evaluations, used, strict=True)
-            for column in columns
-        )
+        cells = "".join(_cell(table.columns, metrics, one.record) for one in evaluations)
         rows.append(f"<tr>{format_label(label, metrics, evaluations[0].record)}{cells}</tr>")
     return (
         f'<section><h2>{escape(table.title)}</h2><p class="about">{escape(table.caption)}</p>'
-        f'<div class="wide"><table><thead><tr><th></th>{groups}</tr><tr><th></th>{head}</tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table></div></section>"
+        f'<div class="wide"><table><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div></section>"
     )
+
+
+def _cell(
+    columns: Sequence[str], metrics: Sequence[str | float | None], record: Mapping[str, Any]
+) -> str:
+    """The swaps' figure, and below it what the other columns say."""
+    named = first_metric(metrics)
+    others = [
+        f"<small>{escape(title)}: {escape(value)}</small>"
+        for title, metric in zip(columns[1:], metrics[1:], strict=True)
+        if (value := _value(metric, named, record))
+    ]
+    return format_cell(metrics[0], named, record).removesuffix("</td>") + "".join(others) + "</td>"
+
+
+def _value(metric: str | float | None, named: str, record: Mapping[str, Any]) -> str:
+    if isinstance(metric, float):
+        return metric_of(named, record).format(metric)
+    return format_value(metric, record) if metric and metric in record else ""
 
 
 def _pictures(evaluation: Evaluation) -> str:
