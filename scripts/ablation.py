@@ -1,8 +1,8 @@
 """What each loss term and the second stage are good for, on embedded faces.
 
 Trains AEI-Net of the demo, the same with each loss term left out in turn, and HEAR-Net on the
-whole one; evaluates all of them on the same pairs by the demo's judge and lays them side by side.
-It needs what `make demo` leaves in runs/demo, only calls the commands that it prints, and goes on
+whole one; evaluates all of them on the same pairs by the judge that comes with the package and lays
+them side by side. It needs the faces that `make demo` leaves in runs/demo, only calls the commands that it prints, and goes on
 where it stopped. Options go to every training: scripts/ablation.py --config.num_steps=500
 """
 
@@ -11,7 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-DEMO, RUNS = Path("runs/demo"), Path("runs/ablation")
+DATA, RUNS = Path("runs/demo/data/train"), Path("runs/ablation")
+IDENTITY, JUDGE = "shipped:identity", "shipped:judge"
 TERMS = ("adversarial", "attribute", "identity", "reconstruction")
 FACESHIFTER = [sys.executable, "-m", "faceshifter_jax.cli"]
 TRAIN = [sys.executable, "train.py"]
@@ -29,20 +30,21 @@ def run(command: list[str | Path]) -> None:
 
 def train(config: str, workdir: Path, *options: str) -> None:
     """Trains, or continues or keeps what an earlier call has left."""
-    run([*TRAIN, "--config", f"configs/{config}.py:demo", "--workdir", workdir, *options])
+    words = ["--config", f"configs/{config}.py:demo", "--workdir", workdir]
+    run([*TRAIN, *words, f"--config.identity.weights={IDENTITY}", *options])
 
 
 def evaluate(workdir: Path) -> Path:
     """Evaluates by the ground truth; returns where the report is."""
     output = workdir / "evaluation" / "ground-truth"
     if not (output / "metrics.json").exists():
-        run([*FACESHIFTER, "evaluate", "--checkpoint", workdir, "--judge", DEMO / "judge"])
+        run([*FACESHIFTER, "evaluate", "--checkpoint", workdir, "--judge", JUDGE])
     return output
 
 
 def main() -> None:
-    if not (DEMO / "judge").exists():
-        sys.exit("error: no runs/demo/judge: run `make demo` first")
+    if not DATA.exists():
+        sys.exit(f"error: no {DATA}: run `make demo` first")
     options = sys.argv[1:]
     whole, hear = RUNS / "aei", RUNS / "hear"
     train("aei", whole, *options)

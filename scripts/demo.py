@@ -1,62 +1,66 @@
 """The main job on embedded faces: `make demo`.
 
-Renders faces, trains an identity network, a second one that judges, AEI-Net and HEAR-Net, then
-swaps faces of people that none of them has seen. It only calls the commands that it prints.
-The judge is trained beside AEI-Net, because nothing needs it before the end: while that one
-compiles, and for a part of each of its steps, a core has nothing to do.
+Swaps two faces with the networks that come with the package, then trains AEI-Net and HEAR-Net on
+rendered faces, small ones, and measures both on people that no training has seen. It only calls the
+commands that it prints.
 """
 
-import contextlib
 import json
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from faceshifter_jax.evaluation.presentation import (
+    format_interval,
+    format_value,
+    metric_of,
+    pleases_the_judge,
+)
+from faceshifter_jax.evaluation.protocols.rendered_pairs import render_ground_truth
+from faceshifter_jax.networks.file import read_network_file
+from faceshifter_jax.networks.shipped import find_shipped, shipped_names
 
 RUNS = Path("runs/demo")
-TRAIN_DATA, JUDGE_DATA = RUNS / "data" / "train", RUNS / "data" / "judge"
-ARCFACE, JUDGE, AEI, HEAR = (RUNS / name for name in ("arcface", "judge", "aei", "hear"))
-JUDGE_LOG = RUNS / "judge.log"
+DATA, AEI, HEAR = RUNS / "data" / "train", RUNS / "aei", RUNS / "hear"
+FIRST, SHIPPED, TRAINED = RUNS / "first_swap", RUNS / "shipped", RUNS / "trained"
+REPORT = RUNS / "report.html"
+IDENTITY, JUDGE = "shipped:identity", "shipped:judge"
 
 FACESHIFTER = [sys.executable, "-m", "faceshifter_jax.cli"]
 TRAIN = [sys.executable, "train.py"]
 
+# What a row of the summary says: label, metric of the swaps, of the right answers, of copying.
+_ROWS = (
+    ("gain over copying the target, in the face", "face_psnr_gain", None, 0.0),
+    ("the same where the two people differ", "differ_psnr_gain", None, 0.0),
+    ("another source changes the face by, grey levels",
+     "identity_change_swap", "identity_change_answer", 0.0),
+    ("specks in the face (1: none)", "speck_index", 1.0, 1.0),
+    ("fine detail in the face (1: all, less: blurred)",
+     "detail_index", 1.0, "detail_index_copy_target"),
+    ("recognised as the source among all people",
+     "id_retrieval_top1", "answer_retrieval_top1", "copy_target_retrieval_top1"),
+    ("error where something is in front, AEI-Net", "occluder_error_aei", 0.0, None),
+    ("the same, HEAR-Net", "occluder_error_hear", 0.0, None),
+)  # fmt: skip
 
-def run(title: str, command: list[str | Path]) -> None:
+
+def run(title: str, command: Sequence[str | Path]) -> None:
     """Prints a command as one would type it, runs it, and leaves with its code if it fails."""
     begin = time.monotonic()
-    code = wait(subprocess.Popen(announce(title, command)))
-    if code:
-        sys.exit(code)
-    print(f"   took {time.monotonic() - begin:.0f} s", flush=True)
-
-
-def announce(title: str, command: list[str | Path]) -> list[str]:
-    """Prints a command as one would type it, and returns its words."""
     words = [str(word) for word in command]
     shown = ["faceshifter", *words[3:]] if words[:3] == FACESHIFTER else ["python", *words[1:]]
     print(f"\n== {title}\n$ {shlex.join(shown)}", flush=True)
-    return words
-
-
-@contextlib.contextmanager
-def beside(title: str, command: list[str | Path], log: Path) -> Iterator[subprocess.Popen]:
-    """Runs a command while others run, with its output in a file.
-
-    If those fail or are interrupted, it is told to save and stop, too.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as file:
-        process = subprocess.Popen(announce(title, command), stdout=file, stderr=file)
-    print(f"   beside the next ones; its output goes to {log}", flush=True)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            wait(process)
+    code = wait(subprocess.Popen(words))
+    if code:
+        sys.exit(code)
+    print(f"   took {time.monotonic() - begin:.0f} s", flush=True)
 
 
 def wait(process: subprocess.Popen) -> int:
@@ -68,58 +72,115 @@ def wait(process: subprocess.Popen) -> int:
             print("waiting for the command to save and stop", flush=True)
 
 
-def render(title: str, out: Path, identities: int, seed: int) -> None:
-    """Renders a dataset unless an earlier demo has left it."""
-    if out.exists():
-        print(f"\n== {title}\n   {out} is there from an earlier run", flush=True)
+def swap_first() -> None:
+    """Draws two people, and swaps their faces with the networks that come with the package."""
+    network = read_network_file(find_shipped("shipped:aei")).networks["generator"]
+    truth = render_ground_truth(network.image_size or 128, num_pairs=1, num_identities=2)
+    FIRST.mkdir(parents=True, exist_ok=True)
+    drawn = {"source": truth.sources(), "target": truth.target, "right_answer": truth.answer}
+    for name, pictures in drawn.items():
+        Image.fromarray(pictures[0]).save(FIRST / f"{name}.png")
+    run(
+        "a first swap, by the networks that come with the package",
+        [
+            *(*FACESHIFTER, "swap", "--aligned", "--overwrite"),
+            *("--source", FIRST / "source.png", "--target", FIRST / "target.png"),
+            *("--output", FIRST / "swap.png"),
+        ],
+    )
+    print(f"   look at {FIRST}: source, target, swap, and the right answer, which is drawn")
+
+
+def render_data() -> None:
+    """Renders people to train on, unless an earlier demo has left them."""
+    title = (
+        "faces to train on: four people each under the same attributes, so that answers are known"
+    )
+    if DATA.exists():
+        print(f"\n== {title}\n   {DATA} is there from an earlier run", flush=True)
         return
-    options = [f"--identities={identities}", "--pictures=10", "--size=64", "--occluders=0.1"]
-    run(title, [*FACESHIFTER, "render", out, *options, f"--seed={seed}"])
+    numbers = ["--identities=800", "--pictures=8", "--group-size=4", "--size=64"]
+    run(title, [*FACESHIFTER, "render", DATA, *numbers, "--occluders=0.1", "--seed=1"])
+
+
+def train(title: str, config: str, workdir: Path) -> None:
+    """Trains with the demo variant of a config, and the identity network of the package."""
+    words = ["--config", f"configs/{config}.py:demo", "--workdir", workdir]
+    run(title, [*TRAIN, *words, f"--config.identity.weights={IDENTITY}"])
+
+
+def evaluate(title: str, output: Path, *options: str | Path) -> dict[str, Any]:
+    """Measures 200 swaps of 100 people; returns what metrics.json holds."""
+    run(title, [*FACESHIFTER, "evaluate", *options, "--output", output])
+    return json.loads((output / "metrics.json").read_text())
 
 
 def main() -> None:
     begin = time.monotonic()
-    print("The demo renders faces, trains four networks on them and swaps faces of people that")
-    print("none of the networks has seen: about a quarter of an hour on two cores. To type the")
+    if not {"identity", "judge", "aei", "hear"} <= set(shipped_names()):
+        sys.exit(
+            "error: this copy of the package comes without trained networks, which the demo swaps "
+            "and measures with: make them with scripts/ship_networks.py, or take a complete copy"
+        )
+    print("The demo swaps faces with the networks that come with the package, trains small ones")
+    print("before your eyes, and measures both: at most twelve minutes on two cores. To type the")
     print("commands yourself, first: . .venv/bin/activate")
-    render("faces to train on", TRAIN_DATA, identities=600, seed=1)
-    render("other people, for the judge", JUDGE_DATA, identities=500, seed=2)
-    judge = [
-        *TRAIN, "--config", "configs/arcface.py:demo", "--workdir", JUDGE,
-        "--config.seed=1", f"--config.data.path={JUDGE_DATA}",
-    ]  # fmt: skip
-    train("the identity network, which AEI-Net's loss uses", "arcface", ARCFACE)
-    with beside("the judge: another seed, other people", judge, JUDGE_LOG) as judging:
-        train("AEI-Net, which swaps faces", "aei", AEI)
-        train("HEAR-Net, which gives back what AEI-Net loses: glasses, hands, hair", "hear", HEAR)
-        if wait(judging):
-            sys.exit(f"error: the judge's training failed, and {JUDGE_LOG} says why")
-    run(
-        "200 swaps of 100 people never trained on, and 200 with something in front of the face",
-        [*FACESHIFTER, "evaluate", "--checkpoint", HEAR, "--judge", JUDGE, "--output", RUNS],
-    )
-    summarise(json.loads((RUNS / "metrics.json").read_text()), time.monotonic() - begin)
+    swap_first()
+    render_data()
+    train("AEI-Net, which swaps faces", "aei", AEI)
+    train("HEAR-Net, which gives back what AEI-Net loses: glasses, hands, hair", "hear", HEAR)
+    trained = evaluate(
+        "the networks just trained: swaps of people that they have not seen",
+        TRAINED, "--checkpoint", HEAR, "--judge", JUDGE,
+    )  # fmt: skip
+    shipped = evaluate("the networks of the package: swaps of the same people, larger", SHIPPED)
+    compare = ["compare", SHIPPED, TRAINED, "--report", REPORT, "--overwrite"]
+    run("both side by side", [*FACESHIFTER, *compare])
+    print(f"\nDone in {(time.monotonic() - begin) / 60:.1f} minutes.")
+    columns = {"come with the package": shipped, "were trained here": trained}
+    print("\n".join(summarise(columns)))
+    print(f"Look at {REPORT}, at {TRAINED / 'report.html'} and {SHIPPED / 'report.html'},")
+    print(f"at {AEI / 'samples'} and {HEAR / 'samples'}; and: tensorboard --logdir {RUNS}")
 
 
-def train(title: str, config: str, workdir: Path) -> None:
-    """Trains with the demo variant of a config."""
-    run(title, [*TRAIN, "--config", f"configs/{config}.py:demo", "--workdir", workdir])
+def summarise(columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What came out, in words.
+
+    Args:
+      columns: what an evaluation is of -> its metrics.json.
+
+    Returns:
+      the lines of a table for each, with the figures of the right answers and of copying beside
+      those of the swaps; what pleases the judge is said below it.
+    """
+    lines = []
+    for title, record in columns.items():
+        size, steps = record["image_size"], record["step"]
+        after = f", {steps:,} steps" if steps else ""
+        lines += ["", f"The networks that {title} ({record['stages']}, {size} pixels{after})"]
+        lines.append(f"  {'':48s}{'swap':>10s}{'':22s}{'right':>10s}{'copy':>10s}")
+        for label, swap, right, copy in _ROWS:
+            if swap not in record:
+                continue
+            shown = [_value(figure, swap, record) for figure in (swap, right, copy)]
+            interval = f"({format_interval(swap, record)})"
+            lines.append(
+                f"  {label:48s}{shown[0]:>10s} {interval:21s}{shown[1]:>10s}{shown[2]:>10s}"
+            )
+        lines += [
+            f"  ! {name}: {format_value(name, record)} {said}"
+            for name in record["intervals"]
+            if (said := pleases_the_judge(name, record))
+        ]
+    return lines
 
 
-def summarise(metrics: dict[str, float], seconds: float) -> None:
-    """Prints in words what came out."""
-    print(f"""
-Done in {seconds / 60:.1f} minutes. Of {metrics["pairs"]} swaps
-  {metrics["swap_nearer_source"]:.0%} look more like the source than like the target \
-(the right answers: {metrics["answer_nearer_source"]:.0%}),
-  {metrics["id_retrieval_top1"]:.0%} are recognised among {metrics["identities"]} people \
-(the right answers: {metrics["answer_retrieval_top1"]:.0%}),
-  and they come to {metrics["psnr_swap"]:.1f} dB of the right answer; the target itself to \
-{metrics["psnr_copy_target"]:.1f} dB.
-Where something is in front of {metrics["pairs"]} other faces, AEI-Net errs there by \
-{metrics["occluder_error_aei"]:.1f} grey levels, HEAR-Net by {metrics["occluder_error_hear"]:.1f}.
-Look at {RUNS / "report.html"}, {AEI / "samples"}, {HEAR / "samples"}
-and: tensorboard --logdir {RUNS}""")
+def _value(figure: str | float | None, metric: str, record: Mapping[str, Any]) -> str:
+    if figure is None:
+        return ""
+    if isinstance(figure, str):
+        return format_value(figure, record)
+    return metric_of(metric, record).format(figure)
 
 
 if __name__ == "__main__":
