@@ -2,8 +2,9 @@
 
 Trains AEI-Net of the demo, the same with each loss term left out in turn, and HEAR-Net on the
 whole one; evaluates all of them on the same pairs by the judge that comes with the package and lays
-them side by side. It needs the faces that `make demo` leaves in runs/demo, only calls the commands that it prints, and goes on
-where it stopped. Options go to every training: scripts/ablation.py --config.num_steps=500
+them side by side. It needs the faces that `make demo` leaves in runs/demo, only calls the commands
+that it prints, and goes on where it stopped. Options go to every training:
+scripts/ablation.py --config.num_steps=500
 """
 
 import shlex
