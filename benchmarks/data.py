@@ -5,10 +5,10 @@
     python benchmarks/data.py --pictures 8 --sizes 64 --workers 1 --seconds 0.2 --rounds 1
 
 It renders faces into a temporary folder, prepares them as JPEG files of quality 95 like
-photographs, and reads them back in pairs: the loader of the trainings, and in turn a loop as
-PyTorch trainings have it (pillow_loader.py). Both have so many workers: ours are threads, theirs
-processes. A picture is one of a pair. Every figure is the median of several rounds, one loader's
-workers at rest while the other is timed.
+photographs, and reads them back in pairs: the loader of the training runs, and in turn a loop as
+PyTorch training runs have it (pillow_loader.py). Both have so many workers: ours are threads,
+theirs processes. A picture is one of a pair. Every figure is the median of several rounds, one
+loader's workers at rest while the other is timed.
 """
 
 import argparse

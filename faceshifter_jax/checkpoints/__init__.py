@@ -1,1 +1,1 @@
-"""Checkpoints of a training: written, found, checked and read back."""
+"""Checkpoints of a training run: written, found, checked and read back."""

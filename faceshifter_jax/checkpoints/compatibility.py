@@ -1,4 +1,4 @@
-"""What a checkpoint says of the training that wrote it, and whether another may continue it."""
+"""A checkpoint's record of the run that wrote it, and checks that another run can continue it."""
 
 import json
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ _ADVICE = "use what that run used, or another --workdir"
 
 
 def config_to_json(config: ConfigDict) -> dict[str, Any]:
-    """Returns the config as JSON would give it back: tuples become lists.
+    """Returns the config as it is after a round trip through JSON: tuples become lists.
 
     Raises:
-      TypeError: a value that JSON does not know, such as a numpy scalar.
+      TypeError: a value that JSON cannot hold, such as a numpy scalar.
     """
     return json.loads(json.dumps(config.to_dict()))
 
@@ -30,7 +30,7 @@ def build_meta(
     """Returns the `meta` part of a checkpoint.
 
     Args:
-      config: the complete config of the training.
+      config: the complete config of the training run.
       dataset: the fingerprint of the dataset.
       frozen: name of a frozen network -> {"path": ..., "sha256": ...}.
     """
@@ -57,13 +57,13 @@ def check_format(meta: dict[str, Any], path: Path) -> dict[str, Any]:
 def check_same_arrays(stored: Any, expected: Any, path: Path) -> None:
     """Compares two nested dicts of things with a shape and a dtype.
 
-    Orbax would cast and ignore silently what does not fit.
+    Orbax would silently cast or ignore whatever does not fit.
 
     Raises:
       UserError: names the first differences.
     """
     stored, expected = _describe(stored), _describe(expected)
-    # Parameters first: they say more than the optimisers' copies of their shapes.
+    # Parameters first: they tell more than the optimisers' copies of the same shapes.
     keys = sorted(stored.keys() | expected.keys(), key=lambda key: (key[:7] != "params/", key))
     differences = [
         f"{key} is {stored.get(key, 'missing')}, not {expected.get(key, 'in the model')}"
@@ -77,7 +77,7 @@ def check_same_arrays(stored: Any, expected: Any, path: Path) -> None:
 
 
 def check_same_run(stored: Mapping[str, Any], current: Mapping[str, Any], workdir: Path) -> None:
-    """Compares the `meta` of a checkpoint with that of the training that would continue it.
+    """Compares the `meta` of a checkpoint with that of the training run that would continue it.
 
     Task, dataset, seed, picture size and the model's settings must be equal; everything else,
     such as the number of steps or a learning rate, may change from one start to the next.
@@ -87,7 +87,7 @@ def check_same_run(stored: Mapping[str, Any], current: Mapping[str, Any], workdi
     """
     if stored["task"] != current["task"]:
         raise UserError(
-            f"{workdir} belongs to a training of the task {stored['task']!r}, not "
+            f"{workdir} belongs to a run of the task {stored['task']!r}, not "
             f"{current['task']!r}: use another --workdir"
         )
     if stored.get("dataset", current["dataset"]) != current["dataset"]:
@@ -118,10 +118,10 @@ def describe_changes(stored: Mapping[str, Any], current: Mapping[str, Any]) -> s
 def check_same_frozen(
     stored: Mapping[str, Mapping[str, str]], current: Mapping[str, Mapping[str, str]], workdir: Path
 ) -> None:
-    """Compares the frozen networks of a checkpoint with those read now, by their hashes.
+    """Checks by their hashes that the frozen networks read now are the checkpoint's.
 
     Raises:
-      UserError: one of them has other weights now.
+      UserError: one of them has different weights now.
     """
     for name, source in current.items():
         before = stored.get(name, source)
@@ -134,7 +134,7 @@ def check_same_frozen(
 
 
 def _fixed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings that one training keeps, dotted key -> value."""
+    """Returns the settings that must stay the same within a training run, dotted key -> value."""
     fixed = {key: config[key] for key in ("image_size", "model", "seed") if key in config}
     return traverse_util.flatten_dict(fixed, sep=".")
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: written in the background by the first process."""
+"""Checkpoints of a training run: written in the background by the first process."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -29,7 +29,7 @@ __all__ = ["DIRECTORY", "Checkpoints", "DamagedCheckpoint", "LoadedWeights", "re
 
 DAMAGED_DIRECTORY = "damaged_checkpoints"
 LOCK_FILE = ".lock"
-# Orbax would else have the threads of all processes wait for each other, for minutes after one of
+# Otherwise Orbax makes the threads of all processes wait for each other, for minutes after one of
 # them has failed.
 _ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
 
@@ -37,18 +37,19 @@ _ALONE = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}
 class Checkpoints:
     """The checkpoints of one workdir; a context manager that waits for the last one.
 
-    Where processes are several, all of them call what it says of all of them, in the same order.
-    The first one writes, so that no thread of one ever waits for another's: what it cannot write
-    ends all of them as soon as they wait for it. The workdir is one that all of them see.
+    With several processes, all of them must call the methods marked "in all processes", in the same
+    order. Only the first one writes, so that no thread ever waits for another process; a failed
+    write ends all processes the next time they wait for it. All processes must see the same
+    workdir.
     """
 
     def __init__(self, workdir: str | Path, *, keep_newest: int, keep_every_steps: int):
-        """Looks at `workdir`/checkpoints; what is not there yet is made by `create` or `save`.
+        """Opens `workdir`/checkpoints; if it is missing, `create` or `save` creates it.
 
         Args:
-          workdir: the training's directory.
-          keep_newest: how many of the newest checkpoints stay.
-          keep_every_steps: checkpoints at multiples of it stay for ever; 0 for none.
+          workdir: the training run's directory.
+          keep_newest: how many of the newest checkpoints are kept.
+          keep_every_steps: checkpoints at multiples of it are kept forever; 0 for none.
         """
         self.workdir = Path(workdir).absolute()
         self._directory = self.workdir / DIRECTORY
@@ -82,31 +83,32 @@ class Checkpoints:
 
     def __exit__(self, *_exception: object) -> None:
         with self._held or nullcontext():
-            # After a failure there is nothing left to wait for, and it was said.
+            # After a failure there is nothing left to wait for, and the failure was already raised.
             if "_manager" in self.__dict__ and not self._failure:
                 with self._explain_failure():
                     self._manager.close()
 
     def create(self) -> list[str]:
-        """Makes the directory, and moves what `newest_whole` found damaged out of it.
+        """Creates the directory, and moves the checkpoints that `newest_whole` found damaged out of
+        it.
 
         Returns:
           A line for each checkpoint that was moved.
 
         Raises:
-          UserError: it cannot be made, or another training writes to it.
+          UserError: it cannot be created, or another training run writes to it.
         """
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._keep_others_out()
             return [self._move_aside(step, reason) for step, reason in self._damaged.items()]
         except OSError as error:
-            raise UserError(f"cannot make the directory {self._directory}: {error}") from error
+            raise UserError(f"cannot create the directory {self._directory}: {error}") from error
 
     def _keep_others_out(self) -> None:
-        """Lets no other training get past here until the end of the context."""
+        """Locks the workdir against other training runs until the end of the context."""
         if self._held is None:
-            busy = f"another training writes to {self.workdir}: wait for its end, or end it"
+            busy = f"another training run writes to {self.workdir}: wait until it ends, or stop it"
             held = ExitStack()
             held.enter_context(locked(self.workdir / LOCK_FILE, busy))
             self._held = held
@@ -118,8 +120,8 @@ class Checkpoints:
             place = place.with_name(place.name + "_again")
         (self._directory / str(step)).rename(place)
         return (
-            f"the checkpoint of step {step} is damaged, {reason}: it is in {place} now, and the "
-            "training goes on from the one before it"
+            f"the checkpoint of step {step} is damaged, {reason}: it was moved to {place}, and"
+            "training continues from the one before it"
         )
 
     def latest_step(self) -> int | None:
@@ -127,18 +129,18 @@ class Checkpoints:
         return max(reading.find_steps(self._directory), default=None)
 
     def newest_whole(self) -> int | None:
-        """Reads the newest checkpoint to see that it is as it was saved, else the one before it.
+        """Finds the newest undamaged checkpoint by reading them, newest first.
 
         Returns:
           Its step, None if there is no checkpoint.
 
         Raises:
-          UserError: none of them is whole, a format that this version cannot read, or another
-            training that writes to the workdir.
+          UserError: all of them are damaged, a format that this version cannot read, or another
+            training run that writes to the workdir.
         """
         self._damaged = {}
-        # What another one saves and removes meanwhile could not be read; a new workdir, in which
-        # a refused training leaves nothing, can wait for `create`.
+        # Checkpoints that another run saves and removes meanwhile could not be read. A new workdir,
+        # in which a refused run leaves nothing, can wait for `create`.
         if self._directory.is_dir():
             self._keep_others_out()
         for step in sorted(reading.find_steps(self._directory), reverse=True):
@@ -153,24 +155,24 @@ class Checkpoints:
             step, reason = next(iter(self._damaged.items()))
             raise UserError(
                 f"every checkpoint in {self._directory} is damaged, that of step {step} because "
-                f"{reason}: bring one back from a copy, or begin anew in another --workdir"
+                f"{reason}: restore one from a copy, or start again in another --workdir"
             )
         return None
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
-        """Copies the state off the devices and writes it in the background; in all processes.
+        """Copies the state from the devices and writes it in the background; in all processes.
 
         The state may be donated as soon as this returns. A failure to write is raised by this
         and every later call of `save`, `check` or `wait`.
 
         Args:
-          step: updates made so far.
+          step: number of updates so far.
           state: arrays that are whole on every device.
-          meta: what JSON knows, see checkpoints/reading.py.
+          meta: JSON values, see checkpoints/reading.py.
 
         Raises:
-          UserError: it, or the one before it, could not be written, as on a full disk; in all
-            processes.
+          UserError: this checkpoint, or the one before it, could not be written, for example on a
+            full disk; in all processes.
         """
         with distributed.together():
             self._finish()
@@ -187,7 +189,7 @@ class Checkpoints:
                 raise RuntimeError(f"the checkpoint of step {step} was not written")
 
     def check(self) -> None:
-        """Raises UserError if this process could not write what was saved; never waits."""
+        """Raises UserError if this process failed to write a checkpoint; never waits."""
         if self._saving is None or not self._manager.is_saving_in_progress():
             self._finish()
 
@@ -210,7 +212,7 @@ class Checkpoints:
 
     @contextmanager
     def _explain_failure(self) -> Iterator[None]:
-        """Turns what Orbax raises when it cannot write into a UserError, and remembers it."""
+        """Turns Orbax's error for a failed write into a UserError, and remembers it."""
         try:
             yield
         except (OSError, ValueError) as error:
@@ -255,6 +257,6 @@ class Checkpoints:
 
 
 def _on_host(state: Mapping[str, Any]) -> Any:
-    """Returns arrays that are whole on a local device as numpy arrays, perhaps views of them."""
-    # Views of their own: the arrays would keep their copies on the host until they are donated.
+    """Returns arrays that are whole on a local device as numpy arrays, possibly views."""
+    # Separate views: the arrays would keep their copies on the host until they are donated.
     return jax.device_get(jax.tree.map(lambda array: array.addressable_data(0), state))

@@ -1,4 +1,4 @@
-"""What lies in one checkpoint's directory: read, and checked before it is used.
+"""Reading the directory of one checkpoint, and checking it before it is used.
 
 A checkpoint is an Orbax composite: `state`, the training state as nested dicts of arrays, and
 `meta`, JSON with the format version, task, config, step, the dataset's fingerprint, path and hash
@@ -25,7 +25,7 @@ from faceshifter_jax.checkpoints.compatibility import check_format
 from faceshifter_jax.errors import UserError
 
 DIRECTORY = "checkpoints"
-"""Name of the directory of a workdir that holds them, each in one named like its step."""
+"""Name of the directory in a workdir that holds the checkpoints, one directory a step."""
 
 _LONGEST_STEP = 18
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
@@ -33,7 +33,7 @@ _TENSORSTORE_ERRNO = re.compile(r"OS error (\d+)")
 
 
 class DamagedCheckpoint(UserError):
-    """A checkpoint that is not what was saved; `reason` says how that shows."""
+    """Raised for a checkpoint that differs from what was saved; `reason` says how."""
 
     def __init__(self, directory: Path, reason: str):
         super().__init__(
@@ -50,7 +50,7 @@ def find_steps(directory: Path) -> list[int]:
 
 
 def is_step(name: str) -> bool:
-    """Whether a folder's name is that of a checkpoint: digits, and no others than 0 to 9."""
+    """Whether a folder's name is that of a checkpoint: digits, and only 0 to 9."""
     return name.isascii() and name.isdecimal() and len(name) <= _LONGEST_STEP
 
 
@@ -58,9 +58,9 @@ def read_meta(directory: Path) -> dict[str, Any]:
     """Returns the `meta` part of the checkpoint in `directory`.
 
     Raises:
-      DamagedCheckpoint: it is not what was saved.
-      UserError: no such directory, a format that this version cannot read, or a disk that does
-        not answer.
+      DamagedCheckpoint: it differs from what was saved.
+      UserError: no such directory, a format that this version cannot read, or a disk that does not
+        respond.
     """
     if not directory.is_dir():
         raise UserError(f"there is no checkpoint at {directory}")
@@ -68,7 +68,8 @@ def read_meta(directory: Path) -> dict[str, Any]:
     with _damaged_if_unreadable(directory, "meta"):
         meta = dict(ocp.JsonCheckpointHandler().restore(directory / "meta"))
     if isinstance(meta.get("format_version"), int):
-        # First: a later format may keep its arrays and checksums otherwise, and is not damaged.
+        # First: a later format may store its arrays and checksums differently without being
+        # damaged.
         check_format(meta, directory)
     _check_has(directory, "state")
     if damage := find_damage(meta):
@@ -84,7 +85,7 @@ def _check_has(directory: Path, part: str) -> None:
 def read_arrays(
     directory: Path, meta: Mapping[str, Any], choose: Callable = dict
 ) -> dict[str, Any]:
-    """Returns the arrays of a state that `choose` leaves of its metadata, as numpy arrays.
+    """Returns the arrays of a state that `choose` selects from its metadata, as numpy arrays.
 
     Args:
       directory: of the checkpoint.
@@ -92,12 +93,12 @@ def read_arrays(
       choose: nested dicts of the state's metadata -> those of the arrays to read.
 
     Raises:
-      DamagedCheckpoint: they are not what was saved.
-      UserError: a disk that does not answer.
+      DamagedCheckpoint: they differ from what was saved.
+      UserError: a disk that does not respond.
     """
     handler = ocp.PyTreeCheckpointHandler()
     with _damaged_if_unreadable(directory, "state"):
-        # Left by older versions; read by a restore, but not by what comes here.
+        # Written by older versions; a restore reads it, the code here does not.
         for path in (directory / "state" / "array_metadatas").glob("*"):
             json.loads(path.read_text())
         wanted = choose(handler.metadata(directory / "state").tree)
@@ -121,19 +122,19 @@ def read_arrays(
 def _damaged_if_unreadable(directory: Path, part: str) -> Iterator[None]:
     try:
         yield
-    # Whatever a reader stumbles over in bytes that are not what was written.
+    # Readers raise nearly anything for damaged bytes.
     except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         if not _shows_damage(error):
             raise UserError(
-                f"cannot read the checkpoint {directory} now ({reason}): nothing was changed, try "
-                "again when its disk answers"
+                f"cannot read the checkpoint {directory} now ({reason}): nothing was changed, try"
+                "again when its disk responds"
             ) from error
         raise DamagedCheckpoint(directory, f"its {part!r} cannot be read ({reason})") from error
 
 
 def _shows_damage(error: Exception) -> bool:
-    """Whether a file is missing or holds other bytes; else the disk or the network failed."""
+    """Whether a file is missing or damaged, rather than the disk or the network at fault."""
     number = getattr(error, "errno", None)
     if number is None and (named := _TENSORSTORE_ERRNO.search(str(error))):
         number = int(named[1])
@@ -161,14 +162,14 @@ def _checksum(array: np.ndarray) -> int:
 
 
 def seal_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns `meta` with a checksum of its own."""
+    """Returns `meta` with its own checksum added."""
     return {**meta, META_CHECKSUM: _meta_checksum(meta)}
 
 
 def find_damage(meta: Mapping[str, Any], tree: Any | None = None) -> str:
-    """Compares what was read with the checksums in `meta`; returns what is wrong, or "".
+    """Compares arrays with the checksums in `meta`; returns what is wrong, or "".
 
-    What a version without checksums wrote passes.
+    Checkpoints of versions without checksums pass.
 
     Args:
       meta: as it was read.

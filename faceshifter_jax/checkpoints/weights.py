@@ -1,4 +1,4 @@
-"""The weights that a training left behind, for evaluation or as a frozen network."""
+"""Weights of a training run, read for evaluation or as a frozen network."""
 
 import hashlib
 from collections.abc import Mapping
@@ -23,19 +23,19 @@ class LoadedWeights:
 
     Attributes:
       networks: role -> network.
-      config: the complete config of the training; its sequences are tuples. Empty, as are
+      config: the complete config of the training run; its sequences are tuples. Empty, as are
         `params` and `batch_stats`, for a network file.
-      params: player -> parameters as numpy arrays: their average over the steps where the
-        training kept one, else the parameters themselves.
+      params: player -> parameters as numpy arrays: their average over the steps where the run kept
+        one, otherwise the parameters themselves.
       batch_stats: player -> running statistics as numpy arrays.
       sha256: hash of the keys, shapes, dtypes and bytes of `params` and `batch_stats`, or of
         the network file's content.
-      path: where they were asked for.
+      path: the path that was asked for.
       directory: the absolute path of what was read, `workdir`/checkpoints/STEP or a file; the
         name of a network that comes with the package, which is the same on every machine.
-      step: the number of updates behind them, 0 for a network file.
-      frozen: the frozen networks of the training, name -> {"path", "sha256"}; empty for a
-        network file that says nothing of them.
+      step: the number of updates made, 0 for a network file.
+      frozen: the frozen networks of the training run, name -> {"path", "sha256"}; empty for a
+        network file that does not record them.
     """
 
     networks: Mapping[str, Network]
@@ -50,10 +50,10 @@ class LoadedWeights:
 
 
 def read_weights(path: str | Path) -> LoadedWeights:
-    """Reads the weights that a training left behind, or has saved so far, or a network file.
+    """Reads the weights of a training run, finished or not, or of a network file.
 
     Args:
-      path: the workdir of a training, of which the newest complete checkpoint is read; the
+      path: the workdir of a training run, of which the newest complete checkpoint is read; the
         directory of one checkpoint, `workdir`/checkpoints/STEP; a file that
         `faceshifter convert` made; or the name of a network that comes with the package, such
         as `shipped:identity`.
@@ -84,7 +84,7 @@ def read_weights(path: str | Path) -> LoadedWeights:
 
 
 def weights_exist(path: str | Path) -> bool:
-    """Whether there is something at a path; what has a name, `read_weights` finds or explains."""
+    """Whether there is something at a path. Names of networks pass: `read_weights` checks them."""
     return is_shipped(path) or Path(path).exists()
 
 
@@ -108,7 +108,7 @@ def _read_weights_only(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns parameters (averaged where possible) and batch statistics, keyed by player.
 
-    The optimisers' states, twice as large, are left on the disk.
+    The optimisers' states, twice as large, are not read.
     """
 
     def choose(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,9 +134,7 @@ def _find_checkpoint(path: Path) -> Path:
         return path
     steps = reading.find_steps(path / reading.DIRECTORY)
     if not steps:
-        raise UserError(
-            f"no weights at {path}: it is not the workdir of a training that has saved a checkpoint"
-        )
+        raise UserError(f"no weights at {path}: no training run has saved a checkpoint in it")
     return path / reading.DIRECTORY / str(max(steps))
 
 

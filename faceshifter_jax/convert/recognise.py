@@ -26,7 +26,7 @@ def convert_file(path: Path) -> Converted:
     """Reads weights of any kind that is understood.
 
     Args:
-      path: a file that others published, or the workdir of a training.
+      path: a file that others published, or the workdir of a training run.
 
     Raises:
       UserError: a file that cannot be read, or of something else.
@@ -56,5 +56,5 @@ def _convert_torch(path: Path) -> Converted:
 def _convert_workdir(path: Path) -> Converted:
     weights = read_weights(path)
     if not weights.networks:
-        raise UserError(f"{path} holds a training of none of our networks")
+        raise UserError(f"{path} holds a training run of none of our networks")
     return Converted(weights.networks, f"training of this project, step {weights.step}")

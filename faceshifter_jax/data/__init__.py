@@ -1,4 +1,4 @@
-"""Preparing pictures as a TFDS dataset, and feeding a training from it.
+"""Preparing pictures as a TFDS dataset, and feeding a training run from it.
 
 `prepare_photos`, `prepare_folder` and `prepare_embedded` write a dataset, `build_loader` reads it
 batch by batch, `PreparedDataset` picture by picture. They are imported on first use: the command

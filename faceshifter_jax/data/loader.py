@@ -1,4 +1,4 @@
-"""Batches for a training: random access by step, prepared in the background by grain."""
+"""Batches for a training run: random access by step, prepared in the background by grain."""
 
 import dataclasses
 import hashlib
@@ -80,7 +80,7 @@ def build_loader(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Loader:
-    """Builds the loader of a training.
+    """Builds the loader of a training run.
 
     A batch is a function of (seed, step), each row of it of (seed, step, index in the global
     batch): the same in any process, with any number of threads, and from any first step on.

@@ -17,7 +17,7 @@ class Chip:
       bytes_per_second: bandwidth of the memory (HBM), as published.
       memory_bytes: its size; a program gets a little less.
       source: where the figures were published.
-      options: what libtpu must be told to make one device of one chip.
+      options: libtpu options that make one device of one chip.
     """
 
     name: str

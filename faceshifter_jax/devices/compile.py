@@ -1,4 +1,4 @@
-"""A training step compiled for a slice of TPUs, and what the compiler says of it."""
+"""A training step compiled for a slice of TPUs, and the compiler's figures for it."""
 
 import contextlib
 import dataclasses
@@ -20,7 +20,7 @@ from faceshifter_jax.training.config import check_config
 from faceshifter_jax.training.guard import REQUEST, guard_step
 
 _SIZE = r"([\d.]+)([KMGT]?)"
-# The first is said while operations are being ordered, the second after memory is assigned.
+# The first is printed while operations are being ordered, the second after memory is assigned.
 _OUT_OF_MEMORY = (
     rf"\({_SIZE}\) exceeds available HBM \({_SIZE}\)",
     rf"Used {_SIZE} of {_SIZE} hbm",
@@ -29,7 +29,7 @@ QUICKLY = {"exec_time_optimization_effort": -1.0}
 """XLA's options for a compile in about a fifth of the time.
 
 Operations are the same. Nothing is kept in fast memory, so that memory and traffic come out larger
-than what a training would compile: upper bounds.
+than in a training run: upper bounds.
 """
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -42,8 +42,9 @@ class Memory:
     Attributes:
       arguments: state, frozen networks and the chip's share of the batch.
       outputs: the new state and the metrics.
-      aliased: of the outputs, what takes the place of arguments, because the state is donated.
-      temporaries: everything else that lives during a step.
+      aliased: the part of the outputs that reuses the memory of arguments, because the state is
+        donated.
+      temporaries: everything else that is in memory during a step.
       code: the program.
       peak: the most that is in use at any time, without the program.
     """
@@ -57,16 +58,16 @@ class Memory:
 
     @property
     def needed(self) -> int:
-        """What must be free: the temporaries are one block, arguments and program lie beside it."""
+        """What must be free: one block for the temporaries, plus the arguments and the program."""
         return self.arguments + self.outputs - self.aliased + self.temporaries + self.code
 
 
 @dataclasses.dataclass(frozen=True)
 class StepCosts:
-    """What one step costs each chip.
+    """The cost of one step for each chip.
 
     Attributes:
-      memory: where its memory goes.
+      memory: how its memory is used.
       flops: floating point operations.
       bytes_accessed: XLA's count of the bytes that its operations read and write, padding
         included: also those that stay in the chip's fast memory, and some several times.
@@ -87,8 +88,8 @@ class CompiledStep:
       assumed: lines that say what stands in for settings and weights that are not given.
       lower_seconds, compile_seconds: tracing by JAX, and compiling by XLA on this machine.
       costs: None if the step does not fit.
-      needed_bytes: what it needs of a chip's memory, at least that if it does not fit.
-      usable_bytes: what there is of it for a program; None where XLA does not say.
+      needed_bytes: the memory that it needs of a chip, a lower bound if it does not fit.
+      usable_bytes: the memory available to a program; None where XLA does not say.
     """
 
     assumed: tuple[str, ...]
@@ -107,20 +108,20 @@ def compile_step(
     lowering: str = "tpu",
     options: Mapping[str, Any] | None = None,
 ) -> CompiledStep:
-    """Compiles the step that a training with `config` makes, for every chip of a slice.
+    """Compiles the step of a training run with `config` for every chip of a slice.
 
     It is what `training.loop` compiles with `config.parallel` at jit: the same function,
     shardings and donation. Shapes stand in for data and weights.
 
     Args:
-      config: the training's.
+      config: the training run's.
       topology: the slice.
-      announce: called when all is checked, right before what takes minutes.
+      announce: called when everything is checked, right before the part that takes minutes.
       lowering: the platform for which the models choose how to write an operation.
       options: XLA's, such as `QUICKLY`.
 
     Raises:
-      UserError: a config that cannot be trained with, a batch that does not divide among the
+      UserError: a config that cannot be trained with, a batch that cannot be divided among the
         chips, a slice that does not exist.
     """
     config = config.copy_and_resolve_references()
@@ -193,12 +194,12 @@ def compile_function(
 
 
 def read_costs(compiled: jax.stages.Compiled, micro_batches: int = 1) -> StepCosts:
-    """Returns what XLA says that a program costs each device.
+    """Returns XLA's figures for a program's cost on each device.
 
     Args:
       compiled: the program.
       micro_batches: turns of the loop that accumulates gradients, whose body XLA counts once.
-        Nearly all of a step is in it, so that its costs are multiplied by them.
+        Nearly all of a step is in it, so its costs are multiplied by this number.
     """
     counted: Any = compiled.cost_analysis()
     return StepCosts(
@@ -213,8 +214,8 @@ def read_costs(compiled: jax.stages.Compiled, micro_batches: int = 1) -> StepCos
 def tracing_for(platform: str) -> Iterator[None]:
     """Answers `jax.default_backend()` with the platform that programs are compiled for.
 
-    Models choose how to lower a convolution by it, and the TPUs are no backend of this process:
-    it would compile for the TPU what is good for a CPU.
+    Models use it to choose how to lower a convolution, and the TPUs are not a backend of this
+    process: without this, the step would get the lowering for a CPU.
     """
     asked = jax.default_backend
     jax.default_backend = lambda: platform
@@ -227,7 +228,7 @@ def tracing_for(platform: str) -> Iterator[None]:
 def _compile(
     lowered: jax.stages.Lowered, options: Mapping[str, Any] | None
 ) -> tuple[jax.stages.Compiled | None, int, int | None]:
-    """Returns the program if it fits, the bytes that it needs, and what a chip has for it."""
+    """Returns the program if it fits, the bytes that it needs, and those that a chip has for it."""
     try:
         compiled = lowered.compile(dict(options or {}))
     except jax.errors.JaxRuntimeError as error:
@@ -237,10 +238,10 @@ def _compile(
 
 
 def parse_out_of_memory(message: str) -> tuple[int, int]:
-    """Returns the bytes that a program needs at least and those that there are.
+    """Returns the least bytes that a program needs, and the bytes available.
 
     Args:
-      message: XLA's, when it refused to compile.
+      message: XLA's error message.
 
     Raises:
       UserError: it is not about memory.

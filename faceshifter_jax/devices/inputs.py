@@ -1,4 +1,4 @@
-"""The shapes of what a training step takes, without data and, if need be, without weights."""
+"""The shapes of a training step's inputs, without data and, if necessary, without weights."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ Shapes = Any
 
 
 def assume_num_classes(config: ConfigDict) -> list[str]:
-    """Gives a classifier of as many classes as a dataset has identities a number of them.
+    """Sets the number of classes of a classifier that would take it from a dataset.
 
     Returns:
-      A line that says so, or none: the config has no such setting, or it is set. The number is
-      that of MS1MV2, which ArcFace was trained on (arXiv 1801.07698, table 1).
+      A line that says so, or none if the config has no such setting or it is already set. The
+      number is that of MS1MV2, which ArcFace was trained on (arXiv 1801.07698, table 1).
     """
     if config.get("model", {}).get("num_classes") != 0:
         return []
@@ -66,14 +66,14 @@ def batch_shapes(config: Mapping[str, Any], batch_kind: str) -> Shapes:
 def frozen_shapes(task: Task, config: ConfigDict) -> tuple[Shapes, list[str]]:
     """Returns the frozen networks' shapes, and a line for each saying which network it is.
 
-    Networks that the config names are read; for the others a published architecture stands in.
+    Networks that the config names are read; a published architecture stands in for the others.
 
     Raises:
       UserError: weights that cannot be read or do not fit the config.
     """
     sources: dict[str, Weights] = {}
     lines = []
-    # The identity network first: how it describes a face is what the others take.
+    # The identity network first: its embedding size is an input of the others.
     for role in ("identity", "aei"):
         if role not in config or "weights" not in config[role]:
             continue
@@ -108,7 +108,7 @@ def _assumed_identity(config: ConfigDict, sources: Mapping[str, Weights]) -> Wei
 
 
 def _assumed_aei_net(config: ConfigDict, sources: Mapping[str, Weights]) -> Weights:
-    """The AEI-Net of arXiv 1912.13457, which is what the module is by default."""
+    """The AEI-Net of arXiv 1912.13457, which is the module's default."""
     divisor = 2 ** len(AEINet.encoder_channels)
     if config.image_size % divisor:
         raise UserError(

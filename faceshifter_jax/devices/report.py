@@ -1,4 +1,4 @@
-"""What `faceshifter tpu-check` says of a compiled step, for a reader and for a program."""
+"""The report of `faceshifter tpu-check` on a compiled step, as text and as JSON."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ def fits(step: CompiledStep, chip: Chip) -> bool:
 def describe(
     step: CompiledStep, topology: Topology, batch_size: int, less: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Yields the report's lines; `batch_size` is the global one, `less` ways to less memory."""
+    """Yields the report's lines; `batch_size` is global, `less` lists ways to save memory."""
     yield from step.assumed
     yield (
         f"traced in {format_duration(step.lower_seconds)}, "

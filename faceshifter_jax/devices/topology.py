@@ -1,4 +1,4 @@
-"""Slices of TPUs by name, and devices of them to compile for."""
+"""TPU slices by name, and their devices to compile for."""
 
 import dataclasses
 import importlib.util
@@ -34,11 +34,11 @@ def parse_topology(text: str) -> Topology:
     """Reads a slice's name, such as `v5e:4x4`.
 
     Raises:
-      UserError: it is not written like one, of an unknown chip, or of the wrong dimensions.
+      UserError: it is not in this form, names an unknown chip, or has the wrong dimensions.
     """
     match = re.fullmatch(r"([a-z0-9]+):(\d+(?:x\d+)+)", text.strip())
     if match is None:
-        raise UserError(f"{text!r} is no TPU topology: {_EXAMPLE}")
+        raise UserError(f"{text!r} is not a TPU topology: {_EXAMPLE}")
     name, shape = match[1], tuple(map(int, match[2].split("x")))
     if name not in CHIPS:
         raise UserError(f"unknown TPU {name!r} in the topology {text!r}: known are {known_chips()}")
@@ -58,7 +58,7 @@ def known_chips() -> str:
 
 
 def check_libtpu() -> None:
-    """Raises UserError, which says how to install it, if there is no libtpu."""
+    """Raises UserError, which says how to install libtpu, if it is missing."""
     if importlib.util.find_spec("libtpu") is None and not os.environ.get("TPU_LIBRARY_PATH"):
         raise UserError(
             "libtpu, the compiler for TPUs, is not installed: pip install -e '.[tpu-check]' "
@@ -67,9 +67,9 @@ def check_libtpu() -> None:
 
 
 def prepare_environment() -> None:
-    """Lets this process load libtpu as a compiler alone; call it before jax is imported.
+    """Lets this process load libtpu only as a compiler; call it before jax is imported.
 
-    libtpu then looks for no TPU, asks no metadata server about this machine, leaves a training
+    libtpu then looks for no TPU, asks no metadata server about this machine, leaves a training run
     that uses the TPUs alone, and writes no logs to /tmp.
     """
     os.environ |= {
@@ -77,7 +77,7 @@ def prepare_environment() -> None:
         "TPU_SKIP_MDS_QUERY": "1",
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
         "TPU_LOG_DIR": "disabled",
-        # What it would otherwise complain of not being able to find out.
+        # Values that libtpu would otherwise warn that it cannot find.
         "TPU_ACCELERATOR_TYPE": "v5litepod-4",
         "TPU_WORKER_HOSTNAMES": "localhost",
         "TPU_WORKER_ID": "0",
@@ -88,12 +88,12 @@ def build_devices(topology: Topology) -> Sequence[Any]:
     """Returns a device to compile for, for each chip of a slice.
 
     Raises:
-      UserError: libtpu knows no such slice, or does not work here.
+      UserError: libtpu does not know the slice, or does not work here.
     """
     from jax.errors import JaxRuntimeError
     from jax.experimental import topologies
 
-    # A slice smaller than a host is asked for by a smaller host.
+    # For a slice smaller than a host, a smaller host is requested.
     padded = (*topology.shape, 1, 1)[:3]
     host = [min(pair) for pair in zip(padded, _LARGEST_HOST, strict=True)]
     try:
@@ -105,7 +105,7 @@ def build_devices(topology: Topology) -> Sequence[Any]:
         )
     except (JaxRuntimeError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
-        raise UserError(f"libtpu knows no topology {topology}: {first}") from error
+        raise UserError(f"libtpu does not know the topology {topology}: {first}") from error
     devices = described.devices
     if len(devices) != topology.num_chips:
         raise UserError(

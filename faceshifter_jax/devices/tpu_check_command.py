@@ -1,4 +1,4 @@
-"""`faceshifter tpu-check`: compile a training step for TPUs and say what it costs them."""
+"""`faceshifter tpu-check`: compile a training step for TPUs and report its cost."""
 
 import argparse
 import contextlib
@@ -23,7 +23,7 @@ DOES_NOT_FIT = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments; those that it does not know change the config."""
+    """Declares the command's arguments; unknown ones change the config."""
     parser.usage = (
         "faceshifter tpu-check --config CONFIG --topology TOPOLOGY [--quick] "
         "[--json FILE] [--overwrite] [--config.KEY=VALUE ...]"
@@ -54,13 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compiles the step and prints what it costs each chip; returns the exit code.
+    """Compiles the step and prints its cost for each chip; returns the exit code.
 
     Raises:
       UserError: see `compile_step`; also libtpu is not installed, or FILE cannot be written.
     """
     topology = parse_topology(arguments.topology)
-    # train.py's own reader: it wants a workdir, and a later one counts.
+    # train.py's own reader: it needs a workdir, and a later one overrides this one.
     flags = ["train.py", f"--config={arguments.config}", "--workdir=unused"]
     config, _ = parse_arguments([*flags, *arguments.config_flags])
     check_libtpu()
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         file = None
         if arguments.json:
             file = stack.enter_context(publish_file(arguments.json, overwrite=arguments.overwrite))
-        # Not before: jax reads the environment when it is imported.
+        # Not earlier: jax reads the environment when it is imported.
         from faceshifter_jax.devices.compile import QUICKLY, compile_step
         from faceshifter_jax.devices.report import as_record, describe, fits
         from faceshifter_jax.runtime.faults import remedies

@@ -90,7 +90,8 @@ def find_result(path: Path, protocol: str | None) -> Result:
     """Finds the evaluation that a path means.
 
     Args:
-      path: a metrics.json, a directory with one, a training's workdir or one of its checkpoints.
+      path: a metrics.json, a directory with one, a training run's workdir or one of its
+        checkpoints.
       protocol: which one, where a workdir has several.
 
     Raises:
@@ -127,8 +128,8 @@ def find_result(path: Path, protocol: str | None) -> Result:
 def name_apart(results: Sequence[Result]) -> list[Result]:
     """Gives those that are called alike the shortest names that tell them apart.
 
-    Names are the ends of the paths of the trainings, then, for two evaluations of one training,
-    those of the evaluations. The same evaluation named twice keeps its name.
+    Names are the ends of the paths of the training runs, then, for two evaluations of one training
+    run, those of the evaluations. The same evaluation named twice keeps its name.
     """
     if len({result.name for result in results}) == len(results):
         return list(results)

@@ -54,7 +54,7 @@ _SAME = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """How checkpoints are measured: the same for all of a training.
+    """How checkpoints are measured: the same for all of a training run.
 
     Attributes:
       protocol: one of `PROTOCOLS`.
@@ -124,8 +124,8 @@ def evaluate_into(
       subject: the checkpoint.
       measurement: how.
       on_top: whether the reports, metrics.json and values.npz in `output` itself are replaced.
-        Those of a training's checkpoint are also in `output`/steps/STEP, where the next one's do
-        not replace them.
+        Those of a training run's checkpoint are also in `output`/steps/STEP, where the next one's
+        do not replace them.
 
     Returns:
       what metrics.json holds.
@@ -213,7 +213,7 @@ def make_command(arguments: Mapping[str, Any]) -> str:
 
 
 def read_losses(workdir: Path | None) -> dict[str, list[Point]]:
-    """Reads the losses of a training over its steps, thinned out; empty where there are none."""
+    """Reads a training run's losses over its steps, thinned out; empty if there are none."""
     try:
         lines = read_lines(workdir / METRICS_FILE) if workdir else []
     except DamagedLines as damage:

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--judge",
         type=local_path,
         help="identity network that judges, which the training has not seen: a workdir or a "
-        "network file (the training's own, with a warning)",
+        "network file (the training run's own, with a warning)",
     )
     parser.add_argument(
         "--identity",
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="evaluate every checkpoint of a training that goes on elsewhere, until its last",
+        help="evaluate every checkpoint of a training run that goes on elsewhere, until its last",
     )
     parser.add_argument(
         "--poll-seconds", type=float, help="with --watch: seconds between two looks (10)"

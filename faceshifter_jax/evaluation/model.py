@@ -82,7 +82,7 @@ class Subject:
         was given; 0 for converted weights.
       checkpoint_sha256, hear_sha256, identity_sha256: hashes of the weights.
       meta_sha256: hash of what the checkpoint says of itself, None for a network file.
-      identity_path: where the training's identity network was read.
+      identity_path: where the training run's identity network was read.
       directory: the checkpoint or file that was read.
     """
 
@@ -143,7 +143,7 @@ def hash_meta(checkpoint: Path) -> str | None:
 
 
 def load_judge(path: str) -> Judge:
-    """Reads the identity network that judges: a training's workdir or a network file.
+    """Reads the identity network that judges: a training run's workdir or a network file.
 
     Raises:
       UserError: there is none.

@@ -131,7 +131,7 @@ def _open_connections() -> None:
 
 
 def _as_options(error: UserError) -> str:
-    """What a training says of its settings, said of the options that are called like them."""
+    """What a training run says of its settings, said of the options that are called like them."""
 
     def option(found: re.Match) -> str:
         name = found[1]

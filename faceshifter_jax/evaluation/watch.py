@@ -1,4 +1,4 @@
-"""Evaluating the checkpoints of a training while it goes on elsewhere."""
+"""Evaluating the checkpoints of a training run while it goes on elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def watch(
     fixed_second_stage: bool,
     poll_seconds: float,
 ) -> int | None:
-    """Evaluates each checkpoint once, the oldest first, until the training's last.
+    """Evaluates each checkpoint once, the oldest first, until the training run's last.
 
     All processes, which see the same training; the first one looks for new checkpoints.
 
@@ -52,7 +52,7 @@ def watch(
     left out. The training has ended when its last step, `num_steps` of config.json, is evaluated.
 
     Args:
-      workdir: the training's directory; it need not exist yet.
+      workdir: the training run's directory; it need not exist yet.
       output: where the results go.
       load: reads the checkpoint at a path.
       measure: says, by the first checkpoint, how all of them are measured.
@@ -70,7 +70,7 @@ def watch(
     with ExitStack() as stack:
         with together():
             if workdir.is_file() or workdir.parent.name == DIRECTORY:
-                raise UserError(f"--watch needs the workdir of a training, not {workdir}")
+                raise UserError(f"--watch needs the workdir of a training run, not {workdir}")
             if not 0 < poll_seconds <= _LONGEST_POLL:
                 raise UserError(f"--poll-seconds must be above 0 and at most {_LONGEST_POLL}")
             if is_first_process():

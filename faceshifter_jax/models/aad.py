@@ -21,20 +21,21 @@ NORMS = ("instance", "batch", "robust", "demodulation")
 
 @dataclasses.dataclass(frozen=True)
 class AADSettings:
-    """What differs between the published versions of the AAD layer and its residual block.
+    """Settings in which the published versions of the AAD layer and its residual block differ.
 
     Attributes:
       attribute_kernel: kernel size (odd) of the convolutions for gamma_att and beta_att.
       mask_kernel: kernel size (odd) of the convolution for the mask M.
       mask_per_channel: one mask for every channel instead of one for all.
       norm: normalisation of the input: `instance` (paper); `batch`; `robust`, by statistics that
-        single places cannot move; or `demodulation`, by none: what a convolution's kernel and
-        the modulation before it are expected to do to magnitudes is divided out of its result.
+        single places cannot move; or `demodulation`, by none: the expected effect of a
+        convolution's kernel and of the modulation before it on magnitudes is divided out of its
+        result.
       use_bias: biases in the three convolutions of an AAD layer.
       conv_bias: biases in the 3x3 convolutions of a block.
       num_units: AAD units in a block before its skip path is added, 1 to 3.
       identity_skip: add the block's input to its output where their widths agree; where they
-        differ, the skip path always goes through an AAD unit of its own.
+        differ, the skip path always goes through its own AAD unit.
     """
 
     attribute_kernel: int = 1
@@ -102,11 +103,11 @@ class AADLayer(nn.Module):
         identity_terms: IdentityTerms,
         train: bool,
     ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-        """Applies the layer where what the identity contributes is known.
+        """Applies the layer with the identity's contribution already computed.
 
         Returns:
-          What `__call__` does, and with `demodulation` the expected power of each channel,
-          see `_expected_power`.
+          The result of `__call__`, and with `demodulation` the expected power of each channel, see
+          `_expected_power`.
         """
         h = self._normalise(x, train)
         gamma_id, beta_id = (term[:, None, None, :] for term in identity_terms)
@@ -134,7 +135,7 @@ class AADLayer(nn.Module):
 
         Returns:
           The blended map (B, H, W, C) and the mask M in [0, 1], (B, H, W, 1) or
-          (B, H, W, C) with `mask_per_channel`; 1 where the identity rules.
+          (B, H, W, C) with `mask_per_channel`; 1 where the identity dominates.
         """
         return self.blend(x, attribute, self.identity_terms(identity), train)[:2]
 
@@ -149,7 +150,7 @@ class AADLayer(nn.Module):
 def _expected_power(gamma: jax.Array, beta: jax.Array) -> jax.Array:
     """Mean square (B, C) of gamma * h + beta over its places, (B, H, W, C), for h of unit power.
 
-    As h itself is not looked at, no spike in it can change how others are scaled.
+    Because h itself is not used, no spike in it can change how other places are scaled.
     """
     power = jnp.square(gamma.astype(jnp.float32)) + jnp.square(beta.astype(jnp.float32))
     return jnp.broadcast_to(power, jnp.broadcast_shapes(power.shape, beta.shape)).mean((1, 2))
@@ -186,7 +187,7 @@ class AADResBlock(nn.Module):
         }
 
     def identity_terms(self, identity: jax.Array) -> dict[str, IdentityTerms]:
-        """What identities (B, E) of unit length contribute, for each AAD layer by its name."""
+        """Computes what identities (B, E) of unit length contribute to each AAD layer, by name."""
         return {name: layer.identity_terms(identity) for name, layer in self.aad.items()}
 
     def __call__(
@@ -202,12 +203,12 @@ class AADResBlock(nn.Module):
         identity_terms: dict[str, IdentityTerms],
         train: bool,
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """Applies the block where what the identity contributes is known already.
+        """Applies the block with the identity's contribution already computed.
 
         Args:
           x: (B, H, W, width).
           attribute: (B, H, W, D).
-          identity_terms: of the method of that name.
+          identity_terms: the result of the method with that name.
           train: use the batch's statistics (only with batch normalisation).
 
         Returns:

@@ -14,14 +14,14 @@ from faceshifter_jax.models.layers import upsample, upsample_centred
 
 
 class AEIOutput(NamedTuple):
-    """What AEI-Net computes for a batch.
+    """AEI-Net's results for a batch.
 
     Attributes:
       image: (B, S, S, 3) float32 in [-1, 1], the swap.
       attributes: the target's feature maps, coarse to fine, level k of size 2**k times the
         first.
       masks: for each level the masks M of its AAD layers, each (B, H, W, 1 or C) in [0, 1];
-        1 where the identity rules. A compiled function that does not return them does not
+        1 where the identity dominates. A compiled function that does not return them does not
         compute anything for them.
     """
 
@@ -31,7 +31,7 @@ class AEIOutput(NamedTuple):
 
 
 class GeneratorTerms(NamedTuple):
-    """What identities contribute to the generator's pictures; once a source is enough.
+    """The contribution of identities to the generator's pictures; computed once for each source.
 
     Attributes:
       start: (B, H, W, C), the first map.
@@ -62,8 +62,8 @@ class AADGenerator(nn.Module):
 
     Attributes:
       channels: width of the first map, then the output width of every block but the last,
-        whose output has 3 channels; so one more level than attributes' halvings.
-      output: what the last block draws: `tanh`, the picture; `sigmoid`, likewise for networks
+        whose output has 3 channels; so there is one more level than the attributes have halvings.
+      output: what the last block outputs: `tanh`, the picture; `sigmoid`, likewise for networks
         trained on [0, 1] pictures, whose output is mapped to [-1, 1]; `change`, what is added to
         the target; `blend`, a picture and a mask in which it replaces the target (as the semantic
         facial fusion of HifiFace, arXiv 2106.09965, section 3.3).
@@ -85,7 +85,8 @@ class AADGenerator(nn.Module):
             raise UserError(f"generator_up must be 'corners' or 'centres', not {self.up!r}")
         block_class = AADResBlock
         if self.remat:
-            # Of `blend(self, x, attribute, identity_terms, train)` the last is no array.
+            # The last argument of `blend(self, x, attribute, identity_terms, train)` is not an
+            # array.
             block_class = nn.remat(AADResBlock, static_argnums=4, methods=["blend"])
         self.start = FirstMap(self.channels[0], self.dtype)
         self.start_bias = self.param(
@@ -98,7 +99,7 @@ class AADGenerator(nn.Module):
         ]
 
     def identity_terms(self, identity: jax.Array, height: int, width: int) -> GeneratorTerms:
-        """What identities contribute, whatever the attributes.
+        """Computes the contribution of identities, which does not depend on the attributes.
 
         Args:
           identity: (B, E), unit length.
@@ -141,7 +142,7 @@ class AADGenerator(nn.Module):
 
 
 def _clip_straight_through(x: jax.Array) -> jax.Array:
-    """Clips to [-1, 1] with the gradient of no clipping, so that black and white can come back."""
+    """Clips to [-1, 1] with the gradient of no clipping, so that black and white can recover."""
     return x + jax.lax.stop_gradient(jnp.clip(x, -1, 1) - x)
 
 
@@ -153,7 +154,7 @@ class AEINet(nn.Module):
       generator_channels: see `AADGenerator.channels`; one longer than `encoder_channels`.
       aad: settings of the AAD layers and blocks.
       encoder_skip, encoder_up, encoder_bias: see `AttributeEncoder.skip`, `up` and `use_bias`.
-      identity_length: `unit`, embeddings as they come (paper), or `sqrt`, those of E numbers
+      identity_length: `unit`, embeddings as they are (paper), or `sqrt`, embeddings of E numbers
         scaled by sqrt(E) to numbers of about 1: of unit length, gamma_id and beta_id begin at
         1 / sqrt(E) of the attributes', and the network first learns to copy.
       output: see `AADGenerator.output`.
@@ -163,7 +164,7 @@ class AEINet(nn.Module):
       dtype: dtype of the computation; parameters and the picture are float32.
       axis_name: pmapped axis of the batch normalisation, None outside pmap.
       remat: keep only the inputs of the AAD blocks for the gradients and compute their inside
-        again: less memory, about a forward pass of the blocks more, the same numbers but for
+        again: less memory, about a forward pass of the blocks more, the same numbers up to
         rounding.
     """
 
@@ -221,7 +222,7 @@ class AEINet(nn.Module):
         return self.swap_by_terms(target, terms, train)
 
     def identity_terms(self, identity: jax.Array, height: int, width: int) -> GeneratorTerms:
-        """What identities (B, E) of unit length contribute to swaps of height x width pixels."""
+        """Computes what identities (B, E) of unit length contribute to swaps of height x width."""
         scale = 2 ** len(self.encoder_channels)
         if self.identity_length == "sqrt":
             identity = identity * identity.shape[-1] ** 0.5
@@ -230,7 +231,8 @@ class AEINet(nn.Module):
     def swap_by_terms(
         self, target: jax.Array, terms: GeneratorTerms, train: bool = False
     ) -> AEIOutput:
-        """Like `__call__`, of what `identity_terms` gives for the identity and the target's size.
+        """Like `__call__`, from the result of `identity_terms` for the identity and the target's
+        size.
 
         The terms' batch is the target's, or 1 where all pictures get the same identity.
         """
@@ -239,5 +241,5 @@ class AEINet(nn.Module):
         return AEIOutput(image, attributes, masks)
 
     def encode(self, image: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
-        """The attributes of a picture (B, S, S, 3) in [-1, 1] alone."""
+        """Returns only the attributes of a picture (B, S, S, 3) in [-1, 1]."""
         return self.encoder(image, train)

@@ -83,8 +83,8 @@ class IResNet(nn.Module):
         They differ in a normalisation between the block's convolutions and in the shortcut of
         the first stage.
       squeeze_excitation: channel attention in every block (IR-SE).
-      folded: the normalisations but those that begin the blocks are part of the convolutions and
-        of the embedding's layer, as `folding.fold` makes them; for evaluation alone.
+      folded: the normalisations, except those that begin the blocks, are part of the convolutions
+        and of the embedding's layer, as `folding.fold` makes them; for evaluation alone.
       dtype: dtype of the computation; parameters and the embedding are float32.
       axis_name: pmapped axis of the batch normalisation, None outside pmap.
     """

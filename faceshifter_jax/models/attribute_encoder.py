@@ -25,8 +25,8 @@ class AttributeEncoder(nn.Module):
     Attributes:
       channels: width after each 4x4 stride-2 convolution on the way down; there are as many
         as halvings, so a picture of size S ends at S / 2**len(channels).
-      skip: how a skip joins the way up: `concat` (paper, U-Net) or `add` (LinkNet).
-      up: how the way up doubles a map: `transposed`, a 4x4 transposed convolution (paper), or
+      skip: how a skip joins the upward path: `concat` (paper, U-Net) or `add` (LinkNet).
+      up: how the upward path doubles a map: `transposed`, a 4x4 transposed convolution (paper), or
         `resize`, bilinear interpolation and a 3x3 convolution, which leaves no checkerboard
         (distill.pub/2016/deconv-checkerboard).
       use_bias: biases in the convolutions.
@@ -60,7 +60,7 @@ class AttributeEncoder(nn.Module):
           (B, S, S, C), each twice the size of the one before.
 
         Raises:
-          UserError: S is no such multiple, or `skip`, `up` or `input_range` is unknown.
+          UserError: S is not such a multiple, or `skip`, `up` or `input_range` is unknown.
         """
         divisor = 2 ** len(self.channels)
         if x.shape[1] % divisor or x.shape[2] % divisor:

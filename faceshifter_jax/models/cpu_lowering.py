@@ -1,11 +1,11 @@
-"""Convolutions written for the CPU: the same numbers as XLA's own, by faster programs.
+"""Convolutions written for the CPU: the same results as XLA's own, by faster programs.
 
 XLA runs stride-1 convolutions over large pictures at the speed of the matrix unit there. Where a
-map is small beside the kernel, or the stride is 2, it copies kernels round or falls back to naive
+map is small compared with the kernel, or the stride is 2, it copies kernels or falls back to naive
 loops; and their kernel gradients run at a tenth of that speed or less. `layers` decides when these
-functions are taken.
+functions are used.
 
-Those with gradients of their own (`jax.custom_vjp`) have no forward mode: `jax.jvp`, `jax.jacfwd`
+Those with custom gradients (`jax.custom_vjp`) have no forward mode: `jax.jvp`, `jax.jacfwd`
 and `jax.hessian` raise a TypeError.
 """
 
@@ -74,7 +74,7 @@ def _with_gradients(gradients: Callable[..., tuple[jax.Array, jax.Array]]) -> Co
         x, _ = residual
         if x.size and cotangent.size:
             return gradients(*residual, cotangent, padding)
-        # Blocks and taps of nothing have no shape.
+        # Empty blocks and taps have no shape.
         _, pull_back = jax.vjp(lambda x, kernel: plain_conv(x, kernel, 1, padding), *residual)
         return pull_back(cotangent)
 

@@ -13,23 +13,23 @@ from faceshifter_jax.models.layers import NORM_EPSILON
 
 Tree = Mapping[str, Any]
 
-# Elsewhere the names tell: `down_norm_0` follows `down_0`.
+# Elsewhere the names show it: `down_norm_0` follows `down_0`.
 _CONV_BEFORE = {"norm_2": "conv_1", "norm_3": "conv_2"}
 
 
 def fold(module: nn.Module, variables: Tree) -> tuple[nn.Module, dict[str, Any]]:
-    """Folds the batch normalisations beside a convolution or dense layer into its kernel and bias.
+    """Folds the batch normalisations around a convolution or dense layer into its kernel and bias.
 
-    Evaluated, both networks compute the same but for rounding; the folded one cannot be trained.
-    Those of an AAD layer stay, as what comes before them is also added to the skip path; so do
-    those that begin a block of an IResNet.
+    In evaluation both networks compute the same up to rounding; the folded one cannot be trained.
+    Those of an AAD layer stay, because their input is also added to the skip path; so do those that
+    begin a block of an IResNet.
 
     Args:
       module: an AEI-Net, a HEAR-Net or an IResNet; any other network stays as it is.
       variables: its parameters and running statistics, float32.
 
     Returns:
-      the module to apply, and its variables, numpy arrays where they are others than before.
+      the module to apply, and its variables, numpy arrays where they changed.
     """
     params, stats = dict(variables["params"]), dict(variables.get("batch_stats", {}))
     if isinstance(module, AEINet):

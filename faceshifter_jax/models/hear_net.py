@@ -13,19 +13,20 @@ _activation = leaky_relu(0.1)
 
 
 class HEARNet(nn.Module):
-    """Gives a swap back what AEI-Net lost: glasses, hair, hands in front of the face.
+    """Restores what AEI-Net lost: glasses, hair, hands in front of the face.
 
     Attributes:
-      channels: width after each 4x4 stride-2 convolution on the way down; the way up mirrors
-        them, each transposed convolution as wide as the skip that it meets.
+      channels: width after each 4x4 stride-2 convolution on the way down; the way up mirrors them,
+        each transposed convolution as wide as the skip that it joins.
       use_bias: biases in the convolutions.
-      input_skip: the swap and the error once more at full size: beside the way up into one more
-        3x3 convolution, half as wide as the first, and beside that one into the last. The
-        published network has no such thing, and loses whatever is finer than two pixels: at 256
-        pixels little, at 64 the frames of glasses.
-      output: `tanh`, as published, draws the picture; `gated`, our own, says what share of the
-        error each place and colour gets back, and what to correct beside: swap + share * error +
-        correction. A short training gets nearer with it, as it need not learn to copy.
+      input_skip: adds the swap and the error at full size as inputs: next to the upward path, into
+        one more 3x3 convolution half as wide as the first, and next to its result, into the last
+        one. The published network does not have this, and loses whatever is finer than two pixels:
+        at 256 pixels little, at 64 the frames of glasses.
+      output: `tanh`, as published, draws the picture; `gated`, our own, predicts the share of the
+        error that each place and colour gets back, and a correction: swap + share * error +
+        correction. A short training run gets closer with it, because it does not need to learn to
+        copy.
       folded: the normalisations are part of the convolutions, as `folding.fold` makes them; for
         evaluation alone.
       dtype: dtype of the computation; parameters and the picture are float32.
@@ -46,15 +47,15 @@ class HEARNet(nn.Module):
 
         Args:
           swap: AEI-Net's pictures (B, S, S, 3) in [-1, 1], S a multiple of 2**len(channels).
-          error: the heuristic error (B, S, S, 3) in [-2, 2]: each target less what AEI-Net
-            makes of the target with the target's own identity.
+          error: the heuristic error (B, S, S, 3) in [-2, 2]: each target minus AEI-Net's output for
+            that target and its own identity.
           train: use the batch's statistics and update the running ones.
 
         Returns:
           The refined pictures (B, S, S, 3), float32 in [-1, 1].
 
         Raises:
-          UserError: S is no such multiple, or `output` is unknown.
+          UserError: S is not such a multiple, or `output` is unknown.
         """
         if self.output not in ("tanh", "gated"):
             raise UserError(f"model.output must be 'tanh' or 'gated', not {self.output!r}")

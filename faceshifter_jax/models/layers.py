@@ -1,4 +1,4 @@
-"""Building blocks that the networks share."""
+"""Building blocks shared by the networks."""
 
 from collections.abc import Callable
 from functools import partial
@@ -35,7 +35,7 @@ def instance_norm(x: jax.Array) -> jax.Array:
 
 
 def robust_norm(x: jax.Array) -> jax.Array:
-    """Like `instance_norm`, by statistics that single places cannot move.
+    """Like `instance_norm`, by statistics that single places cannot change much.
 
     The deviation is the mean absolute one and the result is squashed, 4 tanh(h / 4). A spike
     that is large enough to rule variance and mean is how magnitudes get past an instance
@@ -50,7 +50,7 @@ def robust_norm(x: jax.Array) -> jax.Array:
 class BatchNorm(nn.Module):
     """Batch normalisation, epsilon 1e-5, with statistics for evaluation from about 100 steps.
 
-    PyTorch's default of about 10 steps is too short a memory for small batches: evaluation
+    PyTorch's default of about 10 steps forgets too soon for small batches: evaluation
     would depend on the last few dozen pictures.
 
     Attributes:
@@ -76,7 +76,7 @@ class BatchNorm(nn.Module):
 
 
 class PReLU(nn.Module):
-    """Parametric ReLU with one slope a channel, at first 0.25 (He et al., arXiv 1502.01852)."""
+    """Parametric ReLU with one slope a channel, initially 0.25 (He et al., arXiv 1502.01852)."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -84,8 +84,8 @@ class PReLU(nn.Module):
         return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
 
 
-# What decides on a CPU: numbers of a map that stays in the cache, of columns of a product that
-# are hardly more than the map itself, and of channels that fill the matrix unit.
+# Limits that decide the lowering on a CPU: numbers of a map that stays in the cache, columns of a
+# product that are hardly larger than the map itself, and channels that fill the matrix unit.
 _CACHED = 2**20
 _FEW_COLUMNS = 32
 _WIDE = 24
@@ -103,8 +103,8 @@ def _on_tpu() -> bool:
 def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
     """Convolves `x` (B, H, W, C) with `kernel` (K, K, C, D), zero-padded on all four sides.
 
-    On a CPU it has no forward mode: `jax.jvp` raises a TypeError wherever gradients of its own
-    (`jax.custom_vjp`) are the faster ones.
+    On a CPU it has no forward mode: `jax.jvp` raises a TypeError wherever custom gradients
+    (`jax.custom_vjp`) are faster.
     """
     size = kernel.shape[0]
     if size == 1 and stride == 1 and padding == 0:
@@ -122,7 +122,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.
 
 
 def _convolve_map(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    """On a CPU, with stride 1: only the gradients differ. `benchmarks/lowering.py` has times."""
+    """Convolves with stride 1 on a CPU: only gradients differ; `benchmarks/lowering.py` times it."""
     size, _, channels, features = kernel.shape
     if size**2 * features <= _FEW_COLUMNS and padding < size:
         return cpu_lowering.conv_to_few(x, kernel, padding)
@@ -135,7 +135,7 @@ def _convolve_map(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
 
 
 def _is_small(x: jax.Array, kernel: jax.Array) -> bool:
-    """Whether a map is small beside a kernel, whose copies then cost more than the map's."""
+    """Whether a map is small compared with a kernel, whose copies then cost more than the map's."""
     batch, height, width, _ = x.shape
     taps, features = kernel.shape[0] ** 2, kernel.shape[-1]
     return min(height, width) <= kernel.shape[0] or 8 * batch * height * width <= taps * features
@@ -168,8 +168,8 @@ def narrow_conv(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
 def convolve_depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolves each channel of `x` (B, H, W, C) with its own filter in `kernel` (K, K, 1, C).
 
-    Returns ceil(H / stride) rows and as many columns likewise. Padding is TensorFlow's `SAME`: of
-    an odd number of zeros the larger half comes last. On a CPU it has no forward mode (`jax.jvp`).
+    Returns ceil(H / stride) rows and as many columns likewise. Padding is TensorFlow's `SAME`: an
+    odd number of zeros puts the larger half last. On a CPU it has no forward mode (`jax.jvp`).
     """
     if _on_cpu():
         return cpu_lowering.depthwise_by_sums(x, kernel, stride)
@@ -240,7 +240,7 @@ class UpConv(nn.Module):
 def upsample_centred(x: jax.Array) -> jax.Array:
     """Doubles rows and columns of `x` (B, H, W, C) bilinearly, pixel areas onto pixel areas.
 
-    Every place gets the same two weights in turn, 3/4 and 1/4, so that no checkerboard comes.
+    Every place gets the same two weights in turn, 3/4 and 1/4, so there is no checkerboard.
     """
     for axis in (1, 2):
         first, last = (jax.lax.slice_in_dim(x, i, i + 1, axis=axis) for i in (0, x.shape[axis] - 1))
@@ -264,7 +264,7 @@ def upsample(x: jax.Array) -> jax.Array:
     """Doubles rows and columns of `x` (B, H, W, C) bilinearly, corners mapped onto corners.
 
     The same as `interpolate(scale_factor=2, mode='bilinear', align_corners=True)` in PyTorch,
-    which all published FaceShifter networks use; `jax.image.resize` has no such mode.
+    which all published FaceShifter networks use; `jax.image.resize` does not have this mode.
     """
     if _on_cpu():
         return cpu_lowering.upsample_by_sums(x)

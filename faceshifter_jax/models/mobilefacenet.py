@@ -14,7 +14,7 @@ from faceshifter_jax.models.layers import BatchNorm, PReLU, convolve, convolve_d
 # Expansion, channels, blocks, stride of the first block.
 STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 
-# A depthwise kernel's fan-in is its taps alone, which the axes of its shape do not tell.
+# A depthwise kernel's fan-in is its taps alone, which the axes of its shape do not show.
 _dense_init = initializers.glorot_normal()
 _depthwise_init = initializers.glorot_normal(in_axis=(0, 1), out_axis=2)
 
@@ -22,7 +22,7 @@ _depthwise_init = initializers.glorot_normal(in_axis=(0, 1), out_axis=2)
 def convolve_same(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolves `x` (B, H, W, C) with `kernel` (K, K, C, D) to ceil(H / stride) rows.
 
-    Padding is TensorFlow's `SAME`: of an odd number of zeros the larger half comes last.
+    Padding is TensorFlow's `SAME`: an odd number of zeros puts the larger half last.
     """
     padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], (stride, stride), "SAME")
     return convolve(jnp.pad(x, ((0, 0), *padding, (0, 0))), kernel, stride, 0)

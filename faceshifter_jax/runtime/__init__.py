@@ -1,1 +1,1 @@
-"""What long work needs of the machine: devices, processes, signals, faults, progress."""
+"""What long jobs need from the machine: devices, processes, signals, faults, progress."""

@@ -1,7 +1,7 @@
-"""A training in several processes: how they find each other, and what they agree on.
+"""Training in several processes: how they find each other, and what they agree on.
 
 Every function here that says "all processes" must be called by all of them, in the same order.
-With one process each of them returns at once.
+With one process each returns at once.
 """
 
 import hashlib
@@ -22,28 +22,28 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.runtime.faults import in_one_line
 
 MODES = ("off", "automatic", "coordinator")
-# Beyond our own limit, because jax ends the process with a stack trace at its own.
+# Longer than our own limit, because at jax's limit jax ends the process with a stack trace.
 _GRACE_SECONDS = 3600
-# Names in one line; processes with configs of different tasks disagree on dozens.
+# Number of names shown; processes with configs of different tasks disagree on dozens.
 _SHOWN = 5
-# What transports and jax's coordination service say of a process that does not answer.
+# Messages of transports and of jax's coordination service about a process that does not answer.
 _LOST = re.compile(
     r"gloo|nccl|connection|socket|peer|heartbeat|unavailable|deadline_exceeded", re.IGNORECASE
 )
 
 
 class NotConnected(UserError):
-    """Other processes did not come in time; jax still waits for them on a thread of its own."""
+    """Other processes did not connect in time; jax still waits for them on its own thread."""
 
 
 class LostProcess(UserError):
-    """Another process is gone, so that nothing can be agreed on, nor ended, with it any more."""
+    """Another process is gone, so that nothing can be coordinated with it, not even the end."""
 
 
 def initialize(settings: Mapping[str, Any]) -> None:
-    """Makes this process one of several, as `config.distributed` says.
+    """Connects this process to the others, as `config.distributed` says.
 
-    Must come before anything that touches a device. A second call in a process does nothing.
+    Must be called before anything that touches a device. A second call in a process does nothing.
 
     Args:
       settings: `mode` ("off", "automatic": asked of the TPU, Slurm, Open MPI or Kubernetes, or
@@ -51,13 +51,13 @@ def initialize(settings: Mapping[str, Any]) -> None:
         `num_processes` and `process_id`; `timeout_seconds` to wait for the others.
 
     Raises:
-      UserError: settings that cannot work, no cluster to be found, or other processes that did
-        not come in time.
+      UserError: settings that cannot work, no cluster found, or other processes that did not
+        connect in time.
     """
     _check(settings)
     if settings["mode"] == "off" or jax.distributed.is_initialized():
         return
-    # The loop catches signals itself, SIGINT among them, and agrees on the step to stop at.
+    # The loop catches signals itself, including SIGINT, and agrees on the step to stop at.
     jax.config.update("jax_enable_preemption_service", False)
     places = {}
     if settings["mode"] == "coordinator":
@@ -113,7 +113,7 @@ def _check(settings: Mapping[str, Any]) -> None:
 
 
 def _connect(places: Mapping[str, Any], timeout_seconds: int) -> None:
-    """Connects on another thread: jax would not raise when it gives up, but abort."""
+    """Connects on another thread: when jax gives up, it aborts the process and does not raise."""
     failure: list[Exception] = []
 
     def connect():
@@ -146,16 +146,16 @@ def _connect(places: Mapping[str, Any], timeout_seconds: int) -> None:
 
 
 def is_connected() -> bool:
-    """Whether this process is one of several, which an abrupt end would leave waiting."""
+    """Whether this process is one of several, which would be left waiting if it ended abruptly."""
     return jax.distributed.is_initialized()
 
 
 @contextmanager
 def lost_process_is_one_line() -> Iterator[None]:
-    """Turns what jax raises when another process was killed or cannot be reached into one line.
+    """Turns jax's error for a process that was killed or cannot be reached into one line.
 
-    jax itself ends a process whose coordinator is gone, at once, and one that waits for another
-    that is gone, within two minutes, both with a message of its own and SIGABRT.
+    jax itself ends a process at once if its coordinator is gone, and within two minutes if it waits
+    for another process that is gone; in both cases with jax's own message and SIGABRT.
 
     Raises:
       LostProcess: naming what jax said.
@@ -167,7 +167,7 @@ def lost_process_is_one_line() -> Iterator[None]:
             raise
         raise LostProcess(
             f"another process is gone or cannot be reached ({' '.join(str(error).split())[:200]}): "
-            "end all of them and start all again; the same command goes on from the newest whole "
+            "end all of them and start all again; the same command continues from the newest whole "
             "checkpoint"
         ) from error
 
@@ -179,13 +179,13 @@ def is_first_process() -> bool:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Lets a UserError or OSError in any process end all; all processes must enter it.
+    """Ends all processes on a UserError or OSError in any of them; all of them must enter it.
 
-    What is inside must not wait for other processes: one that fails would leave them waiting.
+    The code inside must not wait for other processes: if one failed, the others would wait forever.
 
     Raises:
-      UserError: what was raised inside, an OSError in one line, or, where nothing was, that
-        another process failed.
+      UserError: what was raised inside, with an OSError in one line; otherwise that another process
+        failed.
     """
     failure = None
     try:
@@ -199,11 +199,11 @@ def together() -> Iterator[None]:
     if failure is not None:
         raise failure
     if failed.any():
-        raise UserError(f"process {int(failed.argmax())} could not go on: see what it printed")
+        raise UserError(f"process {int(failed.argmax())} could not continue: see what it printed")
 
 
 def from_first_process(value: int | None) -> int | None:
-    """Returns what the first process passed, a number that is not negative or None, in all."""
+    """Returns in all processes the first one's `value`, a number that is not negative or None."""
     sent = multihost_utils.broadcast_one_to_all(np.int32(-1 if value is None else value))
     return None if sent < 0 else int(sent)
 
@@ -212,11 +212,11 @@ def check_same_newest(workdir: Path, step: int | None) -> None:
     """Checks that all processes see the same newest checkpoint, before one reads what it lacks.
 
     Args:
-      workdir: the training's directory, as this process knows it.
+      workdir: the training run's directory, as this process knows it.
       step: that of the newest checkpoint that this process sees in it.
 
     Raises:
-      UserError: in all processes; a directory of its own is named by the process that has it.
+      UserError: in all processes; a process with a different directory names it.
     """
     first = from_first_process(step)
     with together():
@@ -231,11 +231,11 @@ def check_shared(directory: Path) -> None:
       directory: exists in the first process, which writes a file there and removes it again.
 
     Raises:
-      UserError: in all processes; a directory of its own is named by the process that has it.
+      UserError: in all processes; a process with a different directory names it.
     """
     if jax.process_count() == 1:
         return
-    # A name that nobody has asked for yet: a network's file system remembers what was absent.
+    # A name that nobody has looked up yet: network file systems cache the absence of files.
     token = from_first_process(secrets.randbits(31))
     file = directory / f".seen_by_all.{token}"
     try:
@@ -258,15 +258,15 @@ def _not_shared(workdir: Path) -> UserError:
 
 
 def check_same_everywhere(facts: Mapping[str, Any]) -> None:
-    """Compares what must be equal in all processes.
+    """Checks facts that must be equal in all processes.
 
     Args:
-      facts: name -> value that JSON knows.
+      facts: name -> JSON value.
 
     Raises:
       UserError: in all processes, naming what differs.
     """
-    # Names first: processes with other ones could not even gather what belongs to them.
+    # Names first: processes with different names could not even gather their values.
     names = _find_different({"which settings there are": list(facts)}) or _find_different(facts)
     if names:
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

@@ -1,4 +1,4 @@
-"""What a disk or a file refuses, said in one line."""
+"""Disk, file and memory faults as errors of one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from faceshifter_jax.files import MAKE_ROOM, NO_ROOM
 
 
 def explain_write_error(error: Exception) -> str:
-    """Returns why something could not be written, and what helps, in one line.
+    """Explains in one line why something could not be written, and what helps.
 
     Args:
       error: an OSError, or what TensorStore or TensorFlow raise with its text inside.
@@ -25,12 +25,12 @@ def explain_write_error(error: Exception) -> str:
 
 
 def is_no_room(error: Exception) -> bool:
-    """Whether an error means that the disk takes no more."""
+    """Whether an error means that the disk is full."""
     return explain_write_error(error).endswith(MAKE_ROOM)
 
 
 def in_one_line(error: OSError) -> UserError:
-    """Returns a UserError that names the file and what the system says of it."""
+    """Returns a UserError that names the file and the system's reason."""
     reason = explain_write_error(error) if is_no_room(error) else error.strerror or str(error)
     place = error.filename2 or error.filename
     return UserError(
@@ -40,7 +40,7 @@ def in_one_line(error: OSError) -> UserError:
 
 @contextmanager
 def no_room_is_one_line(workdir: Path) -> Iterator[None]:
-    """Turns a full disk under what is inside into a UserError; other errors pass.
+    """Turns a full disk inside the context into a UserError; other errors pass.
 
     Raises:
       UserError: naming `workdir`.
@@ -49,7 +49,7 @@ def no_room_is_one_line(workdir: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    # TensorFlow's writers of logs raise exceptions of their own, which no OSError covers.
+    # TensorFlow's log writers raise their own exceptions, which are not OSErrors.
     except Exception as error:
         if not is_no_room(error):
             raise
@@ -59,11 +59,11 @@ def no_room_is_one_line(workdir: Path) -> Iterator[None]:
 
 
 class OutOfMemory(UserError):
-    """A device's memory is full in this process; others may still wait for it."""
+    """A device's memory is full in this process; other processes may still wait for it."""
 
 
 def remedies(config: ConfigDict) -> list[str]:
-    """Returns the settings of `config` that would let its step do with less memory."""
+    """Returns the settings of `config` that would reduce the memory its step needs."""
     less = ["--config.remat=aad"] if config.get("remat") == "none" else []
     if "accumulate_steps" in config:
         less.append(f"--config.accumulate_steps={2 * config.accumulate_steps}")
@@ -72,7 +72,7 @@ def remedies(config: ConfigDict) -> list[str]:
 
 @contextmanager
 def out_of_memory_is_one_line(config: ConfigDict) -> Iterator[None]:
-    """Turns what jax raises where a device's memory is full into one line; other errors pass.
+    """Turns jax's error for a full device memory into one line; other errors pass.
 
     Raises:
       OutOfMemory: naming the settings of `config` that help.

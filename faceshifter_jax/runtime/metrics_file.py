@@ -1,4 +1,4 @@
-"""`metrics.jsonl` and TensorBoard files of a workdir."""
+"""The `metrics.jsonl` and TensorBoard files of a workdir."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,9 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def build_writer(workdir: Path) -> Any:
-    """Returns clu's writer of TensorBoard files and log lines; it works in the background."""
-    # clu imports TensorFlow, which takes seconds and, left alone, the memory of every GPU.
+    """Returns clu's writer of TensorBoard files and log lines; it writes in the background."""
+    # clu imports TensorFlow, which takes seconds and would by default claim the memory of every
+    # GPU.
     import tensorflow as tf
     from clu import metric_writers
 
@@ -26,7 +27,7 @@ def drop_later_lines(path: Path, step: int) -> None:
     A last line that was cut off when the run was killed goes too.
 
     Raises:
-      UserError: another line is broken.
+      UserError: any other line is broken.
       OSError: the file cannot be read or written.
     """
     if not path.exists():
@@ -34,7 +35,7 @@ def drop_later_lines(path: Path, step: int) -> None:
     try:
         lines = path.read_text().splitlines(keepends=True)
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text: move it away, it only holds a log") from error
+        raise UserError(f"{path} is not a text file: move it away, it only holds a log") from error
     kept = []
     for number, line in enumerate(lines, start=1):
         if line.endswith("\n") and _step_of(line, f"line {number} of {path}") <= step:
@@ -46,4 +47,4 @@ def _step_of(line: str, place: str) -> int:
     try:
         return int(json.loads(line)["step"])
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise UserError(f"{place} is no metrics of a step: remove that line") from error
+        raise UserError(f"{place} does not hold the metrics of a step: remove that line") from error

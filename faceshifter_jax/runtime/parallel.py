@@ -38,13 +38,13 @@ class Parallel(abc.ABC):
         self.num_local_devices = sum(d.process_index == jax.process_index() for d in devices)
         self.mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
-        # Collectives of two queued steps can wait for each other for ever where several fake
-        # devices share the threads of a CPU.
+        # Collectives of two queued steps can deadlock where several fake devices share the threads
+        # of a CPU.
         shares_threads = devices[0].platform == "cpu" and self.num_devices > 1
         self.max_in_flight = 1 if shares_threads else 2
 
     def check_batch_size(self, batch_size: int, accumulate_steps: int = 1) -> None:
-        """Raises UserError if the global batch's micro-batches do not divide among the devices."""
+        """Raises UserError if micro-batches cannot be divided among the devices."""
         divisor = self.num_devices * max(1, accumulate_steps)
         if batch_size < 1 or batch_size % divisor:
             each = f", {accumulate_steps} micro-batches each" if accumulate_steps > 1 else ""
@@ -55,7 +55,7 @@ class Parallel(abc.ABC):
 
     def replicate(self, tree: Any) -> Any:
         """Returns the arrays of `tree`, equal in every process, on all devices."""
-        # Unlike device_put, which sends everything round to compare it where processes are many.
+        # Not device_put, which with many processes sends everything around to compare it.
         return jax.tree.map(
             lambda leaf: jax.make_array_from_process_local_data(self.replicated, np.asarray(leaf)),
             tree,
@@ -72,7 +72,7 @@ class Parallel(abc.ABC):
     def compile_predict(self, predict: Predict) -> Predict:
         """Returns `predict` compiled, every device computing the whole of a numpy batch.
 
-        Nothing is sharded, so a batch need not divide and no process has to gather. The order
+        Nothing is sharded, so any batch size works and no process has to gather. The order
         of the columns is kept; a compiled function alone would sort them.
         """
         names: list[str] = []
@@ -95,7 +95,7 @@ class Parallel(abc.ABC):
         """Returns `step(state, frozen, batch)`, of which `state` is donated, to be compiled.
 
         `lower(state, frozen, batch).compile()` of the result takes and returns global arrays.
-        Called itself, it compiles on first use, but works in a single process only.
+        When called directly, it compiles on first use, but works in a single process only.
         """
 
     @abc.abstractmethod
@@ -113,8 +113,8 @@ class JitParallel(Parallel):
             in_shardings=(self.replicated, self.replicated, sharded),
             out_shardings=(self.replicated, self.replicated),
             donate_argnums=0,
-            # What a step overwrites without having read it would otherwise be no argument, and
-            # its place not be taken by what it is overwritten with.
+            # Otherwise whatever a step overwrites without reading would not become an argument, and
+            # the output could not reuse its memory.
             keep_unused=True,
         )
 
@@ -156,7 +156,7 @@ _MODES = {"jit": JitParallel, "pmap": PmapParallel}
 
 
 def build_parallel(mode: str, devices: Sequence[jax.Device] | None = None) -> Parallel:
-    """Returns the way to compile a step that `config.parallel` names.
+    """Returns the way to compile a step for the given `config.parallel`.
 
     Args:
       mode: `jit` or `pmap`.
@@ -171,10 +171,10 @@ def build_parallel(mode: str, devices: Sequence[jax.Device] | None = None) -> Pa
 
 
 def describe_memory(compiled: Any) -> str:
-    """Returns what a compiled step needs of one device's memory, "" where XLA does not say.
+    """Describes the memory that a compiled step needs on one device; "" where XLA does not say.
 
     Args:
-      compiled: what `lower(...).compile()` gave.
+      compiled: the result of `lower(...).compile()`.
     """
     memory = compiled.memory_analysis()
     if memory is None:

@@ -1,4 +1,4 @@
-"""A line on stderr that says how far a long preparation is and how long it will take."""
+"""A progress line on stderr for long preparations, with the time left."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ from faceshifter_jax.messages import printable
 
 
 class Progress:
-    """Counts pictures and reports now and then: in place on a terminal, else a line at times."""
+    """Counts pictures and reports progress: in place on a terminal, else as occasional lines."""
 
     def __init__(
         self, doing: str, total: int, stream: TextIO | None = None, *, unit: str = "pictures"
@@ -33,12 +33,12 @@ class Progress:
             self._write(self._line(now - self._begin))
 
     def skip(self, count: int) -> None:
-        """Counts pictures that an earlier run did: they say nothing of the time that is left."""
+        """Counts pictures of an earlier run, which the estimate of the time left ignores."""
         self._done += count
         self._known += count
 
     def finish(self) -> None:
-        """Writes the last line: how many pictures in how much time."""
+        """Writes the last line: the number of pictures and the time taken."""
         seconds = time.monotonic() - self._begin
         done = count_of(self._done, self._unit)
         self._write(f"{self._doing}: {done} in {format_duration(seconds)}")
@@ -46,7 +46,7 @@ class Progress:
             self._stream.write("\n")
 
     def note(self, message: str) -> None:
-        """Writes a line of its own, clear of the line that is written in place."""
+        """Writes a separate line without disturbing the line that is written in place."""
         message = printable(message)
         self._stream.write(f"\r\x1b[K{message}\n" if self._in_place else f"{message}\n")
         self._stream.flush()
@@ -66,12 +66,12 @@ class Progress:
 
 
 def count_of(count: int, unit: str) -> str:
-    """Writes a number of things, whose plural is `unit`: "1 picture", "2 pictures"."""
+    """Formats a count, where `unit` is the plural: "1 picture", "2 pictures"."""
     return f"{count} {unit.removesuffix('s') if count == 1 else unit}"
 
 
 def format_duration(seconds: float) -> str:
-    """Writes a duration in its two largest units: "8 s", "3 min 05 s", "2 h 07 min", "3 d 4 h"."""
+    """Formats a duration in its two largest units: "8 s", "3 min 05 s", "2 h 07 min", "3 d 4 h"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""Stopping a training by a signal without losing what it has done, or a process at once."""
+"""Stopping a training run on a signal without losing its work, and ending a process at once."""
 
 import os
 import signal
@@ -11,12 +11,12 @@ from threading import current_thread, main_thread
 from typing import NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# `timeout` and launchers signal a process and its group: one wish that arrives as two signals.
+# `timeout` and launchers signal a process and its group: one request that arrives as two signals.
 _ONE_WISH_SECONDS = 2.0
 
 
 class Interrupted(Exception):
-    """A training that a signal ended after its state was saved.
+    """Raised when a signal ended a training run after its state was saved.
 
     Attributes:
       exit_code: 128 plus the signal's number, as a shell reports it (130, 143).
@@ -38,8 +38,8 @@ class StopRequest:
 def catch_signals() -> Iterator[StopRequest]:
     """Turns SIGINT and SIGTERM into a request that the loop looks at between steps.
 
-    Those of the next two seconds are taken for the same wish. A later one acts as it did before,
-    for whoever does not want to wait. Outside the main thread, where Python allows no handlers,
+    Signals in the next two seconds count as the same request. A later one has its default effect,
+    for users who do not want to wait. Outside the main thread, where Python allows no handlers,
     nothing is caught.
     """
     request = StopRequest()
@@ -70,7 +70,7 @@ def catch_signals() -> Iterator[StopRequest]:
 
 
 def leave(message: str, exit_code: int) -> NoReturn:
-    """Ends this process at once: at a usual exit jax would wait for other processes.
+    """Ends this process at once, because at a normal exit jax would wait for other processes.
 
     Args:
       message: a line for stderr, "" for none.
@@ -79,6 +79,6 @@ def leave(message: str, exit_code: int) -> NoReturn:
     if message:
         print(message, file=sys.stderr)
     sys.stderr.flush()
-    # What is printed where stdout is redirected is not to be seen.
+    # Python buffers what it prints to a redirected stdout.
     sys.__stdout__.flush()
     os._exit(exit_code)

@@ -22,19 +22,19 @@ _TASKS_AHEAD_PER_WORKER = 4
 
 
 def usable_cores() -> int:
-    """Number of cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def affordable_workers(bytes_each: int, meminfo: str | os.PathLike = "/proc/meminfo") -> int:
-    """Number of processes for which there are cores and memory, at least 1.
+    """Returns the number of processes for which there are cores and memory, at least 1.
 
     Args:
-        bytes_each: what each of them needs.
-        meminfo: where Linux says how much memory there is. What counts is what it can make free
-            (MemAvailable): files that it remembers fill nearly all that is left.
+        bytes_each: the memory that each of them needs.
+        meminfo: where Linux reports its memory. The relevant figure is MemAvailable, because cached
+            files fill nearly all of the memory that is free.
     """
     try:
         lines = Path(meminfo).read_text().splitlines()
@@ -57,10 +57,10 @@ def map_in_order(
 ) -> Iterator[Result]:
     """Yields `function(item)` for every item, in the order of the items.
 
-    With `num_workers` of 1, or few items, all happens in this process; otherwise in freshly
-    started ones (never forked: jax and numba run threads), so `function` must be importable. Only
-    a bounded number of results waits in memory. `always_elsewhere` starts a process even for one
-    worker, for functions whose result depends on how a process was set up.
+    With `num_workers` of 1, or few items, everything runs in this process; otherwise in freshly
+    started ones (never forked: jax and numba run threads), so `function` must be importable. The
+    number of results that wait in memory is bounded. `always_elsewhere` starts a process even for
+    one worker, for functions whose result depends on how a process was set up.
 
     Raises:
         UserError: a worker process was killed.
@@ -109,13 +109,13 @@ def _run_task(function: Callable[[Item], Result], items: Sequence[Item]) -> list
 
 
 def _start_worker() -> None:
-    # Ctrl-C reaches the whole process group: the parent alone decides what it means.
+    # Ctrl-C reaches the whole process group: only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    # A killed parent cannot stop its workers, and they would wait for work for ever.
+    # A killed parent cannot stop its workers, and they would wait for work forever.
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""How a picture was taken: everything in it but who the person is."""
+"""How a picture was taken: everything in it except who the person is."""
 
 from dataclasses import dataclass
 
@@ -127,8 +127,8 @@ class Occluder:
 
 @dataclass(frozen=True)
 class Attributes:
-    """Plain values that make a picture of somebody. Angles in degrees, distance of the camera in
-    decimetres, gaze in radians; expression: (unit, weight) pairs."""
+    """Plain values that describe a picture of a person. Angles in degrees, distance of the camera
+    in decimetres, gaze in radians; expression: (unit, weight) pairs."""
 
     yaw: float
     pitch: float
@@ -253,11 +253,11 @@ def _occluder(rng: np.random.Generator, wanted: str) -> Occluder:
 
 
 def sample_attributes(seed: int, *, occluder: str = "random") -> Attributes:
-    """The picture with this number (int >= 0); the same in every process.
+    """Returns the attributes with this number (int >= 0), the same in every process.
 
     occluder: "random" puts one of OCCLUDERS into a quarter of the pictures, "none" into no
     picture, a kind's name into every one; nothing else depends on it. Raises UserError for
-    another word.
+    any other word.
     """
     if occluder not in OCCLUDER_CHOICES:
         raise UserError(f"occluder {occluder!r} is unknown; use {', '.join(OCCLUDER_CHOICES)}")

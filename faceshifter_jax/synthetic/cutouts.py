@@ -43,7 +43,7 @@ def hand_cutout(attributes: Attributes, size: int) -> np.ndarray:
     """A hand with its fingers upwards, in the attributes' skin tone and light.
 
     It shows its back or its palm, turned as the occluder's seed says. Returns uint8
-    (size, size, 4), RGBA; the forearm goes on below the lower edge.
+    (size, size, 4), RGBA; the forearm continues below the lower edge.
     """
     rng = seeded(attributes.occluder.pattern, OCCLUDER)
     model = head_model()

@@ -72,7 +72,7 @@ SIDEWAYS = {"nose-trans-in-out": 0.12, "mouth-trans-in-out": 0.12}
 
 @dataclass(frozen=True)
 class Identity:
-    """Plain values that make a person.
+    """Plain values that describe a person.
 
     gender 0 (female) to 1 (male); age 0 (25 years) to 1 (old); weight -1 (thin) to 1 (stout);
     races: shares of RACES, sum 1; shape: a coefficient in [-1, 1] for each of
@@ -135,7 +135,7 @@ def sample_identity(seed: int) -> Identity:
 
 
 def identity_code(identity: Identity) -> np.ndarray:
-    """What makes a person as numbers of about zero mean and unit deviation, float32 (N,).
+    """Encodes a person as numbers of about zero mean and unit deviation, float32 (N,).
 
     Every person's code has the same meaning in every place, so that a network can be taught to
     read it off a picture.

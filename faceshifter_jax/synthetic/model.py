@@ -91,7 +91,7 @@ def _above_hairline(places: np.ndarray) -> np.ndarray:
 
 @cache
 def head_model() -> HeadModel:
-    """The model in the package, read once a process."""
+    """Returns the model in the package, which is read once a process."""
     with np.load(MODEL_PATH) as archive:
         stored = {name: archive[name] for name in archive.files}
     rest = stored["rest"].astype(np.float32)

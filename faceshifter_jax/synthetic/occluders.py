@@ -1,6 +1,6 @@
 """Things in front of the face. All of them follow from the attributes and the mean head alone.
 
-An occluder is drawn into samples of its own with a cover and a colour for each, then averaged to
+An occluder is drawn into separate samples with a cover and a colour for each, then averaged to
 pixels: cover in [0, 1] and colour. Triangles of its mesh are numbered in `alpha`'s order.
 """
 

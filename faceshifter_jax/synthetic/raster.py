@@ -39,7 +39,7 @@ class Samples:
         self.triangle[:] = EMPTY
 
     def copy(self) -> "Samples":
-        """Buffers of their own with the same contents."""
+        """Returns separate buffers with the same contents."""
         twin = copy.copy(self)
         twin.triangle, twin.depth = self.triangle.copy(), self.depth.copy()
         twin.weights = self.weights.copy()

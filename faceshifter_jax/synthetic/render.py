@@ -31,8 +31,8 @@ class Layers:
     image          (size, size, 3) uint8 RGB
     occluder_mask  (size, size) float32 in [0, 1]: the occluder's cover; the picture is
                    (1 - mask) * picture without it + mask * occluder
-    face_mask      (size, size) float32 in [0, 1]: cover of head and neck without hair, the
-                   occluder taken away
+    face_mask      (size, size) float32 in [0, 1]: cover of head and neck without hair, without the
+                   occluder
     landmarks      (5, 2) float32: column and row in pixels of the pupils, the nose tip and the
                    mouth corners, the picture's left first
     """
@@ -56,7 +56,7 @@ def _expressive(neutral: np.ndarray, attributes: Attributes) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """What follows from the attributes and the size alone, whoever is seen; not to be written to.
+    """What depends on the attributes and the size alone, not on the person; read-only.
 
     hair            its mesh, None where there is none
     lock_normals    the normals of the posed hair
@@ -73,7 +73,7 @@ class Surroundings:
     cover: Cover | None
 
 
-# One after the other, the people of a group are rendered under the same attributes, and so are the
+# The people of a group are rendered one after another under the same attributes, and so are the
 # target and the right answer of a swap.
 @lru_cache(maxsize=2)
 def _surroundings(attributes: Attributes, size: int) -> Surroundings:

@@ -1,8 +1,8 @@
 """From samples to colours: the compiled kernels of skin, eyes, hair and what lies before them.
 
 All of them are in this one file because numba's cache looks only at the file of the kernel that
-is called: after an edit elsewhere it would go on with what it has compiled. So a kernel uses
-nothing of another module of the package; a test holds it to that.
+is called: after an edit elsewhere it would keep using the old compiled code. So a kernel uses
+nothing from another module of the package; a test checks that.
 
 A `shade_*` kernel reads the buffers of `raster.Samples` and writes the samples of the triangles
 numbered `first` to `first + len(triangles) - 1` into `colours` (count, count, 3) float32, in

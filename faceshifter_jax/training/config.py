@@ -1,4 +1,4 @@
-"""The settings of a training: from a config file and flags, checked."""
+"""Reading and checking the settings of a training run from a config file and flags."""
 
 import contextlib
 import difflib
@@ -21,7 +21,7 @@ _NEEDED = ("task", "parallel", "data", "init_from", "distributed", "compilation_
 _PATHS = ("path", "weights", "occluders", "subset", "compilation_cache")
 _AT_LEAST_ONE = ("num_steps", "batch_size", "log_every_steps", "keep_checkpoints", "image_size")
 _AT_LEAST_ZERO = ("save_every_steps", "sample_every_steps", "keep_every_steps")
-# Name of a setting, in whatever section -> whether its value can work, and what it must be.
+# Name of a setting, in any section -> whether its value is valid, and what it must be.
 _RANGES = {
     **dict.fromkeys(_AT_LEAST_ONE, (lambda value: value >= 1, "at least 1")),
     **dict.fromkeys((*_AT_LEAST_ZERO, "warmup_steps"), (lambda value: value >= 0, "at least 0")),
@@ -37,7 +37,7 @@ _RANGES = {
 
 
 def parse_arguments(argv: Sequence[str]) -> tuple[ConfigDict, str]:
-    """Reads the config file, changes it as the flags say, and returns it with the workdir.
+    """Reads the config file, applies the flags, and returns the config with the workdir.
 
     Raises:
       UserError: a missing file or flag, an unknown key, a value of another type.
@@ -46,7 +46,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[ConfigDict, str]:
     config = load_config(spec)
     _check_keys(rest, config)
     values = flags.FlagValues()
-    flags.DEFINE_string("workdir", None, "Directory of the training.", flag_values=values)
+    flags.DEFINE_string("workdir", None, "Directory of the training run.", flag_values=values)
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
         unparsed = values(rest)[1:]
@@ -60,7 +60,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[ConfigDict, str]:
 
 
 def load_config(spec: str) -> ConfigDict:
-    """Returns what `get_config` of a config file gives.
+    """Returns the config that `get_config` of a config file makes.
 
     Args:
       spec: path of the file, or path:variant.
@@ -87,9 +87,9 @@ def load_config(spec: str) -> ConfigDict:
 
 @contextlib.contextmanager
 def _fault_in_one_line(path: str) -> Iterator[None]:
-    """Turns whatever the code of a config file raises into a UserError that names its line.
+    """Turns any error in the code of a config file into a UserError that names the line.
 
-    A ValueError of its own, such as for an unknown variant, passes.
+    The file's own ValueError, for example for an unknown variant, passes.
     """
     try:
         yield
@@ -106,7 +106,7 @@ def _fault_in_one_line(path: str) -> Iterator[None]:
 
 
 def _take_config_flag(argv: Sequence[str]) -> tuple[str, list[str]]:
-    """Splits the arguments into the value of --config and all others."""
+    """Separates the value of --config from all other arguments."""
     rest = list(argv)
     for index, argument in enumerate(rest[1:], start=1):
         name, equals, value = argument.partition("=")
@@ -154,17 +154,17 @@ def check_config(config: ConfigDict) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether the compiled step can count with a value, or it is no number."""
+    """Whether a value fits the compiled step's numbers, or is not a number."""
     if isinstance(value, float):
         return math.isfinite(value)
     return not isinstance(value, int) or abs(value) < 2**63
 
 
 def make_paths_local(config: ConfigDict) -> None:
-    """Expands `~` in all settings of a config that are paths.
+    """Expands `~` in all path settings of a config.
 
     Raises:
-      UserError: one is an address such as gs://bucket/data.
+      UserError: one is a URL such as gs://bucket/data.
     """
     for name, value in config.items():
         if isinstance(value, ConfigDict):
@@ -176,11 +176,11 @@ def make_paths_local(config: ConfigDict) -> None:
 
 
 def fill_num_classes(config: ConfigDict) -> None:
-    """Sets `config.model.num_classes`, where a config has it and it is 0, from the dataset.
+    """Sets `config.model.num_classes` from the dataset, if a config has it and it is 0.
 
     Raises:
-      UserError: there is no prepared dataset at `config.data.path`, or it has another number of
-        identities than the config says.
+      UserError: there is no prepared dataset at `config.data.path`, or its number of identities is
+        not the config's.
     """
     num_classes = config.get("model", {}).get("num_classes")
     if num_classes is None:

@@ -1,7 +1,7 @@
-"""What the loop must learn from every step, computed inside the compiled step.
+"""Signs that the loop needs from every step, computed inside the compiled step.
 
-Every process then learns the same at the same step, without a second round of communication: a
-signal that reached one of them stops all, and so does a state that is not finite.
+Every process then gets the same signs at the same step, without a second round of communication: a
+signal that reached one process stops all, and so does a state that is not finite.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,11 +17,11 @@ REQUEST = "request"
 """Name of an int32 array in the batch, one number for each device: 0, or why to stop."""
 
 FAILED = 1_000
-"""The request of a process that cannot go on; above the number of any signal."""
+"""The request of a process that cannot continue; above the number of any signal."""
 
 
 def guard_step(step: Callable, axis_name: str | None) -> Callable:
-    """Returns a step that also says whether it may be gone on from.
+    """Returns a step that also reports whether training can continue.
 
     Args:
       step: a task's `step(state, frozen, batch) -> (state, metrics)`.
@@ -30,8 +30,8 @@ def guard_step(step: Callable, axis_name: str | None) -> Callable:
     Returns:
       `guarded(state, frozen, batch) -> (state, (metrics, signs))`. Its batch also holds
       `REQUEST`; `signs` are `finite`, bool: every number of the new state and of the metrics is,
-      and `request`, int32: the largest request of all devices. A gradient that is not finite
-      shows in the optimiser's state; the averages are sums of parameters that are checked.
+      and `request`, int32: the largest request of all devices. A gradient that is not finite shows
+      up in the optimiser's state; the averages are sums of parameters that are checked.
     """
 
     def guarded(state: Any, frozen: Any, batch: Mapping[str, Any]):
@@ -52,12 +52,12 @@ def _all_finite(tree: Any) -> jax.Array:
 
 
 def make_request(number: int, num_local_devices: int) -> dict[str, np.ndarray]:
-    """Returns this process's part of `REQUEST`, to be laid out like a batch."""
+    """Returns this process's part of `REQUEST`, to be placed like a batch."""
     return {REQUEST: np.full(num_local_devices, number, np.int32)}
 
 
 def not_finite(step: int, metrics: Mapping[str, Any]) -> UserError:
-    """Returns what to say of a step whose `finite` is false.
+    """Returns the error message for a step whose `finite` is false.
 
     Args:
       step: its number.
@@ -68,6 +68,6 @@ def not_finite(step: int, metrics: Mapping[str, Any]) -> UserError:
     values = ", ".join(f"{name} = {value:.6g}" for name, value in shown.items())
     what = f"gave {values}" if broken else f"gave gradients that are not finite, with {values}"
     return UserError(
-        f"step {step} {what}: the training stops with the last checkpoint as it is; try a smaller "
+        f"step {step} {what}: training stops, the last checkpoint is kept; try a smaller "
         "learning rate or float32"
     )

@@ -28,7 +28,7 @@ from faceshifter_jax.training.monitor import Monitor
 
 @dataclass
 class Session:
-    """One start of a training, with all that it needs ready."""
+    """One session of a training run, with everything that it needs ready."""
 
     config: ConfigDict
     task: Any
@@ -44,7 +44,7 @@ class Session:
     requests: dict[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def run(self, state: Any, first_step: int, samples: Mapping[str, Any]) -> Any:
-        """Makes the steps after `first_step`; returns the last state."""
+        """Runs the steps after `first_step`; returns the last state."""
         with out_of_memory_is_one_line(self.config):
             return self._make_steps(state, first_step, samples)
 
@@ -61,7 +61,7 @@ class Session:
             if step < self.config.num_steps:
                 batch = self._next_batch_or(batch)
             reports = self._due(step, self.config.log_every_steps)
-            # A report fetches the metrics of this step, too: they must be known to be finite.
+            # A report also fetches the metrics of this step: they must be known to be finite.
             request = self._wait_for_steps(0 if reports else self.parallel.max_in_flight - 1)
             if reports:
                 with self._stop_all_later():
@@ -82,21 +82,21 @@ class Session:
         return state
 
     def _due(self, step: int, every_steps: int) -> bool:
-        """Whether something happens at this step; 0 means only after the last one."""
+        """Whether something is due at this step; an interval of 0 means only after the last one."""
         return step == self.config.num_steps or (every_steps > 0 and step % every_steps == 0)
 
     def _next_batch(self) -> Mapping[str, Any]:
         return self.parallel.put_batch(next(self.loader))
 
     def _next_batch_or(self, last: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The next batch; `last` once more where there is none, for the step that all stop at."""
+        """Returns the next batch, or `last` if there is none, for the step that all stop at."""
         if not self.failure:
             with self._stop_all_later():
                 return self._next_batch()
         return last
 
     def _request(self) -> Mapping[str, Any]:
-        """What this process has to say to all others with the next step."""
+        """Returns what this process tells all others with the next step."""
         with self._stop_all_later():
             self.checkpoints.check()
         number = FAILED if self.failure else self.stop.number or 0
@@ -106,11 +106,11 @@ class Session:
         return self.requests[number]
 
     def _wait_for_steps(self, left: int) -> int:
-        """Waits until no more than `left` steps are in flight; returns the last one's request.
+        """Waits until at most `left` steps are in flight; returns the last one's request.
 
         Raises:
-          UserError: a step made something that is not finite, or a process failed before it,
-            so that its state must not be saved; in all processes.
+          UserError: a step's result is not finite, or a process failed before it, so that its state
+            must not be saved; in all processes.
         """
         request = 0
         while len(self.in_flight) > left:
@@ -125,7 +125,7 @@ class Session:
 
     @contextmanager
     def _stop_all_later(self) -> Iterator[None]:
-        """Lets what fails in one process stop all, at the step that they agree on."""
+        """Makes a failure in one process stop all, at the step that they agree on."""
         try:
             with no_room_is_one_line(self.checkpoints.workdir):
                 yield
@@ -146,7 +146,7 @@ class Session:
         return compiled
 
     def _save(self, step: int, state: Any) -> int:
-        """Saves the state; returns what `_wait_for_steps` says of the steps before it."""
+        """Saves the state; returns the result of `_wait_for_steps` for the steps before it."""
         with self.monitor.paused():
             request = self._wait_for_steps(0)
             self.checkpoints.save(step, state, self.meta)

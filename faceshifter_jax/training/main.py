@@ -17,7 +17,7 @@ from faceshifter_jax.training.config import parse_arguments
 USAGE = """usage: python train.py --config CONFIG --workdir DIR [--config.KEY=VALUE ...]
 
   --config   a config file such as configs/aei.py, or a variant of it, configs/aei.py:demo
-  --workdir  where checkpoints, samples and logs go; a training that is there is continued
+  --workdir  directory for checkpoints, samples and logs; a run found there is continued
   --config.KEY=VALUE  changes one setting, such as --config.batch_size=8
 """
 
@@ -26,14 +26,15 @@ _BAD_INPUT, _INTERRUPTED = 2, 130
 
 
 def main(argv: Sequence[str], **factories: Callable) -> int:
-    """Trains as the command line says.
+    """Runs the training that the command line describes.
 
     Args:
       argv: the program's name and its arguments.
-      **factories: `build_task` and `build_loader` for `loop.train`, to train something else.
+      **factories: `build_task` and `build_loader` for `loop.train`, to train a different task or on
+      different data.
 
     Returns:
-      0 after the last step, 2 for bad input, 130 or 143 when a signal ended the training.
+      0 after the last step, 2 for bad input, 130 or 143 when a signal ended the training run.
     """
     if {"--help", "-h"} & set(argv[1:]):
         print(USAGE, end="")
@@ -62,8 +63,8 @@ def _train(config: ConfigDict, workdir: str, factories: Mapping[str, Callable]) 
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         return interruption.exit_code
-    # At a usual exit jax would wait for the processes that never came, are gone, or wait for this
-    # one. Other UserErrors are raised in all of them.
+    # At a normal exit jax would wait for processes that never connected, are gone, or wait for this
+    # one. Other UserErrors are raised in all processes.
     except (distributed.NotConnected, distributed.LostProcess, OutOfMemory) as error:
         leave(f"error: {error}", _BAD_INPUT)
     except UserError:
@@ -82,11 +83,11 @@ def _train(config: ConfigDict, workdir: str, factories: Mapping[str, Callable]) 
 
 
 def _silence_libraries() -> None:
-    """Turns off what TensorFlow prints when it is imported; its warnings and errors stay.
+    """Silences what TensorFlow prints on import; its warnings and errors stay.
 
-    TensorFlow computes nothing here, so its oneDNN kernels, which it announces, are off too.
-    Orbax logs the stack of every error that it also raises, and which ends in one line here. What
-    its other threads are still writing then ends on an event loop that is closed already.
+    TensorFlow computes nothing here, so its oneDNN kernels, which it announces, are off too. Orbax
+    logs the stack of every error that it also raises, and that is reported here in one line. Its
+    threads that are still writing then find their event loop closed.
     """
     logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
     sys.unraisablehook = functools.partial(_drop_closed_loop, sys.unraisablehook)

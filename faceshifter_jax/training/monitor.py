@@ -1,4 +1,4 @@
-"""What a training says while it runs: progress lines, TensorBoard, metrics.jsonl and grids."""
+"""Output of a running training run: progress lines, TensorBoard, metrics.jsonl and grids."""
 
 import json
 import time
@@ -28,14 +28,14 @@ class Monitor:
     """
 
     def __init__(self, workdir: Path, *, first_step: int, num_steps: int, health: Health):
-        """Opens the writers in `workdir`, and drops the lines of metrics.jsonl beyond `first_step`.
+        """Opens the writers in `workdir`, and drops the lines of metrics.jsonl after `first_step`.
 
-        TensorBoard's events and sample grids beyond it stay.
+        TensorBoard's events and sample grids after it stay.
 
         Args:
           workdir: an existing directory.
-          first_step: steps already made when this session begins.
-          num_steps: steps of the whole training.
+          first_step: number of steps done before this session.
+          num_steps: number of steps of the whole training run.
           health: how the task's metrics are averaged, shown and judged.
         """
         self._workdir = workdir
@@ -51,10 +51,11 @@ class Monitor:
         self.start(first_step, wait_seconds=0.0)
 
     def start(self, step: int, wait_seconds: float) -> None:
-        """Starts the clocks: what went before, such as compilation, counts for no rate.
+        """Starts the clocks, so that earlier work, such as compilation, does not count towards
+        rates.
 
         Args:
-          step: steps made so far.
+          step: number of steps so far.
           wait_seconds: how long the loader has blocked so far.
         """
         self._start_step = self._interval_step = step
@@ -64,25 +65,25 @@ class Monitor:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Keeps what happens inside (saving, sampling) out of the pictures a second."""
+        """Excludes time spent in the context (saving, sampling) from the pictures a second."""
         begin = time.monotonic()
         yield
         self._paused += time.monotonic() - begin
 
     def say(self, line: str) -> None:
-        """Prints a line, once whatever the number of processes."""
+        """Prints a line, once for all processes."""
         if self._writes:
             print(line, flush=True)
 
     def add(self, metrics: Mapping[str, jax.Array]) -> None:
-        """Takes the metrics of a step, still on the device and perhaps not computed yet."""
+        """Collects the metrics of a step, still on the device and perhaps not computed yet."""
         self._pending.append(metrics)
 
     def report(self, step: int, batch_size: int, wait_seconds: float) -> None:
         """Writes the averages since the last report, prints the progress line and warnings.
 
         Args:
-          step: steps made so far.
+          step: number of steps so far.
           batch_size: pictures a step, in all processes together.
           wait_seconds: how long the loader has blocked so far.
         """
@@ -113,13 +114,13 @@ class Monitor:
             self._writer.write_images(step, {"samples": grid[None]})
 
     def close(self) -> None:
-        """Writes out what the writers still hold."""
+        """Flushes the writers."""
         if self._writes:
             self._writer.close()
 
     def _progress_line(self, step, means, rates, now) -> str:
         left = (now - self._start_time) / (step - self._start_step) * (self._num_steps - step)
-        # A long line wraps in a terminal: the losses, and what the task wants to be seen.
+        # A long line would wrap in a terminal: only the losses and the metrics that the task shows.
         losses = [name for name in sorted(means) if name.endswith("loss")]
         shown = {name: name.removesuffix("_loss") for name in losses} | dict(self._health.shown)
         values = [f"{shown[name]} {means[name]:.4g}" for name in shown if name in means]

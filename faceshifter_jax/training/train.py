@@ -51,24 +51,26 @@ def train(
     build_task: Callable[[ConfigDict], Task] = tasks.build_task,
     build_loader: Callable[..., Any] | None = None,
 ) -> Any:
-    """Trains what `config` describes up to `config.num_steps`, from where `workdir` stands.
+    """Trains what `config` describes up to `config.num_steps`, starting from the state in
+    `workdir`.
 
-    The same call continues an interrupted training, bit for bit as if it had not been: every
-    batch is a function of the seed and the step, and the state holds all the rest.
+    The same call continues an interrupted training run, bit for bit as if it had not been
+    interrupted: every batch is a function of the seed and the step, and the state holds everything
+    else.
 
     Args:
       config: a complete config; it is not changed.
       workdir: receives config.json, checkpoints/, samples/, metrics.jsonl and TensorBoard files.
-      build_task: `config -> Task`; from the config to what is trained.
-      build_loader: makes the loader; `data.build_loader` by default.
+      build_task: `config -> Task`.
+      build_loader: builds the loader; `data.build_loader` by default.
 
     Returns:
-      The state after `config.num_steps` updates, or as it is in `workdir` if that is further.
+      The state after `config.num_steps` updates, or the state in `workdir` if that is further.
 
     Raises:
-      UserError: settings that cannot work, a workdir of another training, missing weights, a
-        loss or a state that is not finite, no room on the disk.
-      Interrupted: SIGINT or SIGTERM came, to one process at least; the state is saved.
+      UserError: settings that cannot work, a workdir of another training run, missing weights, a
+        loss or a state that is not finite, a full disk.
+      Interrupted: at least one process received SIGINT or SIGTERM; the state is saved.
     """
     config = config.copy_and_resolve_references()
     make_paths_local(config)
@@ -92,12 +94,12 @@ def train(
         if first_step >= config.num_steps:
             if distributed.is_first_process():
                 print(
-                    f"{workdir} already holds step {first_step} of {config.num_steps}: nothing to "
-                    "do (a larger --config.num_steps trains on)",
+                    f"{workdir} already holds step {first_step} of {config.num_steps}: nothing to"
+                    "do (a larger --config.num_steps continues training)",
                     flush=True,
                 )
             return state
-        # From here on the run leaves something behind; a refused one has not.
+        # From here on the run writes to its workdir; a refused one has not.
         with distributed.together():
             monitor, moved = _open_workdir(config, inputs, checkpoints, first_step)
             stack.enter_context(closing(monitor))
@@ -112,7 +114,7 @@ def train(
 
 
 def _join_processes(config: ConfigDict) -> Parallel:
-    """Joins the other processes; returns how a step runs on the devices of all.
+    """Connects to the other processes; returns how a step runs on all devices.
 
     Raises:
       UserError: settings that cannot work on these devices.
@@ -126,7 +128,7 @@ def _join_processes(config: ConfigDict) -> Parallel:
 
 
 def _find_first_step(checkpoints: Checkpoints) -> int:
-    """Returns the step of the newest whole checkpoint, which one process reads for all, or 0."""
+    """Returns the step of the newest undamaged checkpoint, or 0; one process reads it for all."""
     with distributed.together():
         latest = checkpoints.latest_step()
         newest = checkpoints.newest_whole() if distributed.is_first_process() else None
@@ -136,17 +138,17 @@ def _find_first_step(checkpoints: Checkpoints) -> int:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What a training run reads before it starts or continues.
+    """Inputs that a training run reads before it starts or continues.
 
     Attributes:
       task: what is trained.
-      loader: this process's, at the right step.
+      loader: this process's loader, at the right step.
       frozen: the frozen networks.
-      networks: what `Task.start_from` takes; empty for a run that continues.
-      start: lines that say where `networks` come from.
+      networks: what `Task.start_from` takes; empty for a continued run.
+      start: lines that name the origin of `networks`.
       samples: rows for the sample grids.
-      meta: that of new checkpoints.
-      changes: which settings are new in a run that continues.
+      meta: the `meta` part of new checkpoints.
+      changes: the settings that differ in a continued run.
     """
 
     task: Task
@@ -166,10 +168,10 @@ def _read_inputs(
     build_task: Callable[[ConfigDict], Task],
     build_loader: Callable[..., Any],
 ) -> _Inputs:
-    """Reads all that `config` names, after which no path in it is looked at again.
+    """Reads everything that `config` names; no path in it is used after that.
 
     Raises:
-      UserError: something that is missing or does not fit, or a workdir of another run.
+      UserError: something is missing or does not fit, or the workdir belongs to another run.
     """
     fill_num_classes(config)
     task = build_task(config)
@@ -186,11 +188,11 @@ def _read_inputs(
         frozen, meta, changes = _start_or_continue(
             config, task, checkpoints, first_step, loader.info.fingerprint
         )
-        # A run that continues needs them no more: they may be gone.
+        # A continued run no longer needs them: they may be gone.
         paths = "" if first_step else config.init_from
         found = [read_weights(path.strip()) for path in paths.split(",") if path.strip()]
         networks, start = task.check_start(found) if found else ({}, [])
-        # Whole and equal in every process.
+        # Complete and equal in every process.
         seed = config.seed + _SAMPLE_SEED_OFFSET
         with closing(build_loader(seed=seed, batch_size=_SAMPLE_ROWS)) as sample_loader:
             samples = next(sample_loader)
@@ -201,7 +203,7 @@ def _read_inputs(
 def _start_or_continue(
     config: ConfigDict, task: Task, checkpoints: Checkpoints, first_step: int, dataset: str
 ) -> tuple[Any, dict[str, Any], str]:
-    """Returns the frozen networks, the `meta` of new checkpoints, and what settings changed.
+    """Returns the frozen networks, the `meta` of new checkpoints, and the changed settings.
 
     Raises:
       UserError: the workdir holds another training run.
@@ -221,9 +223,9 @@ def _start_or_continue(
 
 
 def _common_facts(inputs: _Inputs) -> dict[str, Any]:
-    """Returns what must be equal in all processes, by the name to be shown if it is not.
+    """Returns the facts that must be equal in all processes, by the name shown if they differ.
 
-    Paths may differ, as the hashes of what they hold tell more.
+    Paths may differ, because the hashes of their content are compared instead.
     """
     meta = inputs.meta
     config = {
@@ -236,7 +238,7 @@ def _common_facts(inputs: _Inputs) -> dict[str, Any]:
         **config,
         "the data": meta["dataset"],
         "the frozen networks": {name: source["sha256"] for name, source in meta["frozen"].items()},
-        "the networks to begin with": start,
+        "the initial networks": start,
     }
 
 
@@ -249,7 +251,7 @@ def _build_state(
 ) -> Any:
     """Returns the state of step `first_step` on the devices.
 
-    It is a new one, with `inputs.networks` in place of fresh ones, or a checkpoint's.
+    It is a checkpoint's, or a new one with `inputs.networks` in place of fresh networks.
     """
     task, key = inputs.task, jax.random.key(config.seed)
     if first_step:
@@ -257,7 +259,7 @@ def _build_state(
     state = parallel.compile_init(task.init)(key)
     if not inputs.networks:
         return state
-    # Compiled, so that parameters and their average get memory of their own: both are donated.
+    # Compiled, so that parameters and their average get separate memory: both are donated.
     start_from = jax.jit(task.start_from, out_shardings=parallel.replicated)
     return start_from(state, parallel.replicate(inputs.networks))
 
@@ -265,7 +267,7 @@ def _build_state(
 def _open_workdir(
     config: ConfigDict, inputs: _Inputs, checkpoints: Checkpoints, first_step: int
 ) -> tuple[Monitor, list[str]]:
-    """Makes the workdir ready to be written to; returns the monitor and what was moved in it."""
+    """Prepares the workdir for writing; returns the monitor and lines about moved checkpoints."""
     workdir, moved = checkpoints.workdir, []
     if distributed.is_first_process():
         moved = checkpoints.create()
@@ -277,7 +279,7 @@ def _open_workdir(
 
 
 def _describe(config: ConfigDict, inputs: _Inputs, state: Any, parallel: Parallel) -> Iterator[str]:
-    """Yields the lines that a training run starts with."""
+    """Yields the lines that are printed at the start of a training run."""
     info, kind = inputs.loader.info, jax.devices()[0].device_kind
     yield f"task {config.task}: {config.num_steps} steps of {config.batch_size} pictures"
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""

@@ -113,11 +113,11 @@ def test_weights_are_the_averages_and_the_config_keeps_its_tuples(tmp_path):
 def test_places_without_weights_are_named(tmp_path):
     with pytest.raises(UserError, match="there is no such directory or file"):
         read_weights(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="not the workdir of a training"):
+    with pytest.raises(UserError, match="no training run has saved a checkpoint"):
         read_weights(tmp_path)
     save(tmp_path, [2])
     (tmp_path / "checkpoints" / "2").rename(tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp-0")
-    with pytest.raises(UserError, match="not the workdir of a training"):
+    with pytest.raises(UserError, match="no training run has saved a checkpoint"):
         read_weights(tmp_path)
 
 

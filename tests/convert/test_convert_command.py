@@ -180,7 +180,7 @@ def test_bad_paths(published, tmp_path, capsys):
     refuse([published, tmp_path / "no" / "out.safetensors"], "a directory that exists", capsys)
     refuse([published], "name a file and where to write", capsys)
     refuse([published, tmp_path / (300 * "o" + ".safetensors")], "File name too long", capsys)
-    refuse([tmp_path, out], "not the workdir of a training", capsys)
+    refuse([tmp_path, out], "no training run has saved a checkpoint", capsys)
     out.write_text("precious")
     refuse([published, out], "--overwrite", capsys)
     assert out.read_text() == "precious"

@@ -174,7 +174,7 @@ def test_what_one_process_cannot_read_ends_both_in_one_line(trained, tmp_path):
     words = evaluate_by(trained, tmp_path / "out", *COUNTS)
     elsewhere = ["missing" if word == str(trained / "judge") else word for word in words]
     (_, first), (_, second) = finish(start_two((words, elsewhere)), 2, 2)
-    assert own_lines(first) == ["error: process 1 could not go on: see what it printed"]
+    assert own_lines(first) == ["error: process 1 could not continue: see what it printed"]
     assert own_lines(second)[0].startswith("error: no weights at missing")
     other = [*words[:-1], "4"]
     for _, errors in finish(start_two((words, other)), 2, 2):

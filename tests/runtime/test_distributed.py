@@ -112,7 +112,7 @@ def test_process_that_is_killed_ends_the_other_and_both_resume(victim, tmp_path)
 def test_what_one_process_cannot_do_ends_both_in_one_line(tmp_path):
     both = start_two(tmp_path, {"frozen": ""}, {"frozen": tmp_path / "nowhere"})
     (_, first), (_, second) = finish(both, 2)
-    assert own_lines(first) == ["error: process 1 could not go on: see what it printed"]
+    assert own_lines(first) == ["error: process 1 could not continue: see what it printed"]
     assert own_lines(second)[0].startswith("error: no weights at")
 
 
@@ -183,7 +183,7 @@ def test_processes_that_begin_with_other_networks_are_refused(tmp_path):
             tmp_path / name, {"init_from": tmp_path / "before"}, {"init_from": tmp_path / second}
         )
 
-    assert_disagree_on("the networks to begin with", start("refused", "other"))
+    assert_disagree_on("the initial networks", start("refused", "other"))
     assert not (tmp_path / "refused").exists()
     finish(start("accepted", "equal"), 0)
 
@@ -210,7 +210,7 @@ def test_loader_that_fails_in_one_process_ends_both_with_the_checkpoint_before_i
 )
 def test_what_goes_wrong_before_the_first_step_ends_both_in_one_line(own, message, tmp_path):
     (_, first), (_, second) = finish(start_two(tmp_path / "run", {}, own), 2)
-    assert own_lines(first) == ["error: process 1 could not go on: see what it printed"]
+    assert own_lines(first) == ["error: process 1 could not continue: see what it printed"]
     assert own_lines(second)[0].startswith(f"error: {message}")
     assert "Traceback" not in first + second
 
@@ -222,7 +222,7 @@ def test_workdirs_that_are_not_shared_are_refused_at_the_start(begun, tmp_path):
         train(toy_config(num_steps=2), tmp_path / begun, **FACTORIES)
     both = start_two((tmp_path / "one", tmp_path / "other"))
     (_, first), (_, second) = finish(both, 2)
-    assert own_lines(first) == ["error: process 1 could not go on: see what it printed"]
+    assert own_lines(first) == ["error: process 1 could not continue: see what it printed"]
     assert own_lines(second) == [
         f"error: the workdir {tmp_path / 'other'} of process 1 is not that of process 0: name a "
         "directory that all processes see"

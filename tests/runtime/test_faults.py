@@ -126,7 +126,7 @@ def test_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "damaged" in line]
     assert line.startswith("the checkpoint of step 4 is damaged, ")
     assert line.endswith(
-        f"it is in {tmp_path / 'damaged_checkpoints' / '4'} now, and the training goes on from "
+        f"it was moved to {tmp_path / 'damaged_checkpoints' / '4'}, and training continues from "
         "the one before it"
     )
     assert_equal_bits(read_state(tmp_path), whole)
@@ -162,7 +162,7 @@ def test_disk_that_does_not_answer_is_no_damage(error):
     ("name", "content", "message"),
     [
         ("samples", b"", r"cannot read or write .*samples: File exists"),
-        ("metrics.jsonl", b"\xff\xfe", r"metrics\.jsonl is no text: move it away"),
+        ("metrics.jsonl", b"\xff\xfe", r"metrics\.jsonl is not a text file: move it away"),
         ("config.json", None, r"cannot read or write .*config\.json: Is a directory"),
     ],
 )
@@ -259,7 +259,7 @@ def test_full_disk_ends_both_of_two_processes(save_every_steps, small_disk):
     (line,) = first.splitlines()
     assert_disk_is_full(line)
     assert second.splitlines() in (
-        ["error: process 0 could not go on: see what it printed"],
+        ["error: process 0 could not continue: see what it printed"],
         ["error: another process failed: see what it printed"],
     )
     newest = newest_whole(small_disk / "run")

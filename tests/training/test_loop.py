@@ -90,7 +90,7 @@ def test_loss_that_is_not_finite_stops_before_the_state_is_saved(tmp_path):
 
 def test_workdir_of_another_training_is_refused(tmp_path):
     train(toy_config(), tmp_path, **FACTORIES)
-    with pytest.raises(UserError, match="training of the task 'toy', not 'other'"):
+    with pytest.raises(UserError, match="run of the task 'toy', not 'other'"):
         train(toy_config(task="other", num_steps=6), tmp_path, **FACTORIES)
     with pytest.raises(UserError, match=r"config\.model\.width = 3, not 5"):
         train(toy_config(num_steps=6, **{"model.width": 5}), tmp_path, **FACTORIES)
@@ -144,7 +144,7 @@ def test_broken_metrics_are_one_clear_line(tmp_path):
     train(toy_config(), tmp_path, **FACTORIES)
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text("oops\n" + metrics.read_text())
-    with pytest.raises(UserError, match=rf"line 1 of {metrics} is no metrics"):
+    with pytest.raises(UserError, match=rf"line 1 of {metrics} does not hold the metrics"):
         train(toy_config(num_steps=6), tmp_path, **FACTORIES)
 
 
@@ -207,7 +207,7 @@ def test_second_training_in_one_workdir_is_refused_while_the_first_runs(tmp_path
     first.communicate()
     assert second.returncode == 2, errors
     assert errors == (
-        f"error: another training writes to {tmp_path}: wait for its end, or end it\n"
+        f"error: another training run writes to {tmp_path}: wait until it ends, or stop it\n"
     )
     newest = read_weights(tmp_path).step
     train(toy_config(num_steps=newest + 2), tmp_path, **FACTORIES)
@@ -216,7 +216,7 @@ def test_second_training_in_one_workdir_is_refused_while_the_first_runs(tmp_path
 
 def test_file_in_place_of_the_workdir_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot make the directory"):
+    with pytest.raises(UserError, match="cannot create the directory"):
         train(toy_config(), tmp_path / "file", **FACTORIES)
 
 

@@ -20,7 +20,7 @@ def test_broken_line_before_the_last_is_named(broken, tmp_path):
     path = tmp_path / "metrics.jsonl"
     text = f'{{"step": 1}}\n{broken}\n{{"step": 3}}\n'
     path.write_text(text)
-    with pytest.raises(UserError, match=f"line 2 of {path} is no metrics of a step"):
+    with pytest.raises(UserError, match=f"line 2 of {path} does not hold the metrics of a step"):
         drop_later_lines(path, 20)
     assert path.read_text() == text
 

@@ -5,7 +5,7 @@ import dataclasses
 from faceshifter_jax.data.occlusion.cutouts import Cutout, crop_to_content, remember
 
 NUM_CUTOUTS = 500
-"""A hundred of each kind: more would mean more variety, and rendering throughout a training."""
+"""A hundred of each kind: more would add variety, but would be rendered all through training."""
 
 # The rendered heads turn by a standard deviation of 17 degrees. Which way the face of a target
 # looks is not known here, so what is worn fits best where it turns less.

@@ -73,7 +73,7 @@ def write_html(
       record: what is in metrics.json.
       headlines, tables: which metrics are shown where.
       history: the ledger's entries, this evaluation's among them.
-      training: loss -> its values over the steps of the training; empty without a training.
+      training: loss -> its values over the steps of the training run; empty without one.
     """
     parts = [
         _head(record),
@@ -179,7 +179,7 @@ def _curves(
         _chart(f"training: {n.replace('_', ' ')}", draw_curves({n: line}))
         for n, line in training.items()
     ]
-    about = "Evaluations of this training that were made the same way, and the training's losses."
+    about = "Evaluations of this training that were made the same way, and its losses."
     return _section("Over the steps", about, [*evaluated, *losses])
 
 
