@@ -44,7 +44,7 @@ COMMANDS = {
     ),
     "tpu-check": (
         "faceshifter_jax.devices.tpu_check_command",
-        "compile a training step for TPUs and say what it costs them, without a TPU",
+        "compile a training step for TPUs and report its cost, without a TPU",
     ),
 }
 """Name -> (module with `add_arguments(parser)` and `run(arguments)`, what it is for).

@@ -122,7 +122,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.
 
 
 def _convolve_map(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    """Convolves with stride 1 on a CPU: only gradients differ; `benchmarks/lowering.py` times it."""
+    """Convolves with stride 1 on a CPU; only gradients differ (times: `benchmarks/lowering.py`)."""
     size, _, channels, features = kernel.shape
     if size**2 * features <= _FEW_COLUMNS and padding < size:
         return cpu_lowering.conv_to_few(x, kernel, padding)

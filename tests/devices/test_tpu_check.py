@@ -89,7 +89,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, says):
     ("arguments", "says"),
     [
         (["--topology=v5e:2x2", "--config.batch_size=6"], "make it a multiple of 4"),
-        (["--topology=v5e:3x3"], "libtpu knows no topology v5e:3x3"),
+        (["--topology=v5e:3x3"], "libtpu does not know the topology v5e:3x3"),
         (["--topology=v5e:2x2", "--config.compute_dtype=float8"], "config.compute_dtype"),
         (["--topology=v5e:2x2", "--config.num_steps=0"], "config.num_steps"),
         (["--topology=v5e:2x2", "--config.identity.weights=/no/file"], "no weights at /no/file"),
