@@ -1,8 +1,8 @@
-"""Preparing pictures as a TFDS dataset, and feeding a training run from it.
+"""Preparing pictures as a TFDS dataset, and reading batches from it for training.
 
 `prepare_photos`, `prepare_folder` and `prepare_embedded` write a dataset, `build_loader` reads it
-batch by batch, `PreparedDataset` picture by picture. They are imported on first use: the command
-line and the worker processes of a preparation start without TFDS, grain and jax that way.
+batch by batch, `PreparedDataset` picture by picture. They are imported on first use: this way the
+command line and the worker processes of a preparation start without TFDS, grain and jax.
 """
 
 import importlib

@@ -20,7 +20,7 @@ class SourceWithAnswer(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class AnswerGrid:
-    """Where the pictures of such a dataset are: person by person, each under the same attributes.
+    """The order of pictures in such a dataset: person by person, each under the same attributes.
 
     Picture `who * num_attributes + how` shows person `who` under set of attributes `how` of their
     group; person `who` is in group `who // group_size`.
@@ -43,7 +43,7 @@ class AnswerGrid:
 
 
 def answer_grid(metadata: Mapping[str, Any], num_pictures: int) -> AnswerGrid | None:
-    """Returns the grid of a dataset with this metadata; None where people come in no groups."""
+    """Returns the grid of a dataset with this metadata; None if people are not in groups."""
     group_size = int(metadata.get("group_size", 1))
     if group_size < 2:
         return None
@@ -51,6 +51,6 @@ def answer_grid(metadata: Mapping[str, Any], num_pictures: int) -> AnswerGrid | 
 
 
 def _other_than(taken: int, choice: float, number: int) -> int:
-    """One of 0 … `number` - 1 without `taken`, as `choice` in [0, 1) says."""
+    """Maps `choice` in [0, 1) to one of 0 … `number` - 1 without `taken`."""
     other = int(choice * (number - 1))
     return other + (other >= taken)

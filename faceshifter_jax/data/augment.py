@@ -10,7 +10,7 @@ _HUE_DEGREES = 20.0
 
 
 class Change(NamedTuple):
-    """What happens to a picture: `matrix`, float32 (3, 4), turns (R, G, B, 1) into a colour."""
+    """A change to a picture: `matrix`, float32 (3, 4), maps (R, G, B, 1) to a colour."""
 
     mirrored: bool
     matrix: np.ndarray | None
@@ -27,11 +27,11 @@ def augment(
 def draw_change(
     picture: np.ndarray, rng: np.random.Generator, *, horizontal_flip: bool, colour_jitter: float
 ) -> Change:
-    """Draws whether to mirror a picture and how to shift its colours, as far as asked for.
+    """Draws whether to mirror a picture and how to shift its colours, as far as requested.
 
     Args:
         picture: uint8 (height, width, 3); its contrast is changed about its own mean.
-        rng: where the random choices come from; the result is a function of its state.
+        rng: the source of random choices; the result is a function of its state.
         horizontal_flip: whether to mirror at all.
         colour_jitter: strength s, 0 to 1: brightness, contrast and saturation are scaled by
             factors from 1 - s to 1 + s, and hues turned by up to s * 20 degrees.
@@ -46,7 +46,7 @@ def apply_change(picture: np.ndarray, change: Change) -> np.ndarray:
     """Changes a picture, uint8 (height, width, 3), which is left as it is."""
     if change.matrix is None:
         return _mirror(picture) if change.mirrored else picture
-    # Not at the top: only who asks for other colours waits for numba.
+    # Not at the top, so that numba is loaded only where colours are changed.
     from faceshifter_jax.data.kernels import transform_colours
 
     return transform_colours(picture, change.matrix, change.mirrored)

@@ -37,17 +37,17 @@ def plan_embedded(
 
 
 def sample_scene(identity_seed: int, attribute_seed: int, occluder_share: float) -> tuple:
-    """Gives back the (Identity, Attributes) of a picture, for `synthetic.render`.
+    """Returns the (Identity, Attributes) of a picture, for `synthetic.render`.
 
     `occluder_share` is the dataset's: with the seed, it decides what covers the face.
     """
     return _sample_identity(identity_seed), _sample_attributes(attribute_seed, occluder_share)
 
 
-# One person has many pictures, and in a group one set of attributes has many, too.
+# One person has many pictures, and so has one set of attributes in a group.
 @functools.lru_cache(maxsize=64)
 def _sample_identity(seed: int) -> Any:
-    # Not at the top: the renderer compiles itself, and a preparation of photos has no use for it.
+    # Not at the top: the renderer compiles itself, and a preparation of photos does not need it.
     from faceshifter_jax import synthetic
 
     return synthetic.sample_identity(seed)
@@ -55,7 +55,7 @@ def _sample_identity(seed: int) -> Any:
 
 @functools.lru_cache(maxsize=2**17)
 def code_of_identity(identity_seed: int) -> np.ndarray:
-    """Gives the numbers that make a person, float32 (N,), see `synthetic.identity_code`."""
+    """Returns the numbers that describe a person, float32 (N,), see `synthetic.identity_code`."""
     from faceshifter_jax import synthetic
 
     return synthetic.identity_code(synthetic.sample_identity(identity_seed))
@@ -74,8 +74,8 @@ def render_alike(
 ) -> list[bytes]:
     """Renders pictures of `size` pixels a side, one after the other, and encodes them as PNG.
 
-    Those under the same attributes share what the attributes alone decide, which takes a third of
-    the time.
+    Pictures under the same attributes share everything that depends on the attributes alone, which
+    takes a third of the time.
     """
     from faceshifter_jax import synthetic
 

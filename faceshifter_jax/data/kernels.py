@@ -1,8 +1,8 @@
-"""Compiled loops over the pixels of a picture, where numpy would walk it many times.
+"""Compiled loops over the pixels of a picture, where numpy would need many passes.
 
-They let go of Python's lock, so that the threads of a loader work side by side, and compute what
-numpy and Pillow compute, to the bit. The first use in a fresh installation compiles them, which
-takes seconds; numba keeps the result beside this file.
+They release Python's lock, so that the threads of a loader run in parallel, and give the same
+results as numpy and Pillow, to the bit. The first use in a fresh installation compiles them, which
+takes seconds; numba keeps the result next to this file.
 """
 
 import numpy as np
@@ -14,19 +14,19 @@ _KERNEL = {"nogil": True, "error_model": "numpy"}
 
 @compiled(**_KERNEL)
 def transform_colours(picture: np.ndarray, matrix: np.ndarray, mirrored: bool) -> np.ndarray:
-    """Gives each pixel the colour `matrix @ (R, G, B, 1)`, rounded and clipped as Pillow does it.
+    """Gives each pixel the colour `matrix @ (R, G, B, 1)`, rounded and clipped as in Pillow.
 
     Args:
         picture: uint8 (height, width, 3).
         matrix: float32 (3, 4).
-        mirrored: whether to exchange left and right, too.
+        mirrored: whether to exchange left and right as well.
 
     Returns:
         uint8 (height, width, 3).
     """
     height, width, _ = picture.shape
     result = np.empty((height, width, 3), np.uint8)
-    # Channel by channel, a row at a time: so the arithmetic is done many pixels at once.
+    # Channel by channel, a row at a time, so that the arithmetic is vectorised over pixels.
     row = np.empty((3, width), np.float32)
     moved = np.empty(width, np.float32)
     half, most, least = np.float32(0.5), np.float32(255), np.float32(0)
@@ -51,7 +51,7 @@ def transform_colours(picture: np.ndarray, matrix: np.ndarray, mirrored: bool) -
 def pixels_inside(
     picture: np.ndarray, region: np.ndarray, top: int, bottom: int, left: int, right: int
 ) -> np.ndarray:
-    """The pixels of a box that lie in a region, row by row: `picture[box][region[box]]`.
+    """Returns the pixels of a box that lie in a region, row by row: `picture[box][region[box]]`.
 
     Args:
         picture: uint8 (height, width, 3).
@@ -79,7 +79,7 @@ def pixels_inside(
 
 @compiled(**_KERNEL)
 def weigh_levels(colours: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """How much weight each level of each channel has: `np.bincount` of every channel.
+    """Sums the weights of each level of each channel: `np.bincount` of every channel.
 
     Args:
         colours: uint8 (height, width, 3).
@@ -101,7 +101,7 @@ def weigh_levels(colours: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 @compiled(**_KERNEL)
 def count_levels(pixels: np.ndarray) -> np.ndarray:
-    """How often each level of each channel occurs in uint8 (n, 3): int64 (3, 256)."""
+    """Counts how often each level of each channel occurs in uint8 (n, 3): int64 (3, 256)."""
     counts = np.zeros((3, 256), np.int64)
     for index in range(len(pixels)):
         counts[0, pixels[index, 0]] += 1
@@ -125,7 +125,8 @@ def look_up(colours: np.ndarray, tables: np.ndarray) -> np.ndarray:
 
 @compiled(**_KERNEL)
 def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The weighted mean of two pictures, in float32 and rounded to the nearest, halves upwards.
+    """Returns the weighted mean of two pictures, in float32, rounded to nearest with halves
+    upwards.
 
     Args:
         below: uint8 (height, width, 3), seen where `alpha` is 0.

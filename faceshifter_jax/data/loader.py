@@ -23,7 +23,7 @@ _ENDLESS_STEPS = 2**40
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """Facts of one dataset behind a loader, and the share of the rows that come from it."""
+    """Facts about one dataset of a loader, and the share of the rows that come from it."""
 
     path: str
     share: float
@@ -33,7 +33,7 @@ class DatasetInfo:
 
 @dataclasses.dataclass(frozen=True)
 class LoaderInfo:
-    """Facts of what is behind a loader, all its datasets together.
+    """Facts about all datasets of a loader together.
 
     `image_size` in pixels, `fingerprint` a hash of the pictures, targets and shares.
     """
@@ -46,7 +46,7 @@ class LoaderInfo:
 
 
 class Loader(Iterator[dict[str, np.ndarray]]):
-    """Yields batches for ever, from the first step on; threads prepare the coming ones.
+    """Yields batches forever, from the first step on; threads prepare the next ones.
 
     Attributes:
         info: facts of the dataset.
@@ -65,7 +65,7 @@ class Loader(Iterator[dict[str, np.ndarray]]):
         return batch
 
     def close(self) -> None:
-        """Ends the threads; no batch can be asked for afterwards."""
+        """Stops the threads; no batch can be read afterwards."""
         self._batches.close()
 
 
@@ -85,25 +85,25 @@ def build_loader(
     A batch is a function of (seed, step), each row of it of (seed, step, index in the global
     batch): the same in any process, with any number of threads, and from any first step on.
     Over the steps, each picture is the target (or, for "identities", the picture) equally often:
-    row `index` of step `step` takes place `step * batch_size + index` in `order.visit`. Of
+    row `index` of step `step` takes place `step * batch_size + index` in `order.visit`. With
     several datasets each has its share of the rows (see `order.Mixture`), both pictures of a pair
-    are of one of them, and each picture comes equally often among the rows of its dataset.
+    come from the same one, and each picture comes equally often among the rows of its dataset.
 
     Args:
         kind: "pairs" for batches {"source": uint8 (B, S, S, 3), "target": uint8 (B, S, S, 3),
             "same": float32 (B,)}, where `same` is 1 for the same picture twice; "identities" for
-            {"image": uint8 (B, S, S, 3), "label": int32 (B,)}, labels from 0 to
-            num_identities - 1, counted on from one dataset to the next. Pictures are RGB. With
+            {"image": uint8 (B, S, S, 3), "label": int32 (B,)}, labels from 0 to num_identities - 1,
+            counted across the datasets. Pictures are RGB. With
             occlusions (`occlusion_share` above 0) pairs also have "occluder": uint8 (B, S, S), the
             alpha of what was laid over the target, 255 where it hides it; the source stays
-            without, and `same` is what it would be.
-            With `answer_share` above 0 pairs also have "answer": uint8 (B, S, S, 3), what a swap
-            of the row should show, and "answered": float32 (B,), 1 where it is known. Elsewhere
-            the target stands in. An answer is mirrored, recoloured and covered as the target is.
-            With `pseudo_share` above 0 pairs also have "pseudo": float32 (B,), 1 for that share
-            of the rows of different people without an answer.
-            With `identity_codes` batches of identities also have "code": float32 (B, N), what
-            makes each rendered person, see `synthetic.identity_code`.
+            uncovered, and `same` does not change.
+            With `answer_share` above 0 pairs also have "answer": uint8 (B, S, S, 3), the right
+            result of a swap of the row, and "answered": float32 (B,), 1 where it is known.
+            Elsewhere the target stands in. An answer is mirrored, recoloured and covered as the
+            target is. With `pseudo_share` above 0 pairs also have "pseudo": float32 (B,), 1 for
+            that share of the rows of different people without an answer.
+            With `identity_codes` batches of identities also have "code": float32 (B, N), the
+            numbers that describe each rendered person, see `synthetic.identity_code`.
             With `identity_views` both kinds have "view_seed": uint32 (B,), see `networks.views`.
         settings: mapping or ConfigDict with the keys of `DataSettings`.
         seed: of the training, not negative.
@@ -115,8 +115,8 @@ def build_loader(
         process_count: number of processes that share the global batch.
 
     Raises:
-        UserError: unknown or senseless settings, no prepared dataset, another size, too few
-            pictures, a batch that does not divide, or no folder of cut-outs with alpha.
+        UserError: unknown or invalid settings, no prepared dataset, another size, too few pictures,
+            a batch size that cannot be divided, or no folder of cut-outs with alpha.
     """
     checked = read_settings(kind, settings)
     _check_numbers(seed, batch_size, process_index, process_count)
@@ -134,7 +134,7 @@ def build_loader(
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(step, index)))
         dataset, position = mixture.locate(step * batch_size + index)
         row = makers[dataset](position, rng)
-        # Drawn last: all else in the row is the same with and without views.
+        # Drawn last, so that everything else in the row is the same with and without views.
         return row | {"view_seed": rng.integers(2**32, dtype=np.uint32)} if views else row
 
     def make_batch(step: int) -> Row:
@@ -153,13 +153,13 @@ def count_identities(path: str) -> int:
     """Counts the known identities of `data.path`: the labels that batches of "identities" have.
 
     Raises:
-        UserError: there is no prepared dataset, or several are not named as they should be.
+        UserError: there is no prepared dataset, or several are not named correctly.
     """
     return sum(PreparedDataset(source.path).num_identities for source in read_sources(path))
 
 
 def _stack(rows: Iterable[Row], number: int) -> Row:
-    """Lays `number` rows into one array each, each row while it is in the processor's cache."""
+    """Copies `number` rows into one array each, each row while it is in the processor's cache."""
     batch: Row = {}
     for index, row in enumerate(rows):
         for name, value in row.items():
@@ -189,7 +189,7 @@ def _describe(parts: Sequence[Part], settings: DataSettings) -> LoaderInfo:
 
 
 def _fingerprint(parts: Sequence[Part], settings: DataSettings) -> str:
-    """Other pictures, targets or shares are other data: no training run goes on unnoticed."""
+    """Hashes pictures, targets and shares, so that other data never go unnoticed in a run."""
     fingerprint = parts[0].dataset.fingerprint
     if len(parts) > 1:
         facts = json.dumps([[part.dataset.fingerprint, str(part.share)] for part in parts])
@@ -206,7 +206,7 @@ def _check_numbers(seed: int, batch_size: int, process_index: int, process_count
     if batch_size < 1 or batch_size % process_count:
         raise UserError(
             f"batch_size must be a positive multiple of the number of processes: {batch_size} "
-            f"does not divide among {process_count}"
+            f"cannot be divided among {process_count}"
         )
     if not 0 <= process_index < process_count:
         raise ValueError(f"there is no process {process_index} among {process_count}")
@@ -221,12 +221,12 @@ def _open_datasets(
         dataset = PreparedDataset(source.path, cache_megabytes=megabytes)
         if dataset.image_size != image_size:
             raise UserError(
-                f"the dataset in {source.path} has pictures of {dataset.image_size} pixels, the "
-                f"training wants {image_size}: prepare it again with --size {image_size}, or set "
-                f"image_size to {dataset.image_size}"
+                f"the dataset in {source.path} has pictures of {dataset.image_size} pixels, the"
+                f"training run needs {image_size}: prepare it again with --size {image_size}, or "
+                f"set image_size to {dataset.image_size}"
             )
         if dataset.num_pictures < 2:
-            raise UserError(f"the dataset in {source.path} has a single picture: 2 are the least")
+            raise UserError(f"the dataset in {source.path} has a single picture: 2 are needed")
         megabytes -= dataset.cache_bytes / 2**20
         datasets.append(dataset)
     return datasets

@@ -10,10 +10,10 @@ from faceshifter_jax.data.sources import Source, block_length
 
 
 def visit(seed: int, position: int, num_pictures: int) -> int:
-    """Gives the picture (0 … num_pictures - 1) that is visited at a position (0, 1, 2, …).
+    """Returns the picture (0 … num_pictures - 1) that is visited at a position (0, 1, 2, …).
 
-    Every run of `num_pictures` positions that starts at a multiple of it visits every picture
-    once, in an order of its own. Any position can be asked for at once.
+    Every run of `num_pictures` positions that starts at a multiple of it visits every picture once,
+    in a new order. Any position can be requested directly.
     """
     epoch, position_in_epoch = divmod(position, num_pictures)
     return int(_permutation(seed, epoch, num_pictures)[position_in_epoch])
@@ -21,7 +21,7 @@ def visit(seed: int, position: int, num_pictures: int) -> int:
 
 # Whole permutations, kept: a million pictures take 8 MB and some 20 ms an epoch, where grain's
 # index shuffle, which stores nothing, walks cycles for 4 ms at every call on ten pictures. Each
-# dataset is in an epoch of its own, at times in two.
+# dataset is in its own epoch, sometimes in two.
 @functools.lru_cache(maxsize=16)
 def _permutation(seed: int, epoch: int, num_pictures: int) -> np.ndarray:
     sequence = np.random.SeedSequence(seed, spawn_key=(epoch,))
@@ -32,8 +32,8 @@ def _permutation(seed: int, epoch: int, num_pictures: int) -> np.ndarray:
 class Mixture:
     """Which dataset each row comes from: shares hold in every block of rows, not on average.
 
-    A block has as many rows as the shares need to come out whole, 10 for 0.7 and 0.3, in a random
-    order of its own.
+    A block has as many rows as the shares need to come out whole, 10 for 0.7 and 0.3, in its own
+    random order.
     """
 
     seed: int
@@ -44,7 +44,7 @@ class Mixture:
         """Returns the dataset of a row, and the row's place among all rows of that dataset.
 
         Args:
-            position: of the row in the training run, 0, 1, 2, …; any can be asked for at once.
+            position: of the row in the training run, 0, 1, 2, …; any can be requested directly.
         """
         if len(self.counts) == 1:
             return 0, position
@@ -60,10 +60,10 @@ def build_mixture(sources: Sequence[Source], seed: int) -> Mixture:
     return Mixture(seed, tuple(int(source.share * length) for source in sources))
 
 
-# Rows come one after the other, and some threads ahead: a few blocks are in use at a time.
+# Rows are read in order, by several threads ahead: only a few blocks are in use at a time.
 @functools.lru_cache(maxsize=64)
 def _order(seed: int, block: int, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The dataset of each row of a block, and how many rows of that dataset come before it."""
+    """Returns the dataset of each row of a block, and how many rows of that dataset precede it."""
     # Two numbers are a row's key, one is an epoch's (see `loader` and `visit`).
     sequence = np.random.SeedSequence(seed, spawn_key=(block, 0, 0))
     datasets = np.repeat(np.arange(len(counts)), counts)

@@ -43,7 +43,7 @@ class PairChooser:
     """int64 (N,): how many pictures a picture's identity has; 1 for an unknown identity."""
     same_picture_share: float
     partner_chance: float = 0.0
-    """Chance that a target with other pictures of its identity gets one of those."""
+    """Probability that a target with other pictures of its identity gets one of them."""
     answers: AnswerGrid | None = None
     """Where right answers are, if `answer_share` is above 0."""
     answer_share: float = 0.0
@@ -69,7 +69,7 @@ class PairChooser:
 
 
 class PictureSet(NamedTuple):
-    """What pairs of one dataset are made of.
+    """The parts of one dataset from which pairs are made.
 
     Attributes:
         identities: int64 (N,), of every picture, -1 where it is unknown.
@@ -93,14 +93,14 @@ def build_pair_choosers(
     *,
     answer_share: float = 0.0,
 ) -> list[PairChooser]:
-    """Builds what chooses the pairs of each dataset, such that the shares hold over all of them.
+    """Builds the choosers of the pairs of each dataset, such that the shares hold over all of them.
 
-    Where some pictures are the only ones of their identity, the others get a partner so much
-    more often that the share over all pairs is what was asked for. In datasets with answers a
+    Where some pictures are the only ones of their identity, the others get a partner more often, so
+    that the share over all pairs is the requested one. In datasets with answers a
     share `answer_share` of the pairs of different people is chosen with one.
 
     Raises:
-        UserError: the pictures cannot make up such pairs.
+        UserError: the pictures do not allow such pairs.
     """
     choosers = [
         _order_by_identity(
@@ -148,7 +148,7 @@ def _make_unknown_unique(identities: np.ndarray) -> np.ndarray:
 
 
 def _partner_chance(eligible: float, same_picture: float, same_identity: float) -> float:
-    """The chance of a partner for those targets, a share `eligible` of all, that have one."""
+    """Returns the probability of a partner for targets that have one, a share `eligible` of all."""
     if same_identity == 0:
         return 0.0
     if eligible == 0:

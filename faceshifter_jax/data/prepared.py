@@ -26,18 +26,19 @@ _HOW_TO_PREPARE = (
 
 
 class PreparedDataset:
-    """A dataset that `prepare_folder` or `prepare_embedded` wrote.
+    """A dataset written by `prepare_folder` or `prepare_embedded`.
 
     Attributes:
         path: its directory.
-        metadata: what the preparation noted, such as `identity_names` or `occluder_share`.
+        metadata: what the preparation recorded, such as `identity_names` or `occluder_share`.
         image_size: height and width of its pictures in pixels.
         identities: int64 (num_pictures,), the identity of every picture: 0 …
             num_identities - 1, or -1 where it is unknown.
         num_pictures: number of records.
         num_identities: number of known identities.
         fingerprint: a hash (hex) of the number of records and the metadata, which holds picture
-            size, identities and what tells their names: other pictures, another fingerprint.
+            size, identities and a hash of their names: different pictures give a different
+            fingerprint.
         answers: where right answers of swaps are; None unless it was rendered in groups.
     """
 
@@ -47,7 +48,7 @@ class PreparedDataset:
         """Opens a dataset; keeps decoded pictures in memory if all fit `cache_megabytes`.
 
         Raises:
-            UserError: `path` is missing or no prepared dataset.
+            UserError: `path` is missing or not a prepared dataset.
         """
         self.path = Path(path)
         self._source, self.metadata = _open(self.path)
@@ -75,7 +76,7 @@ class PreparedDataset:
         return self.num_pictures
 
     def summary(self) -> str:
-        """Says in a line what the dataset holds."""
+        """Describes in one line what the dataset holds."""
         parts = [
             f"{self.num_pictures} pictures of {self.image_size} pixels",
             f"{self.num_identities} known identities",
@@ -101,7 +102,7 @@ class PreparedDataset:
         } | seeds
 
     def picture(self, index: int) -> np.ndarray:
-        """Reads a picture: uint8 (image_size, image_size, 3), RGB; not to be written to.
+        """Reads a picture: uint8 (image_size, image_size, 3), RGB; read-only.
 
         Raises:
             UserError: it is damaged.
@@ -109,7 +110,7 @@ class PreparedDataset:
         if self._cache is None:
             return self._decode(index)
         if not self._is_cached[index]:
-            # Two threads may both decode a picture: they write the same bytes.
+            # Two threads may decode the same picture: they write the same bytes.
             self._cache[index] = self._decode(index)
             self._is_cached[index] = True
         return self._cache[index]
@@ -131,13 +132,13 @@ class PreparedDataset:
             record = self._source[index]
         except RuntimeError as error:
             raise damaged(self.path, f"record {index}: {error}") from error
-        # What TFDS makes of the nothing behind the end of a file that was cut short.
+        # TFDS reads an empty record behind the end of a file that was cut short.
         if record["image"] is None:
             raise damaged(self.path, f"record {index} is empty")
         return record
 
     def identity_code(self, identity: int) -> np.ndarray:
-        """Gives the numbers that make a rendered person, float32 (N,).
+        """Returns the numbers that describe a rendered person, float32 (N,).
 
         Raises:
             UserError: the dataset holds photographs.
@@ -150,7 +151,7 @@ class PreparedDataset:
             raise UserError(f"{self.path} holds photographs: only rendered faces have a scene")
 
     def scene(self, index: int) -> tuple:
-        """Gives the (Identity, Attributes) that a picture of the embedded faces was rendered from.
+        """Returns the (Identity, Attributes) that a rendered picture was made from.
 
         Raises:
             UserError: the dataset holds photographs.
@@ -166,8 +167,8 @@ def _open(path: Path) -> tuple[Any, dict[str, Any]]:
     if not path.is_dir():
         raise UserError(f"there is no prepared dataset at {path}: {_HOW_TO_PREPARE}")
     if not (path / DATASET_MARK).is_file():
-        raise UserError(f"{path} is no prepared dataset: {_HOW_TO_PREPARE}")
-    # Imported here: TFDS takes half a second, and a wrong path needs none of it.
+        raise UserError(f"{path} is not a prepared dataset: {_HOW_TO_PREPARE}")
+    # Imported here: TFDS takes half a second, and a wrong path can be reported without it.
     import tensorflow_datasets as tfds
 
     check_files(path)
@@ -175,7 +176,7 @@ def _open(path: Path) -> tuple[Any, dict[str, Any]]:
         return _open_described(path, tfds)
     except (MemoryError, UserError):
         raise
-    # A description that was changed makes TFDS raise nearly anything.
+    # TFDS raises nearly anything for a description that was changed.
     except Exception as error:
         raise damaged(path, str(error) or type(error).__name__) from error
 
@@ -189,10 +190,10 @@ def _open_described(path: Path, tfds: Any) -> tuple[Any, dict[str, Any]]:
     files = builder.info.splits["train"].filepaths
     if not all(Path(file).is_file() for file in files):
         raise UserError(f"the dataset in {path} is incomplete: prepare it again")
-    # Pillow decodes the pictures, whether or not OpenCV is installed: TFDS would choose.
+    # Pillow always decodes the pictures: TFDS would use OpenCV where it is installed.
     skip = {"image": tfds.decode.SkipDecoding()}
     source = builder.as_data_source("train", decoders=skip)
     last = source[len(source) - 1]
     if last.keys() < {"image", "identity", "name"}:
-        raise damaged(path, "its records have other parts than those of faces")
+        raise damaged(path, "its records do not have the parts of a faces dataset")
     return source, metadata

@@ -40,7 +40,7 @@ class Part(NamedTuple):
 def build_row_makers(
     kind: str, parts: Sequence[Part], settings: DataSettings, seed: int
 ) -> list[MakeRow]:
-    """Builds what makes the rows of each dataset; rows of all have the same keys.
+    """Builds the functions that make the rows of each dataset; all rows have the same keys.
 
     Args:
         kind: "pairs" or "identities", see `loader.build_loader`.
@@ -49,7 +49,7 @@ def build_row_makers(
         seed: of the training run.
 
     Raises:
-        UserError: the datasets cannot make up such rows, or there are no cut-outs to be laid over
+        UserError: the datasets do not allow such rows, or there are no cut-outs to lay over
             faces.
     """
     build = {"pairs": _pair_rows, "identities": _identity_rows}[kind]
@@ -98,7 +98,7 @@ def _pair_row_maker(
     def make_row(position: int, rng: np.random.Generator) -> Row:
         pair = chooser.choose(int(targets[visit(seed, position, len(targets))]), rng)
         row = _make_pair(part.dataset, pair, settings, rng)
-        # Drawn last: all else in the row is the same with and without occlusions.
+        # Drawn last, so that everything else in the row is the same with and without occlusions.
         if cutouts is not None:
             row = _cover(row, cutouts, settings.occlusion_share, rng)
         if settings.pseudo_share > 0:
@@ -122,7 +122,8 @@ def _make_pair(
         source = dataset.picture(pair.source)
         of_source = _draw_change(source, settings, rng)
         if pair.answer is not None:
-            # Mirrored, nobody looks quite the same: source and answer show the same person.
+            # A mirrored person does not look quite the same: source and answer must show the same
+            # person.
             of_source = of_source._replace(mirrored=change.mirrored)
         source = apply_change(source, of_source)
     same = pair.same_picture or (pair.same_identity and settings.reconstruct_same_identity)
@@ -135,7 +136,7 @@ def _make_pair(
 
 
 def _cover(row: Row, cutouts: Cutouts, share: float, rng: np.random.Generator) -> Row:
-    """Lays something over the target, and over the answer in the same place, now and then."""
+    """Lays something over some targets, and over their answers in the same place."""
     if rng.random() >= share:
         return row | {"occluder": np.zeros(row["target"].shape[:2], np.uint8)}
     layer = draw_layer(row["target"], cutouts[int(rng.integers(len(cutouts)))], rng)
@@ -152,7 +153,7 @@ def _open_cutouts(settings: DataSettings, image_size: int) -> Cutouts | None:
 
 
 def _identity_rows(parts: Sequence[Part], settings: DataSettings, seed: int) -> list[MakeRow]:
-    """The people of each dataset are counted on from those of the one before."""
+    """The people of each dataset are numbered after those of the one before."""
     least = 2 if len(parts) == 1 else 1
     makers, first_label = [], 0
     for dataset in (part.dataset for part in parts):

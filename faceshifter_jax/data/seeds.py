@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Datasets are rendered from smaller seeds, which users choose; people under this one are held out.
+# Datasets are rendered from smaller seeds, which users choose; people under this seed are held out.
 HELD_OUT_SEED = 2**40
 
 _IDENTITY, _ATTRIBUTES, _OCCLUDER = 0, 1, 2
@@ -22,13 +22,13 @@ def identity_seed(seed: int, identity: int) -> int:
 def attribute_seed(seed: int, group: int, picture: int) -> int:
     """Seed of a group's attributes in one picture of each of its identities: 63 bits.
 
-    No two alike. A group is a single identity unless the dataset was rendered in larger ones.
+    No two are alike. A group is a single identity unless the dataset was rendered in larger groups.
     """
     return _derive(seed, _ATTRIBUTES, group, picture)
 
 
 def draw_occluder(attribute_seed: int, share: float, kinds: Sequence[str]) -> str:
-    """Names what covers the face in the picture with these attributes, or "none".
+    """Returns the name of what covers the face in the picture with these attributes, or "none".
 
     A share `share` of all pictures is covered, by each of `kinds` equally often.
     """

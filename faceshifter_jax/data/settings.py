@@ -11,7 +11,7 @@ KINDS = ("pairs", "identities")
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-    """What a config's `data` part may hold; shares and occluders are for pairs only."""
+    """The keys of a config's `data` part; shares and occluders are for pairs only."""
 
     path: str
     """Directory of the prepared dataset; of several with shares: "photos:0.7,drawn:0.3"."""
@@ -29,7 +29,7 @@ class DataSettings:
     colour_jitter: float = 0.0
     """Strength of random brightness, contrast, saturation and hue, 0 (off) to 1."""
     pseudo_share: float = 0.0
-    """Share of the pairs of different people without an answer that are marked to teach from a
+    """Share of the pairs of different people without an answer that are marked to learn from a
     pseudo target (ReliableSwap, arXiv 2306.05356)."""
     subset: str = ""
     """List of pictures, from `faceshifter mine`, that alone are targets; "": all are."""
@@ -40,9 +40,9 @@ class DataSettings:
     identity_views: int = 0
     """Random views of each picture that the identity network sees; 0: the exact crop."""
     identity_codes: bool = False
-    """Whether batches of identities hold what makes each rendered person as numbers."""
+    """Whether batches of identities hold the numbers that describe each rendered person."""
     num_threads: int = 4
-    """Threads that prepare batches beside the training; 0 prepares each when it is asked for."""
+    """Threads that prepare batches during training; 0 prepares each when it is requested."""
     prefetch_batches: int = 8
     """Batches held ready or in the making; bounds how many threads can work."""
     cache_megabytes: float = 256.0
@@ -82,13 +82,13 @@ def read_settings(kind: str, settings: Mapping[str, Any]) -> DataSettings:
         UserError: an unknown kind or key, no path, or a value that makes no sense.
     """
     if kind not in KINDS:
-        raise UserError(f"there is no kind of batch {kind!r}: choose one of {', '.join(KINDS)}")
+        raise UserError(f"unknown kind of batch {kind!r}: choose one of {', '.join(KINDS)}")
     foreign = ("identity_codes",) if kind == "pairs" else _PAIRS_ONLY
     known = [field.name for field in dataclasses.fields(DataSettings) if field.name not in foreign]
     for key in settings:
         if key not in known:
             raise UserError(
-                f"data.{key} is no setting for batches of {kind}: known are {', '.join(known)}"
+                f"data.{key} is not a setting for batches of {kind}: known are {', '.join(known)}"
             )
     if not settings.get("path"):
         raise UserError("data.path is empty: set it to the directory of a prepared dataset")

@@ -28,12 +28,12 @@ class Source:
 def read_sources(text: str) -> tuple[Source, ...]:
     """Reads `data.path`: one directory, or several with shares as in "photos:0.7,drawn:0.3".
 
-    A share is a decimal or a fraction such as 1/3. Whatever is a directory as it stands is taken
-    as one, whichever characters its name has.
+    A share is a decimal or a fraction such as 1/3. A text that is an existing directory is taken as
+    one, whatever characters its name has.
 
     Raises:
-        UserError: shares that are missing, not above 0 or do not sum up to 1, an address, or a
-            directory that is named twice.
+        UserError: shares that are missing, not above 0 or do not sum up to 1, a URL, or a directory
+            that is named twice.
     """
     parts = [part.strip() for part in text.split(",")]
     if Path(local_path(text)).is_dir() or (len(parts) == 1 and _split(text) is None):
@@ -72,5 +72,5 @@ def _split(part: str) -> tuple[str, Fraction] | None:
 
 
 def block_length(sources: Sequence[Source]) -> int:
-    """Counts the rows that all shares are whole numbers of: 10 for 0.7 and 0.3."""
+    """Returns the least number of rows in which all shares are whole: 10 for 0.7 and 0.3."""
     return math.lcm(*(source.share.denominator for source in sources))

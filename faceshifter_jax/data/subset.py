@@ -36,8 +36,8 @@ def write_subset(
 
     Args:
       path: the file to write.
-      dataset: what `pictures` are pictures of.
-      facts: what else is worth knowing, as JSON has it: how the pictures were chosen.
+      dataset: the dataset of `pictures`.
+      facts: further facts as JSON values: how the pictures were chosen.
       pictures: in the order of the list.
     """
     header = {
@@ -56,8 +56,8 @@ def read_subset(path: str | Path, dataset: PreparedDataset) -> np.ndarray:
     """Reads a list: int64 (L,), indices of pictures of `dataset` in the order of the list.
 
     Raises:
-      UserError: no such file, not a list or a damaged one, an empty one, or one of the pictures
-        of another dataset.
+      UserError: the file does not exist, or is not a list, damaged, empty, or of another dataset's
+        pictures.
     """
     content = _read_json(path)
     if content["dataset_fingerprint"] != dataset.fingerprint:
@@ -70,7 +70,7 @@ def read_subset(path: str | Path, dataset: PreparedDataset) -> np.ndarray:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(_damaged(path)) from error
     if not len(indices):
-        raise UserError(f"{path} lists no picture: mine again with a larger --share")
+        raise UserError(f"{path} is empty: mine again with a larger --share")
     known = indices.dtype == np.int64 and indices.ndim == 1
     if not known or indices.min() < 0 or indices.max() >= dataset.num_pictures:
         raise UserError(_damaged(path))
@@ -84,7 +84,7 @@ def list_targets(datasets: Sequence[PreparedDataset], subset: str) -> list[np.nd
     `subset` names a list, which restricts the dataset that it was mined from.
 
     Raises:
-      UserError: what `read_subset` raises, or a list of pictures of none of the datasets.
+      UserError: what `read_subset` raises, or the list is of none of the datasets.
     """
     targets = [np.arange(dataset.num_pictures) for dataset in datasets]
     if not subset:
@@ -129,4 +129,4 @@ def _read_json(path: str | Path) -> dict[str, Any]:
 
 
 def _damaged(path: str | Path) -> str:
-    return f"{path} is damaged, or no list of pictures: make one with `faceshifter mine`"
+    return f"{path} is damaged, or not a list of pictures: make one with `faceshifter mine`"

@@ -36,7 +36,7 @@ def test_files_that_are_no_description(name, content, own):
 
 
 def change(value, path=()):
-    """Yields a JSON value with each part of it replaced by one of another type, in turn."""
+    """Yields a JSON value with each part of it replaced by one of a wrong type, in turn."""
     for other in (None, [], {}, "text", -7, 1e300):
         yield path, other
     if isinstance(value, dict | list):
@@ -74,5 +74,5 @@ def test_a_description_imports_no_module(own):
     features = json.loads((own / "features.json").read_text())
     features["pythonClassName"] = "this.NoFeature"
     (own / "features.json").write_text(json.dumps(features))
-    with pytest.raises(UserError, match="which is no feature"):
+    with pytest.raises(UserError, match="which is not a feature"):
         PreparedDataset(own)

@@ -237,7 +237,7 @@ def test_another_size_names_both(dataset_path):
 
 
 def test_a_batch_must_divide(dataset_path):
-    with pytest.raises(UserError, match="6 does not divide among 4"):
+    with pytest.raises(UserError, match="6 cannot be divided among 4"):
         build(dataset_path, batch_size=6, process_count=4)
     with pytest.raises(UserError, match="batch_size"):
         build(dataset_path, batch_size=0)

@@ -215,5 +215,5 @@ def test_bad_settings_are_named(settings, message):
 
 def test_occlusions_are_off_by_default_and_for_pairs_alone():
     assert DataSettings(path="x").occlusion_share == 0
-    with pytest.raises(UserError, match=r"data\.occlusion_share is no setting"):
+    with pytest.raises(UserError, match=r"data\.occlusion_share is not a setting"):
         read_settings("identities", {"path": "x", "occlusion_share": 0.5})

@@ -20,7 +20,7 @@ def test_config_dicts_are_read():
     [
         ({}, "data.path is empty"),
         ({"path": ""}, "data.path is empty"),
-        ({"path": "x", "color_jitter": 0.1}, "data.color_jitter is no setting"),
+        ({"path": "x", "color_jitter": 0.1}, "data.color_jitter is not a setting"),
         ({"path": "x", "same_picture_share": 1.2}, "data.same_picture_share must lie"),
         ({"path": "x", "same_identity_share": -0.1}, "data.same_identity_share must lie"),
         ({"path": "x", "same_picture_share": 0.7, "same_identity_share": 0.4}, "not exceed 1"),
@@ -38,7 +38,7 @@ def test_bad_settings_are_named(settings, message):
 
 
 def test_pair_settings_have_no_meaning_for_identities():
-    with pytest.raises(UserError, match=r"data\.same_picture_share is no setting"):
+    with pytest.raises(UserError, match=r"data\.same_picture_share is not a setting"):
         read_settings("identities", {"path": "x", "same_picture_share": 0.2})
 
 

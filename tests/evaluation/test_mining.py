@@ -226,7 +226,7 @@ def test_sheet_of_few_pictures_is_filled_up_with_white():
         ({"--checkpoint": "IDENTITY"}, "not an AEI-Net"),
         ({"--identity": "missing"}, "--identity"),
         ({"--data": "missing"}, "no prepared dataset at missing"),
-        ({"--data": "PHOTOS"}, "is no prepared dataset"),
+        ({"--data": "PHOTOS"}, "is not a prepared dataset"),
         ({"--data": "LARGER"}, "prepare it again with --size 32"),
         ({"--share": "0"}, "must be above 0"),
         ({"--share": "1.5"}, "must be above 0 and at most 1"),

@@ -17,14 +17,14 @@ class Cutout:
     """A thing cut out of its picture.
 
     Attributes:
-        pixels: uint8 (height, width, 4), RGBA, the colours not multiplied by alpha; not to be
-            written to.
+        pixels: uint8 (height, width, 4), RGBA, the colours not multiplied by alpha;
+            read-only.
         anchor: column and row in `pixels` (0, 0 is the upper left corner of the first pixel; may
-            lie outside) of the point that placing it on a picture is about.
+            lie outside) of the point by which it is placed on a picture.
         manner: "loose": any place on the face, size and rotation. "worn": made for an aligned
             picture of `natural_size` pixels, whose middle is the anchor, and moved a little.
-            "reaching": like loose, but it comes in from outside the picture: what touches its
-            lower edge goes on beyond it.
+            "reaching": like loose, but it comes in from outside the picture: what touches its lower
+            edge continues beyond it.
         natural_size: see "worn"; 0 elsewhere.
     """
 
@@ -45,7 +45,7 @@ class Cutouts(Protocol):
 def crop_to_content(
     pixels: np.ndarray, anchor: tuple[float, float] | None = None
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """Cuts off rows and columns whose alpha is 0; not all may be.
+    """Crops rows and columns whose alpha is 0; some alpha must be above 0.
 
     Args:
         pixels: uint8 (height, width, 4), RGBA.
@@ -64,8 +64,8 @@ def crop_to_content(
 
 
 def remember(make: Callable[[int], Cutout], size: int) -> Callable[[int], Cutout]:
-    """Keeps the cut-outs used last, of at most `size` x `size` pixels each, in a bounded memory.
+    """Caches the cut-outs used last, of at most `size` x `size` pixels each, in bounded memory.
 
-    Two threads may both make one: they make the same.
+    Two threads may make the same one: the results are equal.
     """
     return functools.lru_cache(maxsize=max(1, _REMEMBERED_BYTES // (4 * size * size)))(make)

@@ -18,15 +18,15 @@ class EmbeddedCutouts:
     """Hands, glasses, masks, plain shapes and strands of hair, for pictures of `size` pixels.
 
     A numbered set: cut-out `index` is of kind `index % len(synthetic.OCCLUDERS)`, and `index`
-    seeds its shape, colour, light and view. Each is rendered when it is first asked for.
+    seeds its shape, colour, light and view. Each is rendered on first use.
     """
 
     def __init__(self, size: int):
-        # Not at the top: the renderer compiles itself, and a folder of cut-outs has no use for it.
+        # Not at the top: the renderer compiles itself, and a folder of cut-outs does not need it.
         from faceshifter_jax import synthetic
 
         self._kinds = synthetic.OCCLUDERS
-        # Small ones are rendered twice as large, for `place` to draw them sharp.
+        # Small ones are rendered twice as large, so that `place` draws them sharp.
         self._size = 2 * size if size < _LARGE_ENOUGH else size
         self._remembered = remember(self._render, self._size)
 

@@ -19,19 +19,19 @@ _NAMED = 3
 
 
 class FolderCutouts:
-    """The PNG files below a folder, sorted by path, each decoded when it is asked for."""
+    """The PNG files below a folder, sorted by path, each decoded on first use."""
 
     def __init__(self, folder: str | Path, size: int):
         """Finds and checks the files; `size` is that of the pictures they will be laid over.
 
         Raises:
-            UserError: no folder, no PNG file in it, or files that are broken or nothing is cut
-                out of.
+            UserError: no folder, no PNG file in it, or files that are broken or have nothing cut
+                out.
         """
         self._folder = Path(folder)
         self._names = list_cutout_files(self._folder)
         check_cutout_files(self._folder, self._names)
-        # The largest are drawn at half of this, for `place` to draw them sharp.
+        # The largest are drawn at half of this, so that `place` draws them sharp.
         self._longest_side = 3 * size // 2
         self._remembered = remember(self._read, self._longest_side)
 
@@ -48,12 +48,12 @@ class FolderCutouts:
             raise UserError(f"data.occluders: {path} has changed: {problem}")
         pixels = crop_to_content(pixels)[0]
         shrunk = _shrink(pixels, self._longest_side)
-        # What is so thin that shrinking rounds it away is taken as it is.
+        # A thing so thin that shrinking removes it is kept at its size.
         return Cutout(*crop_to_content(shrunk if shrunk[..., 3].any() else pixels))
 
 
 def list_cutout_files(folder: Path) -> list[str]:
-    """Lists the PNG files at any depth below a folder, by path below it; hidden ones are not seen.
+    """Lists the PNG files at any depth below a folder, by path below it; hidden ones are ignored.
 
     Raises:
         UserError: no folder, or no PNG file in it.
@@ -92,17 +92,17 @@ def _problem_of_file(path: Path) -> str | None:
     return _problem_of_version(path, facts.st_mtime_ns, facts.st_size)
 
 
-# A training builds two loaders, one for its sample grid: thousands of files are decoded once.
+# A training builds two loaders, one for its sample grid: the cache decodes the files only once.
 @functools.cache
 def _problem_of_version(path: Path, _changed: int, _bytes: int) -> str | None:
     return _decode(path)[1]
 
 
 def _decode(path: Path) -> tuple[np.ndarray | None, str | None]:
-    """Gives uint8 (height, width, 4), RGBA, or None and what is wrong with the file."""
+    """Returns uint8 (height, width, 4), RGBA, or None and what is wrong with the file."""
     try:
         with warnings.catch_warnings():
-            # Pillow warns of odd metadata; what matters is whether the pixels can be read.
+            # Pillow warns about odd metadata; only the pixels matter here.
             warnings.simplefilter("ignore")
             with open_picture(read_picture_file(path), suffix=path.suffix) as image:
                 if not image.has_transparency_data:
@@ -113,7 +113,7 @@ def _decode(path: Path) -> tuple[np.ndarray | None, str | None]:
     except UnreadableFile as error:
         return None, error.reason
     except Exception as error:
-        # Broken files make Pillow raise nearly anything: OSError, SyntaxError, struct.error, ...
+        # Pillow raises nearly anything for broken files: OSError, SyntaxError, struct.error, ...
         return None, f"cannot be read, {type(error).__name__}"
     alpha = pixels[..., 3]
     if not alpha.any():

@@ -22,7 +22,7 @@ def occlude(
     Args:
         picture: uint8 (S, S, 3), RGB, aligned; left as it is.
         cutout: what to lay over it; `Cutout.manner` says how freely it is placed.
-        rng: where the random choices come from; the result is a function of its state.
+        rng: the source of random choices; the result is a function of its state.
 
     Returns:
         The occluded picture, uint8 (S, S, 3), and the alpha it was blended with, float32 (S, S)
@@ -33,7 +33,7 @@ def occlude(
 
 
 def draw_layer(picture: np.ndarray, cutout: Cutout, rng: np.random.Generator) -> Layer:
-    """Draws where a cut-out goes and in which colours: what `occlude` lays over the picture.
+    """Draws the place and the colours of a cut-out: the layer that `occlude` lays over the picture.
 
     It fits any picture of that size; colours are matched to the face in `picture`.
     """
@@ -75,7 +75,7 @@ def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray
 
 
 def layer_alpha(layer: Layer, size: int) -> np.ndarray:
-    """Gives the alpha of a layer over a picture of `size` pixels: uint8 (size, size)."""
+    """Returns the alpha of a layer over a picture of `size` pixels: uint8 (size, size)."""
     alpha = np.zeros((size, size), np.uint8)
     alpha[_part(layer)] = layer.pixels[..., 3]
     return alpha
@@ -87,7 +87,7 @@ def _part(layer: Layer) -> tuple[slice, slice]:
 
 
 def _face_around(picture: np.ndarray, layer: Layer) -> np.ndarray:
-    """Pixels (n, 3) of the face in and around a layer's box; the whole face where none are."""
+    """Pixels (n, 3) of the face in and around a layer's box, or of the whole face if none."""
     size = len(picture)
     around = round(_AROUND_SHARE * size)
     height, width = layer.pixels.shape[:2]

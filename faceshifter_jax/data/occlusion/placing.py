@@ -1,4 +1,4 @@
-"""Where a cut-out goes on an aligned picture of a face, and the cut-out as it looks there."""
+"""Placing a cut-out on an aligned picture of a face, and drawing it there."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ _LARGEST_AREA = 0.3
 _LARGEST_ENLARGEMENT = 2.0
 _SCALE_TO_REFINE = 0.6
 _HAND_HEIGHT = (0.65, 1.0)
-# Arms come from below and from the side of the picture that the hand is on.
+# Arms come from below and from the hand's side of the picture.
 _ARM_DEGREES = (-15.0, 80.0)
 _WORN_SHIFT, _WORN_DEGREES, _WORN_SCALE = 0.02, 3.0, 0.05
 
@@ -56,7 +56,7 @@ def face_region(size: int) -> np.ndarray:
 
 
 def draw_placement(cutout: Cutout, size: int, rng: np.random.Generator) -> Placement:
-    """Draws where a cut-out goes on a picture of `size` pixels, as its manner asks for."""
+    """Draws a random place for a cut-out on a picture of `size` pixels, according to its manner."""
     mirrored = bool(rng.random() < 0.5)
     if cutout.manner == "worn":
         shift, degrees, growth = rng.uniform(-1, 1, 2), *rng.uniform(-1, 1, 2)
@@ -84,15 +84,15 @@ def draw_placement(cutout: Cutout, size: int, rng: np.random.Generator) -> Place
 
 
 def _draw_on_face(rng: np.random.Generator) -> np.ndarray:
-    """A point of the face, all equally likely: column and row in shares of the side."""
+    """Draws a point of the face, all equally likely: column and row in shares of the side."""
     radius, turn = np.sqrt(rng.random()), 2 * np.pi * rng.random()
     return FACE_MIDDLE + FACE_RADII * radius * np.array([np.cos(turn), np.sin(turn)])
 
 
 def place(cutout: Cutout, placement: Placement, size: int) -> Layer:
-    """Gives the part of a cut-out that shows in a picture of `size` pixels, as it looks there.
+    """Draws the part of a cut-out that is visible in a picture of `size` pixels.
 
-    It may be of no pixels. Where the cut-out has the detail for it, it is drawn twice as fine and
+    It may have no pixels. Where the cut-out has enough detail, it is drawn twice as fine and
     then averaged, so that thin things stay sharp.
     """
     fine = 2 if placement.scale < _SCALE_TO_REFINE else 1
@@ -112,14 +112,14 @@ def place(cutout: Cutout, placement: Placement, size: int) -> Layer:
     top, bottom = _span(corners.imag, size)
     if left >= right or top >= bottom:
         return Layer(np.zeros((0, 0, 4), np.uint8), 0, 0)
-    # Pillow asks for the way back, from the column and row in the part to those in the cut-out.
+    # Pillow takes the inverse, from the column and row in the part to those in the cut-out.
     origin = anchor + (left + 1j * top - target) / forward
     back = 1 / (forward * fine)
     coefficients = (
         *(back.real * x_factor, -back.imag * x_factor, origin.real * x_factor + 1),
         *(back.imag * y_factor, back.real * y_factor, origin.imag * y_factor + 1),
     )
-    # Not bicubic: it overshoots at borders, and a bright seam shows.
+    # Not bicubic: it overshoots at borders, which shows as a bright seam.
     part = image.transform(
         ((right - left) * fine, (bottom - top) * fine),
         Image.Transform.AFFINE,

@@ -1,7 +1,8 @@
 """The TFDS builders: a folder of photographs, and the embedded faces.
 
 Both write array_record, keep their records in order, and store in the dataset's metadata what a
-loader must know beforehand: `size`, `num_identities` and the identity of every record.
+loader needs to know before reading records: `size`, `num_identities` and the identity of every
+record.
 """
 
 import functools
@@ -40,13 +41,13 @@ def record_keys(num_records: int) -> Iterator[int]:
 
 
 class _FaceBuilder(tfds.core.GeneratorBasedBuilder):
-    """What both builders share; abstract."""
+    """Base class of both builders; abstract."""
 
     VERSION = tfds.core.Version("1.0.0")
     DESCRIPTION = ""
     EXTRA_FEATURES: tuple[str, ...] = ()
     skip_registration = True
-    # TFDS would look for checksums of downloads beside this file, with a package that it does not
+    # TFDS would look for checksums of downloads next to this file, with a package that it does not
     # declare (importlib_resources).
     code_path = None
 
@@ -94,9 +95,9 @@ class FaceFolder(_FaceBuilder):
         num_ready: int = 0,
         **tfds_arguments: Any,
     ):
-        """`files` as `list_picture_files(photos)` gives them.
+        """`files` are the result of `list_picture_files(photos)`.
 
-        `pictures` are what became of each of them, the first `num_ready` in an earlier run; None
+        `pictures` are the results for each of them, the first `num_ready` from an earlier run; None
         to read them with `read_photo`.
         """
         self._photos = photos
@@ -128,7 +129,7 @@ class FaceFolder(_FaceBuilder):
                 )
                 names.update(_raw_name(file.name) + b"\0")
                 yield key, _record(picture.encoded, identities[-1], file.name)
-            # Where no picture can be used at all, the error names them.
+            # If no picture can be used at all, the error names them.
             if identities:
                 num_named = self._name_left_out(progress, num_named)
         self._check_some_left(identities)
@@ -147,7 +148,7 @@ class FaceFolder(_FaceBuilder):
         return map_in_order(read, paths, num_workers=self._num_workers)
 
     def _name_left_out(self, progress: Progress, num_named: int) -> int:
-        """Names those not named yet; returns how many are named now."""
+        """Reports those not reported yet; returns the number reported now."""
         for name, problem in self.left_out[num_named:]:
             progress.note(f"left out {name}: {problem}")
         return len(self.left_out)
@@ -185,7 +186,7 @@ class EmbeddedFaces(_FaceBuilder):
         num_workers: int,
         **tfds_arguments: Any,
     ):
-        """`pictures` as `plan_embedded(...)` gives them for that `seed` and `group_size`."""
+        """`pictures` are the result of `plan_embedded(...)` for that `seed` and `group_size`."""
         self._pictures = pictures
         self._seed = seed
         self._occluder_share = occluder_share
@@ -214,7 +215,7 @@ class EmbeddedFaces(_FaceBuilder):
             seed=self._seed,
             occluder_share=self._occluder_share,
         )
-        # Without groups a dataset is what it was before there were any, to the byte.
+        # Without groups a dataset is byte for byte what older versions wrote.
         if self._group_size > 1:
             self.info.metadata.update(group_size=self._group_size)
 

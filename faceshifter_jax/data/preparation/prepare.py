@@ -1,5 +1,5 @@
 """Preparing datasets: `prepare_photos` for photographs, `prepare_folder` for pictures that are
-aligned already, `prepare_embedded` for rendered faces."""
+already aligned, `prepare_embedded` for rendered faces."""
 
 import contextlib
 import io
@@ -44,22 +44,22 @@ def prepare_folder(
     """Prepares a folder of photographs as a TFDS dataset (array_record) in the directory `out`.
 
     Every sub-folder with pictures, at any depth, is one identity, named by its path; pictures at
-    the top have unknown identities. Files that cannot be used, and how many are no pictures, are
-    named on stderr and, with the reason, in `out`/left_out.txt. `read_photo` says how a photograph
-    becomes a square of `size` pixels. `out` appears when it is complete; `overwrite` replaces a
-    dataset that is there.
+    the top have unknown identities. Files that cannot be used, and the number of files that are not
+    pictures, are reported on stderr and, with the reason, in `out`/left_out.txt. `read_photo`
+    describes how a photograph becomes a square of `size` pixels. `out` appears when it is complete;
+    `overwrite` replaces an existing dataset.
 
     `num_workers` processes (default: one a core) decode; a calling script needs the usual
     `if __name__ == "__main__":`. The result does not depend on their number.
 
     Raises:
-        UserError: the folder is missing or without a readable picture, or `out` exists.
+        UserError: the folder is missing or has no readable picture, or `out` exists.
     """
     _check_counts(size, num_workers)
     photos, out = Path(local_path(photos)), Path(local_path(out))
     with publish_when_complete(out, overwrite=overwrite) as scratch:
         found = _read_folder(photos)
-        # Imported here: TFDS takes a while, and most mistakes are found before it is needed.
+        # Imported here: TFDS takes a while to import, and most mistakes are found before that.
         from faceshifter_jax.data.preparation.builders import FaceFolder
 
         builder = FaceFolder(
@@ -89,26 +89,26 @@ def prepare_photos(
     """Prepares raw photographs: finds the face of each, aligns it, and leaves bad ones out.
 
     Folders are identities as for `prepare_folder`, and so is the dataset. Of several faces the
-    largest is taken. `out`/photos.tsv says of every file why it was left out, or how large and
-    sharp its face is and where its landmarks are. A run that is interrupted goes on when it is
-    called again; until then what it did is in a hidden folder beside `out`.
+    largest is taken. `out`/photos.tsv lists for every file why it was left out, or how large and
+    sharp its face is and where its landmarks are. An interrupted run continues when it is called
+    again; until then its work is kept in a hidden folder next to `out`.
 
     Args:
         photos: the folder.
         out: the dataset to write.
         size: side of the aligned faces in pixels.
-        single: reject photographs with several large faces, where one cannot know who is meant.
+        single: reject photographs with several large faces, where it is unclear who is meant.
         min_pixels: reject faces whose aligned square has fewer pixels across in the photograph;
             None for half of `size`.
         min_sharpness: reject faces that are less sharp, see `raw_photos.sharpness`; None for
             `raw_photos.DEFAULT_SHARPNESS`.
         detector: a name of `swapping.faces.DETECTORS`, or module:class.
-        overwrite: replace a dataset that is there.
+        overwrite: replace an existing dataset.
         num_workers: processes; None for one a core, or as many as the free memory allows. The
             result does not depend on it.
 
     Raises:
-        UserError: a number is out of range, there is no such detector, the folder is missing, no
+        UserError: a number is out of range, the detector is unknown, the folder is missing, no
             photograph in it is taken, or `out` exists.
     """
     from faceshifter_jax.data.preparation import raw_photos
@@ -155,12 +155,13 @@ def prepare_embedded(
     """Renders embedded faces into a TFDS dataset (array_record) in the directory `out`.
 
     Datasets with different seeds have different identities. A share `occluder_share` of the
-    pictures has something before the face. Each record keeps `identity_seed` and
-    `attribute_seed`, so that `PreparedDataset.scene` gives back what was rendered. `out`,
+    pictures has something in front of the face. Each record keeps `identity_seed` and
+    `attribute_seed`, so that `PreparedDataset.scene` returns what was rendered. `out`,
     `overwrite` and `num_workers` as in `prepare_folder`.
 
-    With a `group_size` above 1 every so many identities are rendered under the same attributes:
-    the right answer of a swap of two of them is a picture of the dataset, see `answers`.
+    With a `group_size` above 1, each group of that many identities is rendered under the same
+    attributes: the right answer of a swap of two of them is a picture of the dataset, see
+    `answers`.
 
     Raises:
         UserError: a number is out of range, or `out` exists.
@@ -276,7 +277,7 @@ def _build_in(scratch: Path, builder) -> Path:
     """Builds a dataset in `scratch`/result, where `publish_when_complete` looks for it."""
     import tensorflow_datasets as tfds
 
-    # TFDS announces a download of unknown size, and shows bars of its own; errors are raised.
+    # TFDS announces a download of unknown size, and shows its own progress bars; errors are raised.
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare()

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("aligned", "detect"),
         default="aligned",
         help="detect: PHOTOS are raw photographs, find and align the face of each; aligned: they "
-        "are cut out already, take each as it is (default)",
+        "are already cut out, take each as it is (default)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the dataset in OUT")
     parser.add_argument("--num-workers", type=int, help="processes (default: one a core)")
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave faces out whose Laplacian has a smaller variance at 128 pixels (default 25)",
     )
     rules.add_argument(
-        "--detector", help="what finds faces: mtcnn, or module:class of your own (default mtcnn)"
+        "--detector", help="face detector: mtcnn, or your own as module:class (default mtcnn)"
     )
 
 

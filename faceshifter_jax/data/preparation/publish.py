@@ -1,4 +1,4 @@
-"""Writing a directory beside its final place and moving it there when it is complete."""
+"""Writing a directory next to its final place and moving it there when it is complete."""
 
 import contextlib
 import os
@@ -12,21 +12,21 @@ from faceshifter_jax.files import NoRoom
 from faceshifter_jax.places import hidden_path
 
 DATASET_MARK = "dataset_info.json"
-"""The file by which TFDS, and this package, know a directory for a dataset."""
+"""The file by which TFDS and this package recognise a dataset's directory."""
 
 
 @contextlib.contextmanager
 def publish_when_complete(
     out: Path, *, overwrite: bool, scratch_in: Path | None = None
 ) -> Iterator[Path]:
-    """Gives a scratch directory beside `out`; its child "result" becomes `out` at the end.
+    """Gives a scratch directory next to `out`; its child "result" becomes `out` at the end.
 
     An exception leaves `out` as it was and removes the scratch directory; a killed process
-    leaves `out` as it was and a hidden directory `.NAME.partial-*` beside it, or in `scratch_in`,
+    leaves `out` as it was and a hidden directory `.NAME.partial-*` next to it, or in `scratch_in`,
     a directory on the same file system.
 
     Raises:
-        UserError: `out` exists and `overwrite` is false, or is no prepared dataset and would be
+        UserError: `out` exists and `overwrite` is false, or is not a prepared dataset and would be
             overwritten, or its parent directory cannot be written to.
         NoRoom: the disk is full.
     """
@@ -58,7 +58,7 @@ def publish_when_complete(
 
 
 def make_parent(out: Path) -> None:
-    """Makes the directory that `out` is to be in; raises UserError if it cannot be made."""
+    """Creates the parent directory of `out`; raises UserError if that fails."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -76,7 +76,7 @@ def check_dataset_replaceable(out: Path, overwrite: bool) -> None:
     if out.is_dir() and not any(out.iterdir()):
         return
     if not (out / DATASET_MARK).is_file():
-        raise UserError(f"{out} exists and is no prepared dataset: choose another place")
+        raise UserError(f"{out} exists and is not a prepared dataset: choose another place")
     if not overwrite:
         raise UserError(f"{out} exists: choose another place, or pass --overwrite to replace it")
 

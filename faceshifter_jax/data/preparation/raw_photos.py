@@ -1,4 +1,4 @@
-"""Raw photographs into a dataset: faces found, aligned, and judged; a killed run goes on."""
+"""Preparing a dataset from raw photographs: finds, aligns and judges faces; can be resumed."""
 
 import contextlib
 import dataclasses
@@ -28,9 +28,9 @@ DEFAULT_SHARPNESS = 25.0
 # Side that faces are judged at: out-of-focus faces of any size look alike there.
 _JUDGED_SIZE = 128
 _FACE_SHARE = 0.7
-# Of faces beside the largest one, those of so much of its size count.
+# Besides the largest face, those of at least this share of its size count.
 _OTHER_FACE = 0.4
-# What a process needs: TensorFlow, a photograph of 50 megapixels, and its share of others.
+# Memory for a process: TensorFlow, a photograph of 50 megapixels, and its share of others.
 _BYTES_A_WORKER = 1536 * 2**20
 _ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 _HEADER = struct.Struct("<II")
@@ -38,13 +38,13 @@ _HEADER = struct.Struct("<II")
 
 @dataclasses.dataclass(frozen=True)
 class FaceRules:
-    """Which photographs are taken.
+    """Rules for which photographs are taken.
 
     Attributes:
       single: whether those with several large faces are rejected; else the largest face is taken.
       min_pixels: pixels of the photograph across the aligned square, at least.
       min_sharpness: `sharpness` of the face, at least.
-      detector: what finds faces, a name or module:class.
+      detector: the face detector, a name or module:class.
     """
 
     single: bool = False
@@ -55,7 +55,7 @@ class FaceRules:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What became of a photograph.
+    """The result for one photograph.
 
     Attributes:
       facts: for the table: reason ("" if it was taken), details, num_faces, score, pixels,
@@ -67,7 +67,7 @@ class Finding:
     encoded: bytes = b""
 
     def as_picture(self) -> ReadPicture:
-        """Returns what a builder takes."""
+        """Returns the picture in the form that a builder takes."""
         if self.encoded:
             return ReadPicture(self.encoded)
         return ReadPicture(None, f"{self.facts['reason']} ({self.facts['details']})")
@@ -86,7 +86,7 @@ def find_in_photos(
     rules: FaceRules,
     num_workers: int | None,
 ) -> tuple[Iterator[Finding], int]:
-    """Finds the faces of photographs; what is done is kept in `work`.
+    """Finds the faces of photographs; finished work is kept in `work`.
 
     The result does not depend on the number of processes: each has one thread.
 
@@ -99,7 +99,7 @@ def find_in_photos(
       num_workers: processes; None for one a core, or as many as memory allows.
 
     Returns:
-      what became of each file in turn, and how many of them are known from an earlier run.
+      the result for each file in turn, and how many of them are known from an earlier run.
     """
     log = work.folder / "findings"
     known = _mend(log)
@@ -145,13 +145,13 @@ def _version_of(path: Path) -> str:
     try:
         facts = path.stat()
     except OSError:
-        # A link to nowhere, or deleted since it was listed: one of those that cannot be read.
+        # A broken link, or deleted since it was listed: one of the files that cannot be read.
         return "gone"
     return f"{facts.st_size}\0{facts.st_mtime_ns}"
 
 
 def sharpness(pixels: np.ndarray, landmarks: np.ndarray) -> float:
-    """Says how sharp the face of a photograph is.
+    """Measures how sharp the face of a photograph is.
 
     Args:
       pixels: uint8 (H, W, 3).
@@ -160,7 +160,7 @@ def sharpness(pixels: np.ndarray, landmarks: np.ndarray) -> float:
     Returns:
       the variance of the Laplacian of its grey levels, in grey levels squared, over the middle
       70 % of the face aligned at 128 pixels (Pech-Pacheco et al., "Diatom autofocusing in
-      brightfield microscopy", 2000). A face out of focus has some units, a sharp one hundreds.
+      brightfield microscopy", 2000). A face out of focus has a few units, a sharp one hundreds.
     """
     from faceshifter_jax.faces.alignment import align
 
@@ -170,7 +170,7 @@ def sharpness(pixels: np.ndarray, landmarks: np.ndarray) -> float:
 
 
 def judge_photo(pixels: np.ndarray, finder: Any, rules: FaceRules) -> Finding:
-    """Finds the face of a photograph, uint8 (H, W, 3), and says whether it is taken.
+    """Finds the face of a photograph, uint8 (H, W, 3), and decides whether it is taken.
 
     `finder` is a `swapping.faces.FaceFinder` with the size of the aligned squares.
     """
@@ -199,7 +199,7 @@ def judge_photo(pixels: np.ndarray, finder: Any, rules: FaceRules) -> Finding:
 
 
 def write_table(path: Path, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Writes what became of every photograph as a table with tabs between the columns."""
+    """Writes the result for every photograph as a table with tabs between the columns."""
     lines = ["\t".join(TABLE_COLUMNS)]
     for name, facts in rows:
         entries = {"name": name, **facts}
@@ -217,7 +217,7 @@ def _rejected(reason: str, details: str, **facts: Any) -> Finding:
 
 
 def _judge_file(path: Path, *, size: int, rules: FaceRules) -> Finding:
-    """Runs in a process of its own."""
+    """Runs in a separate process."""
     from faceshifter_jax.media.photos import load_photo
 
     try:
@@ -228,7 +228,7 @@ def _judge_file(path: Path, *, size: int, rules: FaceRules) -> Finding:
 
 
 def _reason_of(error: UserError, path: Path) -> str:
-    """What an error says of a file, without its name: a sentence of its own."""
+    """Returns an error's message about a file, without the file's name."""
     said = str(error).partition(str(path))[2]
     return said.removeprefix(": ") if said.startswith(": ") else f"it{said}"
 
@@ -264,7 +264,7 @@ def _read_log(path: Path) -> Iterator[Finding]:
 
 
 def _mend(path: Path) -> int:
-    """Takes away what a killed process left of a finding; returns how many are complete."""
+    """Removes a finding that a killed process left incomplete; returns how many are complete."""
     if not path.exists():
         return 0
     count = end = 0
@@ -277,7 +277,7 @@ def _mend(path: Path) -> int:
 
 @contextlib.contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Sets variables for the processes that are started meanwhile."""
+    """Sets environment variables for the processes that are started inside the context."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
