@@ -66,7 +66,7 @@ def make_parent(out: Path) -> None:
 
 
 def check_dataset_replaceable(out: Path, overwrite: bool) -> None:
-    """Raises UserError as `publish_when_complete`, of what is at `out` now."""
+    """Raises UserError as `publish_when_complete` for what exists at `out` now."""
     try:
         os.lstat(out)
     except (FileNotFoundError, NotADirectoryError):
