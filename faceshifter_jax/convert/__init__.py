@@ -1,1 +1,1 @@
-"""Weights that others published, as networks of ours."""
+"""Converting published weights to our networks."""

@@ -1,4 +1,4 @@
-"""`faceshifter convert`: published weights become a network file of ours."""
+"""`faceshifter convert`: converts published weights to a network file."""
 
 import argparse
 import dataclasses
@@ -26,18 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "out", nargs="?", type=local_path, metavar="OUT", help="network file, NAME.safetensors"
     )
-    parser.add_argument("--list", action="store_true", help="list what is understood, and exit")
+    parser.add_argument("--list", action="store_true", help="list the supported weights, and exit")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument(
         "--channel-order",
         choices=("rgb", "bgr"),
-        help="of the pictures that an identity network was trained on, where it is not what its "
-        "family uses: no file says it",
+        help="channel order of the pictures that an identity network was trained on, if it is not"
+        "the usual one of its family: no file records it",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Converts FILE to OUT and says what it was."""
+    """Converts FILE to OUT and reports what it was."""
     if arguments.list:
         print("\n".join(KNOWN))
         return
@@ -61,14 +61,14 @@ def _check_paths(source: Path, out: Path, overwrite: bool) -> None:
     if not source.exists():
         raise UserError(f"no such file: {source}")
     if out.suffix != ".safetensors":
-        raise UserError(f"{out} must end in .safetensors: that is what is written")
+        raise UserError(f"{out} must end in .safetensors, the format that is written")
     try:
         if out.is_dir() or not out.parent.is_dir():
             raise UserError(f"cannot write {out}: name a file in a directory that exists")
         if os.path.lexists(out) and not overwrite:
             raise UserError(f"{out} exists: name another file, or add --overwrite")
         if out.exists() and out.samefile(source):
-            raise UserError(f"{out} is what is to be converted: name another file")
+            raise UserError(f"{out} is the file to be converted: name another file")
     except OSError as error:
         raise UserError(f"cannot write {out.name[:60]}...: {error.strerror}") from error
 
@@ -76,7 +76,7 @@ def _check_paths(source: Path, out: Path, overwrite: bool) -> None:
 def _with_channel_order(converted: Converted, order: str, path: Path) -> Converted:
     identity = converted.networks.get("identity")
     if identity is None:
-        raise UserError(f"--channel-order is of an identity network, and {path} holds none")
+        raise UserError(f"--channel-order is for identity networks, and {path} holds none")
     wanted = dataclasses.replace(identity.input, channel_order=order)
     networks = {**converted.networks, "identity": dataclasses.replace(identity, input=wanted)}
     return dataclasses.replace(converted, networks=networks)

@@ -1,4 +1,4 @@
-"""Finds the weights in what a checkpoint holds beside them."""
+"""Finding the weights among the other content of a checkpoint."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from faceshifter_jax.convert.torch_pickle import Tensor, UnusableTensor
 Leaf = Tensor | UnusableTensor
 
 _WRAPPERS = ("state_dict", "state_dict_backbone", "model")
-# What DataParallel and torch.compile put before every key.
+# Prefixes that DataParallel and torch.compile add to every key.
 _PREFIXES = ("module.", "_orig_mod.")
 _DEEPEST = 16
 
@@ -15,15 +15,15 @@ _DEEPEST = 16
 def find_state_dict(value: Any) -> dict[str, Leaf]:
     """Returns the weights by key; an empty dict if there are none.
 
-    Of a dict that holds dicts with tensors, at any depth, counts
+    From a dict that holds dicts with tensors, at any depth, this takes
 
     - the one under `state_dict`, `state_dict_backbone` or `model`, in this order;
-    - else the only one there is, as if it were the whole file;
-    - else all of them, each key with the name of its dict before it, as in `G.conv1.weight`.
+    - otherwise the only one, as if it were the whole file;
+    - otherwise all of them, each key prefixed with the name of its dict, as in `G.conv1.weight`.
 
-    Scalars beside such dicts (a step, an epoch) do not count, and the state of an optimiser never
-    does. `module.` and `_orig_mod.` go where every key of a dict begins so. A dict that turns up
-    in two places counts once.
+    Scalars next to such dicts (a step, an epoch) are ignored, and so is the state of an optimiser.
+    `module.` and `_orig_mod.` are removed where every key of a dict begins with them. A dict that
+    appears in two places counts once.
     """
     return _find(value, set(), 0)
 
@@ -57,7 +57,7 @@ def _join(tensors: dict[str, Leaf], parts: dict[str, dict[str, Leaf]]) -> dict[s
 
 
 def without_prefixes(tensors: dict[str, Any]) -> dict[str, Any]:
-    """Takes off what every key begins with because the network was wrapped for training."""
+    """Removes the prefix that every key has because the network was wrapped for training."""
     for _ in range(_DEEPEST):
         found = [prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in tensors)]
         if not tensors or not found:

@@ -1,4 +1,4 @@
-"""A network as a graph of operators, whichever format it came in, and how to walk it."""
+"""A network as a graph of operators, from any format, and walking it."""
 
 import dataclasses
 import importlib
@@ -33,15 +33,15 @@ class Node:
 class Graph:
     """A network that takes one tensor.
 
-    Names say which output is which input and nothing else.
+    Names only connect outputs to inputs.
 
     Attributes:
       path: the file, for messages.
-      expected: what the walk looks for, such as `an IResNet`, for messages.
+      expected: what the reader expects, such as `an IResNet`, for messages.
       nodes: the operators in an order in which they can run.
       constants: weights by name, float32 or integers.
       input: name of the picture's tensor.
-      input_shape: its shape with None for what the file leaves open.
+      input_shape: its shape, with None for what the file does not fix.
       outputs: names of the results.
     """
 
@@ -57,9 +57,9 @@ class Graph:
         used, made = set(), {self.input}
         for node in self.nodes:
             used.update(node.inputs)
-            # Otherwise following the tensors might never end.
+            # Otherwise following the tensors might never terminate.
             if not made.isdisjoint(node.outputs) or not used.isdisjoint(node.outputs):
-                raise UserError(f"{self.path} is damaged: its operators are in no order to run in")
+                raise UserError(f"{self.path} is damaged: its operators cannot be run in order")
             made.update(node.outputs)
 
     @cached_property
@@ -75,14 +75,14 @@ class Graph:
         return {name: node.op for node in self.nodes for name in node.outputs}
 
     def users(self, name: str) -> list[Node]:
-        """The operators that take the tensor `name`."""
+        """Returns the operators that take the tensor `name`."""
         return self._users.get(name, [])
 
     def only_user(self, name: str, *ops: str) -> Node:
-        """The one operator that takes the tensor `name`.
+        """Returns the one operator that takes the tensor `name`.
 
         Raises:
-          UserError: it is not the only one, or none of `ops`.
+          UserError: it is not the only one, or not one of `ops`.
         """
         users = self.users(name)
         if len(users) != 1 or users[0].op not in ops:
@@ -90,31 +90,31 @@ class Graph:
         return users[0]
 
     def refuse(self, name: str, wanted: str) -> NoReturn:
-        """Raises the UserError that says what follows the tensor `name` instead of `wanted`."""
+        """Raises the UserError that something other than `wanted` follows the tensor `name`."""
         found = " and ".join(sorted(user.op for user in self.users(name))) or "nothing"
         before = "the input" if name == self.input else self._makers.get(name, "a constant")
         self.fail(f"{found} follows {before}, where {wanted} was expected")
 
     def fail(self, reason: str) -> NoReturn:
-        """Raises the UserError that the file is not what was expected, for this reason."""
+        """Raises the UserError that the file is not what was expected, with a reason."""
         # The file's own names may hold line breaks.
         reason = " ".join(reason.split())
         raise UserError(f"{self.path} is not {self.expected} of a known layout: {reason}")
 
     def number(self, node: Node, attribute: str, default: float) -> float:
-        """An attribute of one number; UserError if it is none."""
+        """Returns an attribute that is one number; UserError if it is not."""
         value = node.attributes.get(attribute, default)
         if not isinstance(value, (int, float)):
-            self.fail(f"{node.op} has {attribute} {value!r}, where a number was expected")
+            self.fail(f"{node.op} has {attribute} {value!r}, but a number was expected")
         return value
 
     def constant(
         self, node: Node, index: int, role: str, shape: tuple[int, ...] | None = None
     ) -> np.ndarray:
-        """The weights that are a node's input of that index.
+        """Returns the weights that are a node's input with the given index.
 
         Raises:
-          UserError: they are missing, not stored or, with `shape`, of another shape.
+          UserError: they are missing, not stored or, if `shape` is given, of another shape.
         """
         name = node.inputs[index] if index < len(node.inputs) else None
         if name not in self.constants:

@@ -1,4 +1,4 @@
-"""How PyTorch lays out the kernels that we hold in channels-last order."""
+"""PyTorch's layouts of kernels, and the conversion to our channels-last order."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,11 +10,11 @@ Shape = tuple[int, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """One kind of array in both worlds.
+    """The layout of one kind of array, here and in PyTorch.
 
     Attributes:
-      published_shape: the shape of ours -> the shape of PyTorch's.
-      to_ours: PyTorch's tensor and the shape of ours -> ours, a view where that is possible.
+      published_shape: our shape -> PyTorch's shape.
+      to_ours: PyTorch's tensor and our shape -> our array, a view where possible.
     """
 
     published_shape: Callable[[Shape], Shape]
@@ -29,8 +29,8 @@ CONV = Layout(
     lambda tensor, _: tensor.transpose(2, 3, 1, 0),
 )
 
-# (H, W, in, out) of (in, out, H, W), turned by half a turn: a transposed convolution scatters
-# its kernel, ours gathers with it.
+# (H, W, in, out) of (in, out, H, W), rotated by 180 degrees: PyTorch's transposed convolution
+# scatters its kernel, ours gathers with it.
 UP_CONV = Layout(
     lambda shape: (shape[2], shape[3], shape[0], shape[1]),
     lambda tensor, _: tensor.transpose(2, 3, 0, 1)[::-1, ::-1],
@@ -65,5 +65,5 @@ def first_map(side: int) -> Layout:
 
 
 def default_layout(num_dimensions: int) -> Layout:
-    """The layout of an array of ours that no family singles out."""
+    """Returns the default layout of one of our arrays."""
     return {4: CONV, 2: DENSE}.get(num_dimensions, PLAIN)

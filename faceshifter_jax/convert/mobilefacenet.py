@@ -1,4 +1,4 @@
-"""MobileFaceNet in TFLite."""
+"""Converting MobileFaceNet from TFLite."""
 
 import dataclasses
 from pathlib import Path
@@ -20,13 +20,13 @@ _MEAN, _SCALE = 127.5, 128.0
 def convert_tflite(path: Path) -> Converted:
     """Converts a MobileFaceNet, its normalisations folded into the convolutions.
 
-    Layers, stages and widths are found by following the picture through the graph. That a grey
-    level g enters as (g - 127.5) / 128, in the order RGB, is not in the file: networks of this
-    layout were trained so.
+    Layers, stages and widths are found by following the picture through the graph. The scaling of
+    grey levels g to (g - 127.5) / 128 and the order RGB are not in the file: networks of this
+    layout were trained that way.
 
     Raises:
       UserError: the file cannot be read or holds another network; the message names the first
-        operator that no MobileFaceNet has in that place.
+        operator that a MobileFaceNet does not have in that place.
     """
     graph = read_tflite(path, "a MobileFaceNet")
     shape = graph.input_shape
@@ -53,13 +53,13 @@ class _Layer:
     """A convolution with its activation.
 
     Attributes:
-      depthwise: whether each channel has a filter of its own.
+      depthwise: whether each channel has its own filter.
       kernel: (H, W, C, D), or (H, W, 1, C) if depthwise.
       bias: (D,).
       slope: (D,) of PReLU, None without activation.
       stride: of rows and columns.
       padding: `SAME` or `VALID`.
-      start: name of the tensor that it takes.
+      start: name of its input tensor.
       added: name of the tensor that is added to its result, None for none.
     """
 
@@ -74,7 +74,7 @@ class _Layer:
 
     @property
     def kind(self) -> "_Kind":
-        """What it is, whatever its width."""
+        """The kind of the layer, regardless of its width."""
         size = self.kernel.shape[0] if self.kernel.shape[0] == self.kernel.shape[1] else 0
         # Without padding a 1x1 convolution is the same.
         padding = "SAME" if size == 1 and not self.depthwise else self.padding
@@ -82,7 +82,7 @@ class _Layer:
 
 
 class _Kind(NamedTuple):
-    """What tells the layers apart; `size` is the kernel's side, 0 if its sides differ."""
+    """Properties that distinguish layers; `size` is the kernel's side, 0 if its sides differ."""
 
     depthwise: bool = False
     size: int = 1
@@ -107,22 +107,22 @@ def _read_layers(graph: Graph) -> list[_Layer]:
         channels = layer.bias.size
     end = graph.only_user(x, "RESHAPE", "SQUEEZE").outputs[0]
     if graph.users(end):
-        # The direction of the embedding is all that counts.
+        # Only the direction of the embedding matters.
         end = graph.only_user(end, "L2_NORMALIZATION").outputs[0]
     if graph.outputs != (end,):
-        graph.fail("it has other results than an embedding")
+        graph.fail("it has results other than an embedding")
     return layers
 
 
 def _convolutions(graph: Graph, x: str) -> list[Node]:
-    """The convolutions that take `x`; none if anything but a later sum takes it as well."""
+    """Returns the convolutions that take `x`; none if anything but a later sum also takes it."""
     users = graph.users(x)
     found = [user for user in users if user.op in ("CONV_2D", "DEPTHWISE_CONV_2D")]
     return found if all(user in found or user.op == "ADD" for user in users) else []
 
 
 def _read_layer(graph: Graph, node: Node, x: str, channels: int) -> tuple[_Layer, str]:
-    """Reads one convolution of `x` and all up to the next; returns the next one's input too."""
+    """Reads one convolution of `x` and all up to the next; also returns the next one's input."""
     depthwise = node.op == "DEPTHWISE_CONV_2D"
     kernel = graph.constant(node, 1, "kernel")
     if kernel.ndim != 4:
@@ -138,7 +138,7 @@ def _read_layer(graph: Graph, node: Node, x: str, channels: int) -> tuple[_Layer
     attributes = node.attributes
     stride = attributes["stride"][0]
     if attributes["activation"]:
-        graph.fail(f"{node.op} has another activation than PReLU")
+        graph.fail(f"{node.op} has an activation other than PReLU")
     if attributes["stride"] != (stride, stride) or stride < 1 or attributes["dilation"] != (1, 1):
         graph.fail(
             f"{node.op} has strides {attributes['stride']}, dilation {attributes['dilation']}"
@@ -156,7 +156,7 @@ def _read_layer(graph: Graph, node: Node, x: str, channels: int) -> tuple[_Layer
 
 
 class _Walk:
-    """Gives the layers their places in our MobileFaceNet, from the first to the last."""
+    """Assigns the layers to their places in our MobileFaceNet, from the first to the last."""
 
     def __init__(self, graph: Graph, layers: list[_Layer]):
         self.graph, self.layers, self.position = graph, layers, 0
@@ -164,7 +164,7 @@ class _Walk:
         self.batch_stats: dict[str, Any] = {}
 
     def read(self, size: int) -> dict[str, Any]:
-        """Reads the network for pictures of `size` pixels; returns the settings of ours."""
+        """Reads the network for pictures of `size` pixels; returns the settings of our network."""
         stem = self._take("stem", _Kind(size=3, stride=2))
         self._take("stem_depthwise", _Kind(depthwise=True, size=3))
         separable = self._next_kind(0) == _Kind(linear=True)
@@ -181,7 +181,7 @@ class _Walk:
             self._take("head_pointwise", _Kind(linear=True))
         embedding = self._take("embedding", _Kind(linear=True))
         if self.position < len(self.layers):
-            self.graph.fail(f"it has {len(self.layers)} layers, {self.position} were expected")
+            self.graph.fail(f"it has {len(self.layers)} layers, but {self.position} were expected")
         return {
             "embedding_size": embedding.bias.size,
             "stem_channels": stem.bias.size,
@@ -191,7 +191,7 @@ class _Walk:
         }
 
     def _take_blocks(self, channels: int) -> list[list[int]]:
-        """Takes all blocks, the first of that many channels; returns them as stages."""
+        """Reads all blocks, the first with the given number of channels; returns them as stages."""
         stages: list[list[int]] = []
         # The second layer of a block has an activation, the second layer of the head has none.
         while (kind := self._next_kind(1)) and kind.depthwise and not kind.linear:
@@ -220,7 +220,7 @@ class _Walk:
         return following[0].kind if following else None
 
     def _take(self, name: str, kind: _Kind, added: str | None = None) -> _Layer:
-        """Takes the next layer, which is of this kind and has this tensor added to its result."""
+        """Reads the next layer; it must be of this kind, with this tensor added to its result."""
         if self._next_kind(0) != kind:
             found = self._next_kind(0) or "the end"
             self.graph.fail(f"layer {self.position + 1} is a {found}; {kind} was expected")
@@ -235,7 +235,7 @@ class _Walk:
         }
         if layer.slope is not None:
             self.params[name]["prelu"] = {"slope": layer.slope}
-        # The normalisation is folded into the kernel but for its bias.
+        # The normalisation is folded into the kernel, except for its bias.
         stats = {"mean": np.zeros_like(one), "var": one - np.float32(NORM_EPSILON)}
         self.batch_stats[name] = {"norm": {"norm": stats}}
         return layer

@@ -1,4 +1,4 @@
-"""Reads an ONNX file as a graph, without running it."""
+"""Reading an ONNX file as a graph, without running it."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,18 +10,18 @@ from faceshifter_jax.convert.graph import Graph, Node, import_extra
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.inputs import UnreadableFile, read_input
 
-# What leaves the numbers of a network in evaluation mode as they are.
+# Operators that do not change the numbers of a network in evaluation mode.
 _PASSED_THROUGH = ("Identity", "Dropout", "Cast")
-# What exporters put between a weight and its use.
+# Operators that exporters put between a weight and its use.
 _FOLDED = ("Identity", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Transpose")
 _LONGEST_CHAIN = 12
 _LARGEST_FILE = 2**31 - 1  # of a protocol buffer
-# Kinds of attributes that have a value of their own.
+# Kinds of attributes that hold a value.
 _ATTRIBUTES = ("FLOAT", "INT", "STRING", "TENSOR", "FLOATS", "INTS")
 
 
 def read_onnx(path: Path, expected: str) -> Graph:
-    """Reads the graph of an ONNX file; weights kept in a file beside it are read from there.
+    """Reads the graph of an ONNX file; weights kept in a file next to it are read from there.
 
     Args:
       path: the file.
@@ -31,8 +31,8 @@ def read_onnx(path: Path, expected: str) -> Graph:
       the graph, floating-point weights as float32, without operators that do nothing.
 
     Raises:
-      UserError: the file is cut short, damaged or no ONNX file, has not one input, or keeps
-        weights outside its own folder.
+      UserError: the file is cut short, damaged or not an ONNX file, does not have exactly one
+        input, or keeps weights outside its own folder.
     """
     onnx = import_extra("onnx")
     protobuf = import_extra("google.protobuf.message")
@@ -41,10 +41,10 @@ def read_onnx(path: Path, expected: str) -> Graph:
     except UnreadableFile as error:
         raise UserError(f"{path} cannot be read: {error.reason}") from error
     except protobuf.DecodeError as error:
-        raise UserError(f"{path} is cut short, damaged or no ONNX file") from error
+        raise UserError(f"{path} is cut short, damaged or not an ONNX file") from error
     graph = model.graph
     if not graph.node:
-        raise UserError(f"{path} is cut short, damaged or no ONNX file: it has no operators")
+        raise UserError(f"{path} is cut short, damaged or not an ONNX file: it has no operators")
     constants = _Constants(onnx, path)
     for tensor in graph.initializer:
         constants.add(tensor.name, tensor)
@@ -75,7 +75,7 @@ def _simplify(
     """
     for proto in graph.node:
         names = (proto.op_type, *proto.input, *proto.output)
-        # Names that are no text come as bytes.
+        # Names that are not text come as bytes.
         if not proto.output or not all(isinstance(name, str) for name in names):
             raise UserError(f"{constants.path} is damaged: an operator has no type or no result")
         attributes = {
@@ -91,18 +91,18 @@ def _simplify(
         elif proto.op_type in _PASSED_THROUGH and inputs:
             same[proto.output[0]] = inputs[0]
         elif proto.op_type != "Shape":
-            # Of a shape only the flattening for the dense layer depends, which its width tells.
+            # Only the flattening for the dense layer depends on a shape, and its width gives that.
             yield Node(proto.op_type, inputs, tuple(proto.output), attributes)
 
 
 def _fold(op: str, attributes: dict[str, Any], inputs: list[np.ndarray]) -> np.ndarray:
-    """Runs one of the operators `_FOLDED`."""
+    """Evaluates one of the operators in `_FOLDED`."""
     value = inputs[0]
     if op == "Transpose":
         return value.transpose(attributes.get("perm"))
     if op == "Reshape":
         return value.reshape(inputs[1])
-    # An attribute up to opset 12, an input since.
+    # An attribute up to opset 12, an input after that.
     axes = attributes.get("axes", inputs[1] if len(inputs) > 1 else None)
     if op == "Unsqueeze":
         return np.expand_dims(value, tuple(axes))
@@ -112,7 +112,7 @@ def _fold(op: str, attributes: dict[str, Any], inputs: list[np.ndarray]) -> np.n
 
 
 class _Constants(Mapping[str, np.ndarray]):
-    """Weights by name, decoded when they are asked for, so that not all are twice in memory."""
+    """Weights by name, decoded on use, so that not all of them are in memory twice."""
 
     def __init__(self, onnx: Any, path: Path):
         self.path, self._onnx = path, onnx
@@ -127,7 +127,7 @@ class _Constants(Mapping[str, np.ndarray]):
     def add_result(
         self, name: str, op: str, attributes: dict[str, Any], inputs: tuple[str, ...]
     ) -> None:
-        """Adds what an operator makes of constants."""
+        """Adds the result of an operator on constants."""
         depth = 1 + max(self._depths.get(name, 0) for name in inputs)
         if depth > _LONGEST_CHAIN:
             raise UserError(
@@ -178,6 +178,6 @@ class _Constants(Mapping[str, np.ndarray]):
         ) as error:
             raise UserError(
                 f"{self.path}: weights of shape {list(tensor.dims)} cannot be read; the file is "
-                "cut short or damaged, or the file with its weights is not beside it "
+                "cut short or damaged, or the file with its weights is not next to it "
                 f"({str(error).splitlines()[0]})"
             ) from error

@@ -1,4 +1,4 @@
-"""IResNet of the InsightFace model zoo in ONNX."""
+"""Converting IResNets of the InsightFace model zoo from ONNX."""
 
 import dataclasses
 from pathlib import Path
@@ -18,14 +18,14 @@ _NORM = "BatchNormalization"
 
 
 def convert_onnx(path: Path) -> Converted:
-    """Converts an IResNet with BatchNorm kept, folded into the convolutions, or some of each.
+    """Converts an IResNet whose BatchNorms are kept, folded into the convolutions, or partly so.
 
     Layers are found by following the picture through the graph. A file that scales the picture
-    itself takes grey levels as they are; any other takes (g - 127.5) / 127.5.
+    itself takes unscaled grey levels g; any other takes (g - 127.5) / 127.5.
 
     Raises:
       UserError: the file cannot be read or holds another network; the message names the first
-        operator that no IResNet has in that place.
+        operator that an IResNet does not have in that place.
     """
     return _Reader(read_onnx(path, "an IResNet")).read()
 
@@ -41,7 +41,7 @@ class _Norm:
 
 
 def _folded_norm(bias: np.ndarray) -> _Norm:
-    """The normalisation that only adds a bias: what is left of one folded into a convolution."""
+    """A normalisation that only adds a bias: the rest of one that is folded into a convolution."""
     one = np.ones_like(bias)
     return _Norm(one, bias, np.zeros_like(bias), one - np.float32(NORM_EPSILON))
 
@@ -60,14 +60,14 @@ class _Reader:
         graph = self.graph
         if len(graph.input_shape) != 4 or graph.input_shape[1] not in (3, None):
             graph.fail(
-                f"its input has shape {list(graph.input_shape)}, where 3 channels come first"
+                f"its input has shape {list(graph.input_shape)}, but 3 channels must come first"
             )
         scaling, x = self._input_scaling(graph.input)
         x, width = self._stem(x)
         x, blocks = self._blocks(x, width)
         side, embedding_size = self._head(x, width * 2 ** max(0, len(blocks) - 1))
         if blocks not in _DEPTHS:
-            graph.fail(f"its stages have {blocks} blocks, where one of {sorted(_DEPTHS)} is known")
+            graph.fail(f"its stages have {blocks} blocks, but only {sorted(_DEPTHS)} are known")
         depth = _DEPTHS[blocks]
         settings = {
             "depth": depth,
@@ -94,7 +94,7 @@ class _Reader:
         return Converted({"identity": network}, family, notes)
 
     def _input_size(self, side: int) -> int:
-        """The picture's side in pixels for a last feature map of that side."""
+        """Returns the picture's side in pixels for a last feature map of the given side."""
         height, width = self.graph.input_shape[2:]
         size = height or width or 16 * side
         if (width or size) != size or -(-size // 16) != side:
@@ -102,7 +102,7 @@ class _Reader:
         return size
 
     def _input_scaling(self, x: str) -> tuple[tuple[float, float] | None, str]:
-        """Reads what the graph subtracts from and multiplies grey levels with, if it does."""
+        """Reads the mean and scale that the graph applies to grey levels, if any."""
         mean, scale, start = 0.0, 1.0, x
         while (node := self._sole(x)) is not None and node.op in ("Sub", "Add", "Mul", "Div"):
             number = self._scalar(node, x)
@@ -120,7 +120,7 @@ class _Reader:
         return users[0] if len(users) == 1 else None
 
     def _scalar(self, node: Node, x: str) -> float:
-        """The one number that `node` combines with `x`."""
+        """Returns the one number that `node` combines with `x`."""
         others = [name for name in node.inputs if name != x]
         if len(others) != 1 or (node.op in ("Sub", "Div") and node.inputs[0] != x):
             self.graph.refuse(x, "Conv")
@@ -136,7 +136,7 @@ class _Reader:
         return self._prelu(x, ("stem_prelu",), width), width
 
     def _blocks(self, x: str, width: int) -> tuple[str, tuple[int, ...]]:
-        """Reads all residual blocks; returns what they give and their number a stage."""
+        """Reads all residual blocks; returns their result and their number for each stage."""
         counts: list[int] = []
         channels = width
         while len(users := self.graph.users(x)) == 2:
@@ -174,11 +174,11 @@ class _Reader:
             shortcut = self._conv(other, *names, 1, channels, stride, features)
         total = graph.only_user(y, "Add")
         if set(total.inputs) != {y, shortcut}:
-            graph.fail("a block adds something else than its own input")
+            graph.fail("a block adds something other than its own input")
         return total.outputs[0]
 
     def _head(self, x: str, channels: int) -> tuple[int, int]:
-        """Reads what follows the blocks; returns the last feature map's side and the width."""
+        """Reads the layers after the blocks; returns the last feature map's side and the width."""
         graph = self.graph
         x = self._norm(graph.only_user(x, _NORM), ("out_norm",), channels)
         x = graph.only_user(x, "Flatten", "Reshape").outputs[0]
@@ -193,10 +193,11 @@ class _Reader:
         if graph.users(x) or graph.outputs != (x,):
             graph.refuse(x, "the end")
         if np.any(norm.scale != 1):
-            # Ours has no scale here, as in arcface_torch, which holds it at 1.
+            # Our network has no scale here, as in arcface_torch, which keeps it at 1.
             kernel, bias = kernel * norm.scale, bias * norm.scale
             norm = dataclasses.replace(norm, mean=norm.mean * norm.scale)
-        # The flattened picture is channels, rows, columns there and rows, columns, channels here.
+        # The flattened map is in the order channels, rows, columns there and rows, columns,
+        # channels here.
         kernel = kernel.reshape(channels, side * side, embedding_size).swapaxes(0, 1)
         kernel = kernel.reshape(inputs, embedding_size)
         self.params["embedding"] = {"kernel": kernel, "bias": bias}
@@ -258,7 +259,7 @@ class _Reader:
             "group": 1,
             "auto_pad": b"NOTSET",
         }
-        # What a Conv without these attributes does.
+        # The defaults of a Conv without these attributes.
         default = {**expected, "strides": [1, 1], "pads": [0] * 4}
         for key, value in expected.items():
             if (found := attributes.get(key, default[key])) != value:

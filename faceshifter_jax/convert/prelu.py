@@ -1,4 +1,4 @@
-"""PReLU, however a graph spells it."""
+"""Reading PReLU in the forms in which graphs express it."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def read_activation(graph: Graph, x: str, channels: int) -> tuple[np.ndarray | N
     """Reads the activation that follows a tensor in a TFLite graph.
 
     Every operator up to the next layer is taken as a function with one slope for positive and
-    one for negative numbers. So `relu(x) + a (x - |x|)` is seen to be PReLU of slope 2 a.
+    one for negative numbers. So `relu(x) + a (x - |x|)` is recognised as PReLU of slope 2 a.
 
     Args:
       graph: the network.
@@ -23,7 +23,7 @@ def read_activation(graph: Graph, x: str, channels: int) -> tuple[np.ndarray | N
       `x` where no activation follows.
 
     Raises:
-      UserError: what follows is something else than PReLU.
+      UserError: something other than PReLU follows.
     """
     one = np.ones((), np.float32)
     known: dict[str, _Slopes] = {x: (one, one)}

@@ -1,4 +1,4 @@
-"""What kind of file it is, from its first bytes; each kind has its reader."""
+"""Recognising the kind of a file by its first bytes, and reading it with the right reader."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,17 +19,17 @@ KNOWN = (
     "TFLite                                    MobileFaceNet",
     "a workdir of this project                 identity network, AEI-Net, discriminator, HEAR-Net",
 )
-"""One line for each kind of weights that is understood."""
+"""One line for each supported kind of weights."""
 
 
 def convert_file(path: Path) -> Converted:
-    """Reads weights of any kind that is understood.
+    """Reads weights of any supported kind.
 
     Args:
-      path: a file that others published, or the workdir of a training run.
+      path: a published file, or the workdir of a training run.
 
     Raises:
-      UserError: a file that cannot be read, or of something else.
+      UserError: the file cannot be read, or holds something else.
     """
     if path.is_dir():
         return _convert_workdir(path)
@@ -56,5 +56,5 @@ def _convert_torch(path: Path) -> Converted:
 def _convert_workdir(path: Path) -> Converted:
     weights = read_weights(path)
     if not weights.networks:
-        raise UserError(f"{path} holds a training run of none of our networks")
+        raise UserError(f"{path} holds a training run without any of our networks")
     return Converted(weights.networks, f"training of this project, step {weights.step}")

@@ -1,9 +1,9 @@
-"""Pickles read as plain data, by a machine that can call nothing.
+"""Reading pickles as plain data, on a stack machine that cannot call arbitrary code.
 
 A pickle is a program for a stack machine, and two of its instructions in effect say "import this
-name" and "call it". `pickle.Unpickler` obeys. The machine here knows the same instructions but
-asks `resolve` what each name stands for, and there is no instruction by which anything but a
-`Constructor` that `resolve` handed out is ever called, nor one that sets an attribute.
+name" and "call it". `pickle.Unpickler` executes them. The machine here knows the same instructions
+but asks `resolve` what each name stands for, and no instruction calls anything but a `Constructor`
+that `resolve` returned, or sets an attribute.
 """
 
 import pickletools
@@ -18,7 +18,7 @@ class DamagedPickle(Exception):
 
 
 class Inert:
-    """Stands for an object that does not matter: it remembers nothing and does nothing."""
+    """Placeholder for an object that does not matter: it stores nothing and does nothing."""
 
     def __repr__(self) -> str:
         return "INERT"
@@ -29,11 +29,11 @@ INERT = Inert()
 
 @dataclass(frozen=True)
 class Constructor:
-    """What a name in a pickle stands for: a function of ours that builds plain data.
+    """The meaning of a name in a pickle: one of our functions, which builds plain data.
 
     Attributes:
-      build: takes the arguments as one tuple, of anything a pickle can hold; raises
-        DamagedPickle for those that it cannot use.
+      build: takes the arguments as one tuple, of anything a pickle can hold; raises DamagedPickle
+        for arguments that it cannot use.
     """
 
     build: Callable[[tuple], Any]
@@ -44,7 +44,7 @@ PersistentLoad = Callable[[Any], Any]
 
 
 def read_pickle(stream: BinaryIO, resolve: Resolve, persistent_load: PersistentLoad) -> Any:
-    """Reads one pickle and leaves the stream right behind it.
+    """Reads one pickle and leaves the stream directly after it.
 
     Containers come back as list, tuple and dict, sets as INERT. Dict items whose key is neither
     text, bytes nor a number are dropped.
@@ -52,8 +52,8 @@ def read_pickle(stream: BinaryIO, resolve: Resolve, persistent_load: PersistentL
     Args:
       stream: where the pickle begins.
       resolve: from module and name to a Constructor, INERT or any value that is not called;
-        raises for what is to be refused.
-      persistent_load: from a persistent id to what it stands for.
+        raises for names to be refused.
+      persistent_load: from a persistent id to its value.
 
     Raises:
       DamagedPickle: not a complete and valid pickle.
@@ -64,7 +64,7 @@ def read_pickle(stream: BinaryIO, resolve: Resolve, persistent_load: PersistentL
             machine.step(opcode.name, argument)
         return machine.stack[-1]
     except (LookupError, ValueError) as error:
-        raise DamagedPickle("its pickle breaks off or makes no sense") from error
+        raise DamagedPickle("its pickle is cut off or invalid") from error
 
 
 _LITERAL_NAMES = (
@@ -98,7 +98,7 @@ class _Machine:
         self._persistent_load = persistent_load
 
     def step(self, opcode: str, argument: Any) -> None:
-        """Obeys one instruction, named as in pickletools; the argument is the one within it."""
+        """Executes one instruction, named as in pickletools, with the argument stored in it."""
         if opcode in _LITERALS:
             self.stack.append(argument)
         elif opcode in _NEW:
@@ -166,7 +166,7 @@ class _Machine:
             case "STACK_GLOBAL":
                 module, name = self._pop(2)
                 if not (isinstance(module, str) and isinstance(name, str)):
-                    raise DamagedPickle("a name is no text")
+                    raise DamagedPickle("a name is not a text")
                 self._push(self._resolve(module, name))
             case "INST":
                 self._push(_construct(self._resolve(*_split(argument)), tuple(self._pop_mark())))
@@ -179,7 +179,7 @@ class _Machine:
                 kind, arguments, _ = self._pop(3)
                 self._push(_construct(kind, arguments))
             case "BUILD":
-                # Gives an object its state: nothing built here has any.
+                # Would give an object its state: nothing built here has one.
                 self._push(self._pop(2)[0])
             case "PERSID" | "BINPERSID":
                 name = argument if opcode == "PERSID" else self._pop(1)[0]
@@ -188,7 +188,7 @@ class _Machine:
                 # The number of a name that this process may have registered and even imported.
                 self._push(self._resolve("copyreg", f"extension {argument}"))
             case _:
-                raise DamagedPickle(f"the instruction {opcode} has no place in a file")
+                raise DamagedPickle(f"the instruction {opcode} is not allowed in a file")
 
     def _push(self, value: Any) -> None:
         self.stack.append(value)
@@ -214,7 +214,7 @@ def _construct(kind: Any, arguments: Any) -> Any:
     if kind is INERT:
         return INERT
     if not isinstance(kind, Constructor) or not isinstance(arguments, tuple):
-        raise DamagedPickle("it calls what is no function")
+        raise DamagedPickle("it calls something that is not a function")
     return kind.build(arguments)
 
 
@@ -222,13 +222,13 @@ def _extend(container: Any, items: list[Any]) -> None:
     if isinstance(container, list):
         container.extend(items)
     elif container is not INERT:
-        raise DamagedPickle("it appends to what is no list")
+        raise DamagedPickle("it appends to something that is not a list")
 
 
 def _fill(container: Any, items: list[Any]) -> Any:
     """Sets keys to values, given in turns; returns the container."""
     if not isinstance(container, dict) and container is not INERT:
-        raise DamagedPickle("it sets an item of what is no dict")
+        raise DamagedPickle("it sets an item of something that is not a dict")
     if container is not INERT:
         pairs = zip(items[::2], items[1::2], strict=True)
         container.update((key, value) for key, value in pairs if _may_be_key(key))

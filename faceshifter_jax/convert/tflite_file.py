@@ -15,7 +15,7 @@ _IDENTIFIER = b"TFL3"
 _QUANTISED = ("INT4", "INT8", "UINT8", "INT16")
 _NUMBERS = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT32": "<i4"}
 _PADDING = {0: "SAME", 1: "VALID"}
-# What the bindings raise where an offset or a length points nowhere.
+# Errors that the bindings raise for invalid offsets and lengths.
 _DAMAGE = (struct.error, IndexError, KeyError, TypeError, ValueError, OverflowError)
 
 
@@ -32,8 +32,8 @@ def read_tflite(path: Path, expected: str) -> Graph:
       operator `activation`, 0 for none.
 
     Raises:
-      UserError: the file is cut short, damaged or no TFLite file, its weights are quantised to
-        integers, or it has not one input.
+      UserError: the file is cut short, damaged or not a TFLite file, its weights are quantised to
+        integers, or it does not have exactly one input.
     """
     tflite = import_extra("tflite")
     try:
@@ -41,7 +41,7 @@ def read_tflite(path: Path, expected: str) -> Graph:
     except UnreadableFile as error:
         raise UserError(f"{path} cannot be read: {error.reason}") from error
     if data[4:8] != _IDENTIFIER:
-        raise UserError(f"{path} is no TFLite file")
+        raise UserError(f"{path} is not a TFLite file")
     try:
         return _Reader(tflite, data, path, expected).read()
     except _DAMAGE as error:
@@ -92,7 +92,7 @@ class _Reader:
         )
 
     def _count(self, length: int) -> int:
-        """Checks a vector's length: every entry takes bytes of the file."""
+        """Checks a vector's length against the size of the file."""
         if length > len(self.data):
             raise ValueError(f"{length} entries in {len(self.data)} bytes")
         return length
@@ -118,7 +118,7 @@ class _Reader:
 
     def _node(self, operator: Any) -> Node:
         code = self.model.OperatorCodes(operator.OpcodeIndex())
-        # Codes up to 127 are in the older of the two fields, and in files of old also only there.
+        # Codes up to 127 are in the older of the two fields, and in old files only there.
         op = self.ops[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
         inputs = [operator.Inputs(i) for i in range(self._count(operator.InputsLength()))]
         outputs = [operator.Outputs(i) for i in range(self._count(operator.OutputsLength()))]

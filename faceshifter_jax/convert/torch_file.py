@@ -1,4 +1,4 @@
-"""Reads weights that PyTorch or safetensors wrote, without PyTorch and without running anything."""
+"""Reading PyTorch and safetensors weights, without PyTorch and without running anything."""
 
 import math
 import mmap
@@ -23,18 +23,18 @@ _LONGEST_NAME = 100
 def read_torch_file(path: Path) -> dict[str, np.ndarray]:
     """Returns the weights in a file of torch.save or safetensors, by key.
 
-    The kind of file is told from its content; `find_state_dict` says which tensors of a
-    checkpoint are its weights.
+    The kind of file is recognised by its content; `find_state_dict` chooses the tensors of a
+    checkpoint that are its weights.
 
     Returns:
       Arrays in C order: floating point of any width as float32, integers and booleans as they
-      are. They may be read-only windows of the file, which has to stay as it is while they are
+      are. They may be read-only views of the file, which must not change while they are
       used.
 
     Raises:
-      UserError: no such file, a file of another kind or damaged, one without tensors or with
-        weights that are sparse, quantised or complex, or a pickle that would run code when
-        PyTorch loads it freely; nothing of it was run.
+      UserError: the file does not exist, is of another kind or damaged, has no tensors or weights
+        that are sparse, quantised or complex, or is a pickle that would run code if PyTorch loaded
+        it without restrictions; none of that code was run.
     """
     path = Path(path)
     content = _map(path)
@@ -53,7 +53,7 @@ def _map(path: Path) -> mmap.mmap:
         raise UserError(f"{path} is a directory: name a file of weights")
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{path} is no ordinary file")
+            raise UserError(f"{path} is not an ordinary file")
         with path.open("rb") as file:
             if not path.stat().st_size:
                 raise UserError(f"{path} is empty: get it again")
@@ -68,18 +68,18 @@ def _as_arrays(
     for key, tensor in tensors.items():
         if isinstance(tensor, UnusableTensor) or tensor.storage.dtype.kind == "c":
             kind = tensor.kind if isinstance(tensor, UnusableTensor) else "complex"
-            raise UserError(f"{path}: the tensor {_quote(key)} is {kind}, which no network here is")
+            raise UserError(f"{path}: the tensor {_quote(key)} is {kind}, which is not supported")
     total = sum(math.prod(t.shape) * _target_dtype(t).itemsize for t in tensors.values())
     if total > _MOST_GROWTH * file_size + _ALWAYS_ALLOWED_BYTES:
         raise UserError(
-            f"{path} has {file_size} bytes and tensors of {total}: it is no ordinary checkpoint"
+            f"{path} has {file_size} bytes and tensors of {total}: it is not an ordinary checkpoint"
         )
     arrays = {}
     for key, tensor in tensors.items():
         try:
             arrays[key] = _as_array(tensor, saved.storages[tensor.storage.key])
         except (KeyError, ValueError, OverflowError) as error:
-            # numpy holds shape and strides against the bytes that are there.
+            # numpy checks shape and strides against the available bytes.
             raise UserError(
                 f"{path} is damaged or incomplete, get it again: the tensor {_quote(key)} "
                 "does not lie in its data"
@@ -105,7 +105,7 @@ def _as_array(tensor: Tensor, storage: memoryview) -> np.ndarray:
 
 
 def _target_dtype(tensor: Tensor) -> np.dtype:
-    """Returns the dtype that a tensor is handed over in."""
+    """Returns the dtype in which a tensor is returned."""
     dtype = tensor.storage.dtype
     return dtype if dtype.kind in "iub" else np.dtype(np.float32)
 
@@ -116,7 +116,7 @@ def _describe_refusal(error: RefusedName) -> str:
         return f"would run {name} when loaded: refused, nothing was run"
     return (
         f"holds a whole Python object, not a state_dict, and would run {name} when loaded: "
-        "refused, nothing was run; in the project that it is from, save model.state_dict() instead"
+        "refused, nothing was run; in its original project, save model.state_dict() instead"
     )
 
 
@@ -129,7 +129,7 @@ def _describe(value: object) -> str:
 
 
 def _quote(name: str) -> str:
-    """Returns a name out of a file in a form that keeps a message to one line."""
+    """Quotes a name from a file so that a message stays on one line."""
     return (
         name if name.isprintable() and len(name) <= _LONGEST_NAME else ascii(name[:_LONGEST_NAME])
     )

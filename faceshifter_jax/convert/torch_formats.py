@@ -1,4 +1,4 @@
-"""The three kinds of weight files: what each holds, and where in it every storage lies.
+"""The three kinds of weight files: the content of each, and where every storage lies in it.
 
 - zip: torch.save since PyTorch 1.6; an archive of a pickle and, uncompressed, every storage;
 - legacy: torch.save before; five pickles, then the storages one after another;
@@ -56,11 +56,11 @@ _SAFETENSORS_DTYPES = {
 
 @dataclass(frozen=True)
 class Saved:
-    """What was saved.
+    """The content of a file.
 
     Attributes:
       value: plain data, with a Tensor or UnusableTensor wherever a tensor was.
-      storages: key of a Storage -> its bytes, a window of the file.
+      storages: key of a Storage -> its bytes, a view of the file.
     """
 
     value: Any
@@ -68,10 +68,10 @@ class Saved:
 
 
 def read_saved(path: Path, content: mmap.mmap) -> Saved:
-    """Reads a file of any of the three kinds; its content says which it is.
+    """Reads a file of any of the three kinds, which is recognised by its content.
 
     Raises:
-      UserError: none of them, or damaged.
+      UserError: it is none of them, or damaged.
       RefusedName: it would run code.
     """
     if content[:4] in _ZIP_STARTS:
@@ -89,7 +89,7 @@ def _read_zip(path: Path, content: mmap.mmap) -> Saved:
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
         raise _damaged(path, "its table of contents is missing or wrong") from error
     root = _find_root(path, members)
-    # Not through zipfile, which insists on checksums: torch.save can be told to leave them out.
+    # Not through zipfile, which requires checksums: torch.save has an option to leave them out.
     window = memoryview(content)
     parts = {
         name.removeprefix(root): _find_member(path, window, member)
@@ -114,7 +114,7 @@ def _find_root(path: Path, members: Mapping[str, Any]) -> str:
     if any(name == "constants.pkl" or name.startswith("code/") for name in inside):
         raise UserError(
             f"{path} is a TorchScript archive: save its weights in PyTorch with "
-            "torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE), and take that file"
+            "torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE), and convert that file"
         )
     for name in members:
         if name.endswith("/data.pkl") and name.count("/") == 1:
@@ -143,14 +143,14 @@ def _read_legacy(path: Path, content: mmap.mmap) -> Saved:
         magic = read_pickle(content, resolve, load_storage)
     except DamagedPickle as error:
         raise UserError(
-            f"{path} is no file of weights that torch.save or safetensors wrote: it begins with "
+            f"{path} is not a file of weights from torch.save or safetensors: it begins with "
             f"{content[:16]!r}"
         ) from error
     if magic != _LEGACY_MAGIC:
         raise UserError(f"{path} is a pickle, but not one that torch.save wrote")
     if _read_pickle(path, content) != _LEGACY_VERSION:
         raise UserError(f"{path} is of an unknown version: load and save it in PyTorch again")
-    _read_pickle(path, content)  # About the machine; the storages are little-endian on any.
+    _read_pickle(path, content)  # Describes the machine; the storages are little-endian on all.
     dtypes: dict[str, np.dtype] = {}
 
     def load_and_note(persistent_id: Any) -> Storage:
@@ -186,7 +186,7 @@ def _find_legacy_storages(
 
 def _read_safetensors(path: Path, content: mmap.mmap, header_size: int) -> Saved:
     try:
-        # Checks the whole header. Its numpy tensors know no bfloat16 and are copies.
+        # Checks the whole header. Its numpy tensors do not support bfloat16 and are copies.
         with safetensors.safe_open(path, framework="numpy"):
             pass
     except safetensors.SafetensorError as error:

@@ -1,4 +1,4 @@
-"""What the names in a PyTorch checkpoint stand for: descriptions of tensors, or nothing at all."""
+"""Meanings of the names in a PyTorch checkpoint: descriptions of tensors, or placeholders."""
 
 import math
 import sys
@@ -19,7 +19,7 @@ class RefusedName(Exception):
 
     Attributes:
       name: module and name, joined by a dot.
-      is_class: it looks like a class of the project that the file comes from.
+      is_class: it looks like a class of the project that wrote the file.
     """
 
     def __init__(self, module: str, name: str):
@@ -35,8 +35,8 @@ class Storage:
     Attributes:
       key: the name under which the file has the bytes.
       dtype: of the numbers; little-endian.
-      size: how many there are.
-      start: where they begin, counted in numbers; not 0 for a view of another storage.
+      size: the number of them.
+      start: the index of the first one, counted in numbers; not 0 for a view of another storage.
     """
 
     key: str
@@ -47,7 +47,7 @@ class Storage:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A strided window of a storage, all of it inside; offset and strides count numbers."""
+    """A strided window of a storage, entirely inside it; offset and strides count numbers."""
 
     storage: Storage
     offset: int
@@ -63,7 +63,7 @@ class UnusableTensor:
 
 
 def resolve(module: str, name: str) -> Any:
-    """Returns what a name stands for: a Constructor, a dtype (storage types) or INERT.
+    """Returns the meaning of a name: a Constructor, a dtype (storage types) or INERT.
 
     Names are compared as a whole, so nothing is reached through the attributes of another.
 
@@ -82,7 +82,7 @@ def resolve(module: str, name: str) -> Any:
 
 
 def load_storage(persistent_id: Any) -> Storage:
-    """Returns what a persistent id describes; `storage` is the only kind there is.
+    """Returns the object that a persistent id describes; `storage` is the only kind.
 
     Raises:
       DamagedPickle: anything else.
@@ -104,7 +104,7 @@ def load_storage(persistent_id: Any) -> Storage:
 
 
 def _build_tensor(arguments: tuple) -> Tensor:
-    """From (storage, offset, shape, strides) and what only training needs."""
+    """Builds a tensor from (storage, offset, shape, strides); the rest is for training."""
     match arguments:
         case (Storage() as storage, int(offset), tuple(shape), tuple(strides), *_):
             pass
@@ -122,14 +122,14 @@ def _build_tensor(arguments: tuple) -> Tensor:
 
 
 def _first(arguments: tuple) -> Any:
-    """From (tensor, ...): a parameter is its tensor."""
+    """Builds a parameter from (tensor, ...): it is its tensor."""
     if not arguments:
         raise DamagedPickle("a parameter without a tensor")
     return arguments[0]
 
 
 def _build_dict(arguments: tuple) -> dict:
-    """From nothing, or from ([(key, value), ...],) as Python 2 wrote it."""
+    """Builds a dict from nothing, or from ([(key, value), ...],) as Python 2 wrote it."""
     match arguments:
         case ([*pairs],) if all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
             return {key: value for key, value in pairs if isinstance(key, str)}
@@ -201,7 +201,7 @@ _TORCH_VALUES = _names(
     "int32 int16 int8 bool qint8 quint8 qint32 per_tensor_affine per_channel_affine "
     "per_channel_affine_float_qparams contiguous_format channels_last preserve_format"
 )
-# By module, the names that checkpoints hold beside their tensors and that only make plain values.
+# By module, the names that checkpoints hold besides their tensors and that only make plain values.
 _HARMLESS: dict[str, frozenset[str]] = {
     "__builtin__": _BUILTINS,
     "builtins": _BUILTINS,
@@ -225,8 +225,8 @@ _HARMLESS: dict[str, frozenset[str]] = {
     "typing": frozenset({"Any"}),
     "yacs.config": frozenset({"CfgNode"}),
 }
-# By package: these move within it from version to version. Named one by one, as some other class
-# of Lightning calls what it is given.
+# By package, because these move within it from version to version. Listed one by one, because other
+# classes of Lightning call their arguments.
 _LIGHTNING = _names(
     "AttributeDict DeviceStatsMonitor EarlyStopping GradientAccumulationScheduler "
     "LearningRateMonitor ModelCheckpoint ModelSummary ProgressBar RichProgressBar RunningStage "

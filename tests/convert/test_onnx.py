@@ -183,7 +183,7 @@ def test_weights_beside_the_file(tmp_path):
     outside = convert_onnx(beside).networks["identity"].variables
     jax.tree.map(np.testing.assert_array_equal, inside, outside)
     (tmp_path / "f.data").rename(tmp_path / "g.data")
-    assert "not beside it" in refusal(beside)
+    assert "not next to it" in refusal(beside)
 
 
 def convert_weights(model, path):

@@ -188,7 +188,7 @@ def pooling_network(x):
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
-        (relu_network, "another activation than PReLU"),
+        (relu_network, "activation other than PReLU"),
         (pooling_network, "MAX_POOL_2D follows CONV"),
     ],
 )

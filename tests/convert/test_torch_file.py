@@ -150,7 +150,7 @@ def test_what_is_no_file_of_weights(tmp_path):
     path.touch()
     assert "is empty" in refuse(path)
     os.mkfifo(tmp_path / "pipe")
-    assert "no ordinary file" in refuse(tmp_path / "pipe")
+    assert "not an ordinary file" in refuse(tmp_path / "pipe")
     for content in (
         b"<!DOCTYPE html><html>",
         b"version https://git-lfs.github.com/spec/v1\n",
@@ -258,10 +258,10 @@ def test_a_tensor_may_repeat_its_data_but_not_fill_the_memory(tmp_path):
     assert_same(read_torch_file(write_zip(path, small, parts)), {"w": np.tile(count(2), (3, 1))})
     for shape in ([2**20, 2**20], [2**70, 1]):
         large = items(w=tensor(storage(2), shape, [0, 0])) + b"."
-        assert "no ordinary checkpoint" in refuse(write_zip(path, large, parts))
+        assert "not an ordinary checkpoint" in refuse(write_zip(path, large, parts))
     one = tensor(storage(2), [2**20], [0])
     many = items(first=one + b"p1\n", **{f"w{index}": b"g1\n" for index in range(30)}) + b"."
-    assert "no ordinary checkpoint" in refuse(write_zip(path, many, parts))
+    assert "not an ordinary checkpoint" in refuse(write_zip(path, many, parts))
 
 
 def test_a_memo_of_any_size_takes_no_memory(tmp_path):
