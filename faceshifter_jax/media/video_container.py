@@ -75,13 +75,13 @@ def choose_stream(path: str | Path, container: Any) -> Any:
     Raises:
       UserError: it has none.
     """
-    import av
+    from av.stream import Disposition
 
-    cover = av.stream.Disposition.attached_pic
+    cover = Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & cover]
     if not streams:
         raise UserError(f"{path} has no video stream: it may hold sound alone")
-    default = av.stream.Disposition.default
+    default = Disposition.default
     stream = next((stream for stream in streams if stream.disposition & default), streams[0])
     if stream.codec_context is None:
         raise UserError(f"the pictures of the video {path} are in a format that cannot be decoded")
@@ -96,6 +96,7 @@ def load_av() -> Any:
     """
     try:
         import av
+        import av.logging
     except ImportError as error:
         raise UserError(
             f"videos need the package av ({error}): install it with "

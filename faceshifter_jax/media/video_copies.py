@@ -18,6 +18,7 @@ _HOLDS_MOST = "matroska"
 # Seconds, and packets, before the beginning that a decoder needs at most.
 _PREROLL = Fraction(1, 20)
 _MOST_EARLY = 4
+_LONG_AGO = Fraction(-(10**9))
 
 Begin = Callable[[Any, str], tuple[Any, Callable[[], None]]]
 """Makes an output of a file-like object and a format: an `av` container with a video stream, and
@@ -107,11 +108,11 @@ def read_copies(
     if not streams:
         return
     lines = {index: _Line(target, kind) for index, target in targets.items()}
-    latest: Fraction | None = None
+    latest = _LONG_AGO
     for packet in clock.packets(container, streams):
         for settled in lines[packet.stream.index].take(packet):
             time = settled.dts * settled.time_base
-            latest = time if latest is None else max(latest, time)
+            latest = max(latest, time)
             yield latest, settled
 
 
@@ -180,12 +181,12 @@ def _refusal(source: Path, clock: Clock, stream: Any, output: Path, kind: str, b
 
 def _try(container: Any, streams: Sequence[Any], clock: Clock, kind: str, begin: Begin) -> set[int]:
     """Copies each of some streams into an output of its own; returns those that cannot be."""
-    import av
+    from av.error import FFmpegError
 
     refused = set()
     outputs: dict[int, Any] = {}
     # ValueError is PyAV's for what a format cannot hold.
-    errors = (av.FFmpegError, ValueError)
+    errors = (FFmpegError, ValueError)
     for stream in streams:
         out, write_picture = begin(_Nowhere(), kind)
         try:
@@ -215,9 +216,9 @@ def _try(container: Any, streams: Sequence[Any], clock: Clock, kind: str, begin:
 
 def close_quietly(out: Any) -> None:
     """Closes an `av` output that is given up; that it cannot be completed is no news."""
-    import av
+    from av.error import FFmpegError
 
-    with contextlib.suppress(av.FFmpegError, ValueError):
+    with contextlib.suppress(FFmpegError, ValueError):
         out.close()
 
 

@@ -86,11 +86,11 @@ def _is_rgb(picture: Any) -> bool:
 
 
 def _convert(picture: Any, **options: Any) -> Any:
-    import av
+    from av.error import FFmpegError
 
     try:
         return picture.reformat(**options)
-    except (av.FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError) as error:
         colours = _MATRICES.get(picture.colorspace, f"matrix {picture.colorspace}")
         raise UserError(
             f"the colours of the video ({picture.format.name}, {colours}) cannot be converted to "

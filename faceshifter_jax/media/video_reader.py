@@ -143,7 +143,7 @@ class VideoReader:
         yield Frame(len(durations), time, last, picture)
 
     def _pictures(self) -> Iterator[tuple[int, Any]]:
-        import av
+        from av.error import FFmpegError
 
         latest = None
         order = _DecodingOrder()
@@ -158,7 +158,7 @@ class VideoReader:
                         time = 0 if latest is None else latest + self._usual_duration()
                     latest = time if latest is None else max(time, latest + 1)
                     yield latest, like(picture, self.first)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             second = float((latest or 0) * self.info.time_base)
             raise UserError(
                 f"the video {self._path} is damaged or cut off after {second:.1f} seconds: get a "
@@ -223,13 +223,13 @@ def check_video(path: str | Path) -> Any:
     Raises:
       UserError: as `open_video`, but for what shows only when all of it is read.
     """
-    import av
+    from av.error import FFmpegError
 
     path = Path(path)
     with open_container(path) as container:
         try:
             first = next(container.decode(choose_stream(path, container)), None)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise UserError(
                 f"the video {path} is damaged or cut off: its first picture cannot be decoded"
             ) from error
@@ -240,7 +240,7 @@ def check_video(path: str | Path) -> Any:
 
 
 def _read_clock(path: Path, first: Any) -> Clock:
-    import av
+    from av.error import FFmpegError
 
     with open_container(path) as container:
         main = choose_stream(path, container)
@@ -250,7 +250,7 @@ def _read_clock(path: Path, first: Any) -> Clock:
             shown = first.pts * first.time_base
         try:
             clock = read_clock(container, streams, main, shown)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise UserError(f"the video {path} is damaged: get a whole copy of it") from error
         _check_complete(path, container, main, clock)
     return clock

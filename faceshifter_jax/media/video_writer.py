@@ -54,12 +54,13 @@ class PartWriter:
         self._container: Any = None
         self._stream: Any = None
         self._start = 0
+        self._begun = False
 
     def add(self, picture: Any, time: int, duration: int) -> None:
         """Encodes an `av.VideoFrame`, 8-bit 4:2:0 of even size, shown at `time` for `duration`."""
-        if self._container is None:
+        if not self._begun:
             self._begin(picture)
-            self._start = time
+            self._start, self._begun = time, True
         picture.pts = time - self._start
         picture.time_base = self._info.time_base
         picture.duration = duration
@@ -141,12 +142,13 @@ def prove_output(film: Film, first: Any, scratch: Path, *, crf: int) -> Copies:
       UserError: it is not possible, in one line that says what is.
     """
     import av
+    from av.error import ExternalError
 
     part = scratch / "first.mp4"
     try:
         with PartWriter(part, film.info, crf=crf) as writer:
             writer.add(to_encodable(first), 0, 1)
-    except (av.ExternalError, ValueError) as error:
+    except (ExternalError, ValueError) as error:
         raise UserError(
             f"the pictures of {film.source}, {film.info.width}x{film.info.height} pixels, cannot "
             "be encoded as H.264: make them smaller with another program first"

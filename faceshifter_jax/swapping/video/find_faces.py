@@ -129,7 +129,7 @@ class _Watch:
         if is_cut:
             self._tracker.cut()
         *between, last = (_Look(frame, self._video.info.turns, self._finder) for frame in frames)
-        everywhere = between and not self._tracker.explains(last.frame.index, last.faces)
+        everywhere = bool(between) and not self._tracker.explains(last.frame.index, last.faces)
         rows = []
         for look in between:
             rows.append(self._take(look.row(everywhere), look.embed))
@@ -180,11 +180,10 @@ class _Look:
         return self._faces
 
     def embed(self, indices: Sequence[int]) -> np.ndarray | None:
-        if not self._finder.can_embed:
+        faces, pixels = self.faces, self._pixels
+        if pixels is None or not self._finder.can_embed:
             return None
-        return self._finder.embed(
-            [self._finder.align(self._pixels, self.faces[i]) for i in indices]
-        )
+        return self._finder.embed([self._finder.align(pixels, faces[i]) for i in indices])
 
     def row(self, looked_at: bool, is_cut: bool = False) -> dict[str, Any]:
         faces = None
@@ -208,7 +207,10 @@ class _Remembered:
 
     def embed(self, indices: Sequence[int]) -> np.ndarray | None:
         texts = [self._faces[index].get("embedding") for index in indices]
-        return None if None in texts else np.stack([_from_text(text) for text in texts])
+        found = [text for text in texts if text is not None]
+        if len(found) < len(texts):
+            return None
+        return np.stack([_from_text(text) for text in found])
 
 
 class _Cuts:

@@ -23,7 +23,6 @@ import faceshifter_jax
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.finder import AlignedFace
 from faceshifter_jax.files import check_place, check_replaceable, unfinished_work
-from faceshifter_jax.media.video_container import load_av
 from faceshifter_jax.media.video_pixels import draw_over, to_encodable, to_rgb
 from faceshifter_jax.media.video_reader import (
     Frame,
@@ -121,13 +120,15 @@ def swap_video(
     """
     settings = settings or VideoSettings()
     check_before(video, output, settings, overwrite=overwrite)
+    from av.error import FFmpegError
+
     output = Path(output).absolute()
     try:
         return _swap(swapper, casting, Path(video), output, settings, overwrite)
-    except (OSError, load_av().FFmpegError) as error:
+    except (OSError, FFmpegError) as error:
         if is_no_room(error):
             raise UserError(f"cannot write {output}: {explain_write_error(error)}") from error
-        if not isinstance(error, load_av().FFmpegError):
+        if not isinstance(error, FFmpegError):
             raise
         raise UserError(
             f"cannot make {output} of {video}: FFmpeg says {' '.join(str(error).split())}; what is "
@@ -316,7 +317,7 @@ class _Shot:
 
     def finish(self, squares: Sequence[np.ndarray]) -> Any:
         encodable = to_encodable(self.frame.picture)
-        if self.roles:
+        if self._pixels is not None:
             pixels = put_back(self._pixels, self.faces, squares)
             draw_over(encodable, self._pixels, pixels, self._turns)
         return encodable

@@ -68,7 +68,7 @@ class Track:
     @property
     def embedding(self) -> np.ndarray | None:
         """(E,) of unit length, the mean of those that were taken; None without any."""
-        if np.ndim(self._embeddings) == 0:
+        if not isinstance(self._embeddings, np.ndarray):
             return None
         return self._embeddings / max(float(np.linalg.norm(self._embeddings)), 1e-12)
 
