@@ -71,7 +71,7 @@ def read_saved(path: Path, content: mmap.mmap) -> Saved:
     """Reads a file of any of the three kinds, which is recognised by its content.
 
     Raises:
-      UserError: it is it is none of them, or damaged.
+      UserError: it is none of them, or damaged.
       RefusedName: it would run code.
     """
     if content[:4] in _ZIP_STARTS:

@@ -1,4 +1,4 @@
-"""The The `metrics.jsonl` and TensorBoard files of a workdir."""
+"""The `metrics.jsonl` and TensorBoard files of a workdir."""
 
 import json
 from pathlib import Path
