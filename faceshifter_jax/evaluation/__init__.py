@@ -1,1 +1,1 @@
-"""How good a checkpoint swaps: metrics, the ground truth of embedded faces, a report."""
+"""Measuring how well a checkpoint swaps: metrics, the ground truth of embedded faces, reports."""

@@ -1,4 +1,4 @@
-"""Evaluations side by side: what differs, and whether by more than chance."""
+"""Comparing evaluations: differences, and whether they exceed chance."""
 
 import contextlib
 import csv
@@ -62,7 +62,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Difference:
-    """How a metric of one evaluation differs from that of the first one.
+    """The difference of a metric between an evaluation and the first one.
 
     Attributes:
       value: the other's less the first's.
@@ -119,14 +119,14 @@ def find_result(path: Path, protocol: str | None) -> Result:
     record, values = records[file], read_values(file.parent)
     if values and hash_values(values) != record.get("values_sha256"):
         raise UserError(
-            f"the values.npz beside {file} is of another evaluation: evaluate again, or remove it"
+            f"the values.npz next to {file} is of another evaluation: evaluate again, or remove it"
         )
     name = _at_step(record["checkpoint_name"], record)
     return Result(name, file.absolute().parent, record, values)
 
 
 def name_apart(results: Sequence[Result]) -> list[Result]:
-    """Gives those that are called alike the shortest names that tell them apart.
+    """Gives evaluations of equal names the shortest names that distinguish them.
 
     Names are the ends of the paths of the training runs, then, for two evaluations of one training
     run, those of the evaluations. The same evaluation named twice keeps its name.

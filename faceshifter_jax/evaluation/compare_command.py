@@ -1,4 +1,4 @@
-"""`faceshifter compare`: evaluations side by side, or faces in photos, by what it is given."""
+"""`faceshifter compare`: compares evaluations, or faces in photos, depending on the arguments."""
 
 import argparse
 import contextlib
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--identity",
         type=local_path,
-        help="for photos: workdir of an arcface training, or a converted network",
+        help="for photos: workdir of an arcface training run, or a converted network",
     )
     parser.add_argument(
         "--protocol", help="for evaluations: which one, where a workdir has several"

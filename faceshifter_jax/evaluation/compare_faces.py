@@ -1,4 +1,4 @@
-"""`faceshifter compare`: how alike faces are to an identity network."""
+"""`faceshifter compare`: measures how similar faces are to an identity network."""
 
 import argparse
 import contextlib
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--identity",
         required=True,
         type=local_path,
-        help="workdir of an arcface training, or a converted network",
+        help="workdir of an arcface training run, or a converted network",
     )
     parser.add_argument("--output", type=local_path, help="table of all pairs to write, as CSV")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")

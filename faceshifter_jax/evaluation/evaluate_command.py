@@ -32,14 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         type=local_path,
-        help="workdir of an aei or hear training, one of its checkpoints, or a network file (the "
-        "networks that come with the package)",
+        help="workdir of an aei or hear training run, one of its checkpoints, or a network file "
+        "(the networks that come with the package)",
     )
     parser.add_argument(
         "--judge",
         type=local_path,
-        help="identity network that judges, which the training has not seen: a workdir or a "
-        "network file (the training run's own, with a warning)",
+        help="judging identity network, not seen in training: a workdir or a network file (the"
+        "training run's own, with a warning)",
     )
     parser.add_argument(
         "--identity",
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="evaluate every checkpoint of a training run that goes on elsewhere, until its last",
+        help="evaluate every checkpoint of a training run in progress elsewhere, until its last",
     )
     parser.add_argument(
         "--poll-seconds", type=float, help="with --watch: seconds between two looks (10)"
@@ -126,7 +126,8 @@ def choose_output(
     """Returns where the files go.
 
     Raises:
-      UserError: nowhere was named for a checkpoint that is no training's, or a file was named.
+      UserError: nowhere was named for a checkpoint that is not a training run's, or a file was
+      named.
     """
     if arguments.output:
         output = Path(arguments.output)

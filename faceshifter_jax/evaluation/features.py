@@ -44,7 +44,7 @@ class OnnxNetwork:
           default_size: pixels a side, for a file that leaves it open.
 
         Raises:
-          UserError: onnxruntime is missing, no such file, or a network of another kind.
+          UserError: onnxruntime or the file is missing, or it is a network of another kind.
         """
         self.path = path
         self._session = _open(path)

@@ -1,4 +1,4 @@
-"""What a protocol finds out about a checkpoint, and how it is written down."""
+"""A protocol's findings about a checkpoint, and how they are written."""
 
 import contextlib
 import hashlib
@@ -85,7 +85,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Total:
-    """A metric that is no mean over pairs.
+    """A metric that is not a mean over pairs.
 
     Attributes:
       value: over all pairs.
@@ -98,14 +98,14 @@ class Total:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a protocol found out.
+    """The findings of a protocol.
 
     Attributes:
       values: metric -> one number a pair; NaN where a pair has none. Its mean is the metric.
       figures: rows of pictures for the report.
       samples: title of a column -> a picture of every pair, of which rows are drawn at random.
       facts: plain values that say what was measured: counts, hash of the data.
-      totals: metric -> what is no mean over pairs.
+      totals: metric -> those that are not means over pairs.
       missing: metrics that could not be had, as an estimator was not named.
       breakdowns: metrics by attributes.
       distributions: title -> name -> one number a pair: what the report draws as histograms.
@@ -161,7 +161,7 @@ def finite_mean(values: np.ndarray) -> float:
 
 
 def hash_values(values: Mapping[str, np.ndarray]) -> str:
-    """Tells the values of one evaluation from those of another, in whatever file they are."""
+    """Identifies the values of one evaluation, in any file."""
     digest = hashlib.sha256()
     for name in sorted(values):
         digest.update(name.encode() + b"\0" + np.asarray(values[name], np.float64).tobytes())
@@ -240,14 +240,14 @@ def read_record(path: Path) -> dict[str, Any]:
     """Reads a metrics.json.
 
     Raises:
-      UserError: it is none of an evaluation.
+      UserError: it is not that of an evaluation.
     """
     with contextlib.suppress(UnreadableFile):
         record = read_json(path, _LARGEST_RECORD)
         if _is_record(record):
             return record
     raise UserError(
-        f"{path} holds no metrics of an evaluation by this version: make them with "
+        f"{path} does not hold metrics of an evaluation by this version: make them with "
         "`faceshifter evaluate`"
     )
 
@@ -272,7 +272,7 @@ def _is_record(record: Any) -> bool:
 
 
 def read_values(directory: Path) -> dict[str, np.ndarray]:
-    """Reads values.npz beside a metrics.json; empty where there is none.
+    """Reads values.npz next to a metrics.json; empty if there is none.
 
     Raises:
       UserError: it is damaged.

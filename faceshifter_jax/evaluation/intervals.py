@@ -1,4 +1,4 @@
-"""How far a figure could be off, as 95 % intervals over the pairs."""
+"""Confidence intervals (95 %) of figures, over the pairs."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The ledger of an output directory: a line for every evaluation that was finished."""
+"""The ledger of an output directory: one line for every finished evaluation."""
 
 import contextlib
 import itertools
@@ -29,7 +29,7 @@ class DamagedLines(UserError):
     """A file of JSON lines some of which are none; `whole` are the others."""
 
     def __init__(self, path: Path, number: int, whole: list[dict[str, Any]]):
-        super().__init__(f"line {number} of {path} says nothing of a step: remove it")
+        super().__init__(f"line {number} of {path} does not name a step: remove it")
         self.number = number
         self.whole = whole
 
@@ -51,7 +51,7 @@ def mend_ledger(directory: Path) -> str | None:
       what the user is to know; None where it is whole, or there is none.
 
     Raises:
-      UserError: it cannot be read or written, or is no ordinary file.
+      UserError: it cannot be read or written, or is not an ordinary file.
     """
     path = directory / LEDGER_FILE
     if not os.path.lexists(path):
@@ -65,7 +65,7 @@ def mend_ledger(directory: Path) -> str | None:
         write_text(path, "".join(json.dumps(entry) + "\n" for entry in damage.whole))
         return (
             f"the history {path} is damaged in line {damage.number}: it is set aside as "
-            f"{aside.name}, and goes on with the {len(damage.whole)} evaluations that can be read"
+            f"{aside.name}, and continues with the {len(damage.whole)} evaluations that can be read"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""`faceshifter mine`: lists the pictures of a dataset that an AEI-Net loses most of."""
+"""`faceshifter mine`: lists the pictures of a dataset of which an AEI-Net loses most."""
 
 import argparse
 import contextlib
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         required=True,
         type=local_path,
-        help="workdir of an aei training, or a network file",
+        help="workdir of an aei training run, or a network file",
     )
     parser.add_argument(
         "--identity",
@@ -134,7 +134,7 @@ def _write_list(
 
 
 def draw_sheet(pictures: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Draws pictures beside their errors, eight pairs below each other, the worst at top left.
+    """Draws pictures next to their errors, eight pairs below each other, the worst at top left.
 
     Args:
       pictures: uint8 (N, S, S, 3).

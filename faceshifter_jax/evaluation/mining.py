@@ -58,7 +58,7 @@ def load_heuristic_error(
     """Reads an AEI-Net and the identity network that belongs to it.
 
     Args:
-      checkpoint: workdir of an `aei` training, one of its checkpoints, or a network file.
+      checkpoint: workdir of an `aei` training run, one of its checkpoints, or a network file.
       identity: the identity network; None for the one of the training, where it was then.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What is evaluated, and who judges it: networks as functions of pictures over all devices."""
+"""The evaluated and the judging networks, as functions of pictures over all devices."""
 
 import hashlib
 import json
@@ -43,10 +43,10 @@ class Swaps(NamedTuple):
 
 
 class Insides(NamedTuple):
-    """What the networks know of B pairs.
+    """The networks' inner results for B pairs.
 
     Attributes:
-      masks: uint8 (B, L, S, S), AEI-Net's masks, coarse to fine; 255 where the identity rules.
+      masks: uint8 (B, L, S, S), AEI-Net's masks, coarse to fine; 255 where the identity dominates.
       error: uint8 (B, S, S, 3), the heuristic errors; 128 is none.
     """
 
@@ -56,7 +56,7 @@ class Insides(NamedTuple):
 
 @dataclass(frozen=True)
 class Judge:
-    """The identity network that judges.
+    """The judging identity network.
 
     Attributes:
       embed: see `Embed`.
@@ -81,7 +81,7 @@ class Subject:
       step: updates behind what is evaluated: the AEI-Net, or the HEAR-Net where the path of one
         was given; 0 for converted weights.
       checkpoint_sha256, hear_sha256, identity_sha256: hashes of the weights.
-      meta_sha256: hash of what the checkpoint says of itself, None for a network file.
+      meta_sha256: hash of the checkpoint's `meta`, None for a network file.
       identity_path: where the training run's identity network was read.
       directory: the checkpoint or file that was read.
     """
@@ -112,7 +112,7 @@ def load_subject(path: str, identity_path: str | None, hear_path: str | None) ->
       UserError: not such networks, no identity network, or another one than in training.
     """
     stages = load_stages(path, identity_path, hear_path)
-    # What is evaluated is what `path` names; a second stage beside it goes with any of its steps.
+    # `path` names what is evaluated; a second stage given with it applies to any of its steps.
     named = stages.generator if hear_path else stages.hear or stages.generator
     return Subject(
         swap=build_row_function(_swap, stages.networks, lambda s: _to_swaps(s, path)),
@@ -130,7 +130,7 @@ def load_subject(path: str, identity_path: str | None, hear_path: str | None) ->
 
 
 def hash_meta(checkpoint: Path) -> str | None:
-    """Tells a checkpoint from others without reading its arrays; None for a network file.
+    """Identifies a checkpoint without reading its arrays; None for a network file.
 
     Raises:
       DamagedCheckpoint: it is not what was saved.
@@ -143,7 +143,7 @@ def hash_meta(checkpoint: Path) -> str | None:
 
 
 def load_judge(path: str) -> Judge:
-    """Reads the identity network that judges: a training run's workdir or a network file.
+    """Reads the judging identity network from a training run's workdir or a network file.
 
     Raises:
       UserError: there is none.
@@ -156,7 +156,7 @@ def load_judge(path: str) -> Judge:
 def check_finite(numbers: np.ndarray, *, of: str) -> np.ndarray:
     """Returns the numbers as they are; UserError, saying what they are of, if one is not finite."""
     if not np.isfinite(numbers).all():
-        raise UserError(f"{of} are no finite numbers: use other weights")
+        raise UserError(f"{of} are not finite numbers: use other weights")
     return numbers
 
 

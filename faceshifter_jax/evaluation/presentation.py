@@ -1,4 +1,4 @@
-"""How the metrics of a protocol are shown: under which names, in which units, with what aim."""
+"""Presentation of a protocol's metrics: names, units and aims."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -59,7 +59,7 @@ class Metric:
         return self.unit == SHARE
 
     def format(self, value: float | None) -> str:
-        """A value with its unit, in words where it could not be had."""
+        """A value with its unit, or in words if it is missing."""
         if value is None:
             return "not measured"
         if self.is_share:

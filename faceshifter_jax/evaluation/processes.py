@@ -1,7 +1,7 @@
-"""One evaluation in several processes: each does its share of the work, all get all results.
+"""Evaluation in several processes: each does its share of the work, all get all results.
 
 Functions that say "all processes" must be called by all of them, in the same order. With one
-process they do the whole work and wait for nobody.
+process they do the whole work and do not wait.
 """
 
 import argparse
@@ -131,7 +131,7 @@ def _open_connections() -> None:
 
 
 def _as_options(error: UserError) -> str:
-    """What a training run says of its settings, said of the options that are called like them."""
+    """Rewords errors about a training run's settings for the options of the same names."""
 
     def option(found: re.Match) -> str:
         name = found[1]

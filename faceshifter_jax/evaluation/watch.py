@@ -1,4 +1,4 @@
-"""Evaluating the checkpoints of a training run while it goes on elsewhere."""
+"""Evaluating the checkpoints of a training run while it continues elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -47,9 +47,9 @@ def watch(
 
     All processes, which see the same training; the first one looks for new checkpoints.
 
-    What is done stands in the ledger in `output`, so a watch that was killed goes on where it
-    was. A checkpoint that the training removed before its turn, or a damaged one, is named and
-    left out. The training has ended when its last step, `num_steps` of config.json, is evaluated.
+    Finished work is recorded in the ledger in `output`, so a killed watch continues where it was.
+    A checkpoint that training removed before its turn, or a damaged one, is reported and left out.
+    The training has ended when its last step, `num_steps` of config.json, is evaluated.
 
     Args:
       workdir: the training run's directory; it need not exist yet.
@@ -102,7 +102,7 @@ class _Watch:
         while True:
             number = largest(self.stop.number or 0)
             if number:
-                print("stopped; the same command goes on", flush=True)
+                print("stopped; the same command continues", flush=True)
                 return 128 + number
             step = self._next_step()
             if step == _END:
@@ -207,7 +207,7 @@ class _Watch:
 
 @contextmanager
 def _alone(output: Path) -> Iterator[None]:
-    """Holds the output directory as the only watch; the system lets go of it after a kill."""
+    """Locks the output directory for this watch; the system releases it after a kill."""
     busy = f"another process watches into {output}: choose --output"
     with locked(output / f".{LEDGER_FILE}.lock", busy):
         yield

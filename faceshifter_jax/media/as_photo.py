@@ -1,4 +1,4 @@
-"""Whatever a caller gives as a picture, as a photograph."""
+"""Converting a caller's picture, an array or a file, to a photograph."""
 
 import dataclasses
 import os
@@ -15,7 +15,7 @@ Picture = Photo | np.ndarray | str | Path
 
 
 def name_of(person: Picture, number: int) -> str:
-    """What to call a picture in messages, where it is the one with this number."""
+    """Returns a picture's name in messages, by its number."""
     if isinstance(person, np.ndarray):
         return f"person {number}"
     return person.name if isinstance(person, Photo) else str(person)
@@ -27,8 +27,8 @@ def as_photo(picture: Picture, name: str) -> Photo:
     A `Photo` keeps the name it has.
 
     Raises:
-      ValueError: something of another kind, or an array of another type or shape.
-      UserError: a file that is no picture.
+      ValueError: another kind of value, or an array of another type or shape.
+      UserError: a file that is not a picture.
     """
     if isinstance(picture, Photo):
         return picture
@@ -49,7 +49,7 @@ def to_square(photo: Photo, size: int) -> np.ndarray:
     """Resizes an aligned photograph to uint8 (size, size, 3).
 
     Raises:
-      UserError: it is no square.
+      UserError: it is not square.
     """
     height, width = photo.pixels.shape[:2]
     if height != width:

@@ -1,4 +1,4 @@
-"""EXIF of photographs: what stays true of a swapped one, whatever state it is in."""
+"""EXIF of photographs: keeps what stays true of a swapped one, and tolerates damage."""
 
 import contextlib
 import io
@@ -21,10 +21,10 @@ _HEADER = 8
 
 @dataclass(frozen=True)
 class Exif:
-    """What a picture's EXIF says.
+    """The content of a picture's EXIF.
 
     Attributes:
-      orientation: 1 to 8; 1 where nothing, or nothing sensible, is said.
+      orientation: 1 to 8; 1 if it is missing or invalid.
       kept: what stays true of the upright picture, as the bytes of a file; None for nothing.
       damaged: whether some of it could not be read.
     """

@@ -1,4 +1,4 @@
-"""What a photograph's file holds besides the picture that is read: each is lost, and said so."""
+"""Content of a photograph's file besides the picture that is read; each loss is reported."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ _MOST_TO_COUNT = 16 * 2**20
 
 
 def find_extras(image: Image.Image, content: bytes) -> list[str]:
-    """Returns what of a file is not read, each in a few words for the user.
+    """Returns the parts of a file that are not read, each in a few words for the user.
 
     Args:
       image: the open picture.

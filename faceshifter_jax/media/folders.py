@@ -1,4 +1,4 @@
-"""Finding the pictures of a folder and whom each of them shows."""
+"""Finding the pictures of a folder and the person in each of them."""
 
 import collections
 import dataclasses
@@ -10,7 +10,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.opening import PICTURE_SUFFIXES, RAW_SUFFIXES, looks_like_picture
 
 _NAMED = 5
-# Of what lies about in folders of pictures and nobody takes for one: counted and not named.
+# Suffixes of common files in picture folders that are clearly not pictures: counted, not named.
 _NEVER_PICTURES = (
     *(".aae", ".csv", ".db", ".html", ".ini", ".json", ".jsonl", ".lnk", ".log", ".md", ".npy"),
     *(".npz", ".pdf", ".py", ".tsv", ".txt", ".url", ".xml", ".xmp", ".yaml", ".yml", ".zip"),
@@ -30,13 +30,13 @@ class PictureFile:
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """What is in a folder, at any depth, without hidden files and folders.
+    """The content of a folder, at any depth, without hidden files and folders.
 
     Attributes:
       pictures: files that are taken for pictures, sorted by folder and then by name.
       others: names of files that are left out and might be meant, such as raw photographs and
         films, as in `PictureFile`, sorted.
-      never: names of files that are no pictures, such as texts.
+      never: names of files that are not pictures, such as texts.
     """
 
     pictures: list[PictureFile]
@@ -47,7 +47,7 @@ class Folder:
         """Says in one line what else there is: what might be meant by name; None for nothing."""
         parts = [_describe_others(self.others)] if self.others else []
         if self.never:
-            parts.append(f"passed over, as no pictures: {_count(self.never)}")
+            parts.append(f"skipped, not pictures: {_count(self.never)}")
         return "; ".join(parts) or None
 
 
@@ -58,12 +58,12 @@ def read_folder(photos: Path) -> Folder:
     are followed, each folder once.
 
     Raises:
-        UserError: `photos` is missing, no folder, not readable, or holds no picture.
+        UserError: `photos` is missing, not a folder, not readable, or holds no picture.
     """
     if not photos.exists():
         raise UserError(f"the folder {photos} does not exist")
     if not photos.is_dir():
-        raise UserError(f"{photos} is no folder: name the folder that holds the pictures")
+        raise UserError(f"{photos} is not a folder: name the folder that holds the pictures")
     found = Folder([], [], [])
     visited = set()
     for directory, folders, files in os.walk(photos, onerror=_refuse, followlinks=True):
@@ -96,7 +96,7 @@ def list_picture_files(photos: Path) -> list[PictureFile]:
 
 
 def why_left_out(name: str) -> str:
-    """Says of one of `Folder.others` why it is not read."""
+    """Explains why one of `Folder.others` is not read."""
     suffix = Path(name).suffix.lower()
     if suffix in RAW_SUFFIXES:
         return "a raw photograph: develop it into a JPEG, PNG or TIFF first"

@@ -35,7 +35,7 @@ _LARGEST_ENLARGEMENT = 4
 
 @dataclasses.dataclass(frozen=True)
 class ReadPicture:
-    """What became of one file: `encoded` (JPEG or PNG bytes), or else `problem` says why not."""
+    """The result for one file: `encoded` (JPEG or PNG bytes), or else `problem` says why not."""
 
     encoded: bytes | None
     problem: str | None = None
@@ -44,13 +44,13 @@ class ReadPicture:
 def decode_picture(encoded: bytes) -> np.ndarray:
     """Decodes a JPEG or PNG: uint8 (height, width, 3), RGB.
 
-    A JPEG gives the very bytes that Pillow makes of it, in two thirds of the time.
+    A JPEG gives the same bytes as with Pillow, in two thirds of the time.
 
     Raises:
         OSError: it is broken; other exceptions of Pillow's are possible.
     """
     if encoded.startswith(_JPEG_START):
-        # What is broken is Pillow's to name, and CMYK its own to convert.
+        # Pillow reports broken files, and converts CMYK.
         with contextlib.suppress(ValueError):
             if simplejpeg.decode_jpeg_header(encoded)[2] in _SAME_COLOURS:
                 return simplejpeg.decode_jpeg(encoded, fastdct=False, fastupsample=False)
@@ -81,7 +81,7 @@ def read_photo(path: str | Path, size: int) -> ReadPicture:
     """
     try:
         with warnings.catch_warnings():
-            # Pillow warns of odd metadata; what matters is whether the pixels can be read.
+            # Pillow warns about odd metadata; only the pixels matter here.
             warnings.simplefilter("ignore")
             return ReadPicture(_read_square(read_picture_file(path), size, Path(path).suffix))
     except MemoryError:
@@ -91,7 +91,7 @@ def read_photo(path: str | Path, size: int) -> ReadPicture:
     except UserError as error:
         return ReadPicture(None, str(error))
     except Exception as error:
-        # Broken files make Pillow raise nearly anything: OSError, SyntaxError, struct.error, ...
+        # Pillow raises nearly anything for broken files: OSError, SyntaxError, struct.error, ...
         reason = " ".join(str(error).split()) or "cannot be read"
         return ReadPicture(None, f"{reason} ({type(error).__name__})")
 
@@ -116,7 +116,7 @@ def _read_square(content: bytes, size: int, suffix: str) -> bytes:
 
 
 def _is_final(image: Image.Image, size: int) -> bool:
-    """Whether the file's bytes decode to the very picture that is wanted, in any decoder."""
+    """Whether the file's bytes decode to the wanted picture in any decoder."""
     return (
         image.format in ("JPEG", "PNG")
         and image.mode == "RGB"

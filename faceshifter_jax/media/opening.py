@@ -1,4 +1,4 @@
-"""Opening pictures: the formats that are read, by their content, and no others.
+"""Opening pictures of the supported formats, recognised by their content.
 
 Pillow knows some fifty formats, and hands some of them to other programs: PostScript to
 Ghostscript, which runs it.
@@ -56,7 +56,7 @@ def open_picture(content: bytes, *, suffix: str = "") -> Image.Image:
       suffix: of its name; for the message alone, the content says what it is.
 
     Raises:
-      NoPictureError: it is of no such format, or only a preview of a raw photograph.
+      NoPictureError: it is not in a supported format, or only a preview of a raw photograph.
       Exception: what Pillow raises for broken files, which is nearly anything.
     """
     if not content:
@@ -89,7 +89,7 @@ _RAW = "it is a raw photograph: develop it into a JPEG, PNG or TIFF first"
 
 
 def _refuse_preview(image: Image.Image) -> None:
-    """Raises NoPictureError where a TIFF's first picture is none, but stands for one."""
+    """Raises NoPictureError if a TIFF's first picture is only a preview."""
     tags = getattr(image, "tag_v2", {})
     kind = tags.get(_NEW_SUBFILE_TYPE, 0)
     if _DNG_VERSION in tags or (isinstance(kind, int) and kind & _REDUCED):
@@ -120,7 +120,7 @@ def _register_heif() -> None:
 
 
 def looks_like_picture(path: Path) -> bool:
-    """Whether a file of whatever name begins as a picture of a format that is read."""
+    """Whether a file of any name begins like a picture in a supported format."""
     try:
         with open_input(path) as file:
             head = file.read(512)

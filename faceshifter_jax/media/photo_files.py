@@ -1,4 +1,4 @@
-"""Writing photographs: complete or absent, with what their files said, and what they now are."""
+"""Writing photographs completely or not at all, with their metadata and their provenance."""
 
 import contextlib
 import io
@@ -28,7 +28,7 @@ _WRITE_OPTIONS = {
     ".bmp": {"format": "BMP"},
 }
 MARKED_SUFFIXES = tuple(suffix for suffix in _WRITE_OPTIONS if suffix != ".bmp")
-"""Of the formats that can say that a picture was swapped."""
+"""Suffixes of the formats that can record that a picture was swapped."""
 
 # What each format can hold of `Photo.stored`: channels of 8 bits, and of 16.
 _HOLDS = {
@@ -62,8 +62,8 @@ def publish_photo(
       format could not hold, each in a few words. JPEG and WebP lose a little of the pixels.
 
     Raises:
-      UserError: as `publish_file`, no format has that suffix, the format holds no statement, or
-        the picture cannot be written.
+      UserError: as `publish_file`, no format has that suffix, the format cannot hold a statement,
+        or the picture cannot be written.
     """
     check_suffix(path, marked=marked)
     with publish_file(path, overwrite=overwrite) as beside:
@@ -71,7 +71,7 @@ def publish_photo(
 
 
 def check_suffix(path: str | Path, *, marked: bool = True) -> None:
-    """Raises UserError for a name that says no format, or one that cannot be `marked`."""
+    """Raises UserError for a name without a known format, or with one that cannot be `marked`."""
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITE_OPTIONS:
         known = " ".join(_WRITE_OPTIONS)
@@ -102,7 +102,7 @@ def _write(path: Path, suffix: str, photo: Photo, provenance: Provenance | None)
         return [f"{suffix} {what}" for what in lost]
     if kind != "BMP":
         options |= _xmp_option(kind, xmp) | said
-    # Into memory first: Pillow does not say why it cannot write.
+    # To memory first: Pillow does not report why it cannot write.
     encoded = io.BytesIO()
     try:
         _to_image(values).save(encoded, **options)
@@ -130,7 +130,7 @@ def _storable(
 
 
 def _profile_for(values: np.ndarray, photo: Photo) -> bytes | None:
-    """A profile of greys says nothing of colours."""
+    """A grey profile does not apply to colours."""
     grey_written, grey_read = values.shape[2] < 3, photo.values.shape[2] < 3
     return photo.metadata.icc_profile if grey_written == grey_read else None
 

@@ -1,4 +1,4 @@
-"""Photographs of any kind, as pixels to look for faces in and as the file has them."""
+"""Photographs of any kind, as RGB pixels for detection and as stored in the file."""
 
 import dataclasses
 import io
@@ -39,10 +39,10 @@ _TURNS = {
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says beside its pixels.
+    """A file's metadata.
 
     Attributes:
-      icc_profile: what its colours mean, None for sRGB.
+      icc_profile: the colour profile, None for sRGB.
       exif: of the upright picture, without thumbnail and maker's notes.
       xmp: an XMP packet of what stays true when a face is swapped, see `xmp.keep_true`.
       dpi: pixels an inch across and down.
@@ -63,7 +63,7 @@ class Photo:
       name: what to call it in messages.
       stored: (H, W, C), uint8 or uint16, what its file holds where that is more than `pixels` or
         less: C is 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGB and alpha.
-      metadata: what its file says beside the pixels.
+      metadata: the file's metadata.
       notes: what was lost in reading, each in a few words.
     """
 
@@ -86,7 +86,7 @@ def load_photo(path: str | Path) -> Photo:
     PNG; inks (CMYK) become sRGB, palettes RGB. Of several frames the first is read.
 
     Raises:
-      UserError: there is no such file, it is not a picture that can be read, or it is too large.
+      UserError: the file does not exist, is not a readable picture, or is too large.
     """
     path = Path(path)
     try:
@@ -97,7 +97,7 @@ def load_photo(path: str | Path) -> Photo:
         raise UserError(f"cannot read the picture {path}: {error.reason}") from error
     try:
         with warnings.catch_warnings():
-            # Pillow warns of odd metadata; what matters is whether the pixels can be read.
+            # Pillow warns about odd metadata; only the pixels matter here.
             warnings.simplefilter("ignore")
             return _load(path, content)
     except NoPictureError as error:
@@ -107,7 +107,7 @@ def load_photo(path: str | Path) -> Photo:
     except Image.DecompressionBombError as error:
         raise _too_large(path, "far more") from error
     except Exception as error:
-        # Broken files make Pillow raise nearly anything: OSError, SyntaxError, struct.error, ...
+        # Pillow raises nearly anything for broken files: OSError, SyntaxError, struct.error, ...
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot read the picture {path}: {reason}") from error
 

@@ -1,4 +1,4 @@
-"""One clock for all streams of a video, whatever its container's clocks do.
+"""One clock for all streams of a video, for any behaviour of its container's clocks.
 
 Broadcast recordings begin at any time of a clock that wraps after a day; files that were joined
 begin anew in the middle; AVI knows when pictures are decoded and not when they are shown. On the
@@ -48,7 +48,7 @@ class _Span:
 
 @dataclass
 class _Stream:
-    """What is known of a stream while its packets come by."""
+    """The state of a stream while its packets are read."""
 
     spans: list[tuple[int, int, Fraction]] = field(default_factory=list)
     packets: int = 0
@@ -102,7 +102,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Clock:
-    """Where the streams of a video are on one clock.
+    """The positions of a video's streams on one clock.
 
     Attributes:
       tracks: keyed by the index of their stream.

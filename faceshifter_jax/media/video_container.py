@@ -1,4 +1,4 @@
-"""Opening video files: which formats, nothing but the file itself, and one line where it fails."""
+"""Opening video files of known formats, reading nothing else, with errors of one line."""
 
 import contextlib
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def is_video(path: str | Path) -> bool:
 
 
 def address_of(path: str | Path) -> str:
-    """What FFmpeg is to open: a name with a colon would be taken for that of a protocol."""
+    """Returns the path for FFmpeg, which would take a name with a colon for a protocol."""
     return f"file:{path}"
 
 
@@ -46,14 +46,14 @@ def open_container(path: str | Path, *, options: dict[str, str] | None = None) -
       options: more options of FFmpeg's reader.
 
     Raises:
-      UserError: there is no such file, it is no video, or PyAV is not installed.
+      UserError: the file does not exist, is not a video, or PyAV is not installed.
     """
     av = load_av()
     path = Path(path)
     if not path.exists():
         raise UserError(f"the video {path} does not exist")
     if not path.is_file():
-        raise UserError(f"{path} is no video but a folder or the like: name a file")
+        raise UserError(f"{path} is not a video file but a folder or the like: name a file")
     try:
         # Tags need not be UTF-8.
         container = av.open(
@@ -63,7 +63,7 @@ def open_container(path: str | Path, *, options: dict[str, str] | None = None) -
         raise UserError(f"cannot read the video {path}: {error.strerror}") from error
     except (av.FFmpegError, OSError, ValueError) as error:
         raise UserError(
-            f"cannot read the video {path}: it is no video in any known format, or is cut off"
+            f"cannot read the video {path}: it is not a video in any known format, or is cut off"
         ) from error
     with container:
         yield container
@@ -89,7 +89,7 @@ def choose_stream(path: str | Path, container: Any) -> Any:
 
 
 def load_av() -> Any:
-    """Imports PyAV and silences FFmpeg, which writes to stderr what matters to nobody.
+    """Imports PyAV and silences FFmpeg's messages on stderr.
 
     Raises:
       UserError: the package is not installed.

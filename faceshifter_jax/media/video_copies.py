@@ -1,4 +1,4 @@
-"""Sound and subtitles of a video, which are copied: whether the output can hold them, and how."""
+"""Copying the sound and subtitles of a video into an output that can hold them."""
 
 import contextlib
 from collections import deque
@@ -39,7 +39,7 @@ class Copies:
 
 
 def prove_copies(source: Path, clock: Clock, output: Path, kind: str, begin: Begin) -> Copies:
-    """Finds out, by writing all of it to nowhere, what of a video an output can hold.
+    """Finds out by a trial run without output which streams of a video an output can hold.
 
     Args:
       source: the video.
@@ -160,7 +160,7 @@ class _Line:
 
 
 def describe(stream: Any) -> str:
-    """Says which stream of a video it is."""
+    """Names a stream of a video."""
     codec = stream.codec_context.name if stream.codec_context is not None else None
     if stream.type == "video" and codec in ("mjpeg", "png"):
         return "a cover picture"
@@ -223,7 +223,7 @@ def close_quietly(out: Any) -> None:
 
 
 class _Nowhere:
-    """A file that forgets what is written to it."""
+    """A file that discards what is written to it."""
 
     def __init__(self):
         self._place = self._size = 0

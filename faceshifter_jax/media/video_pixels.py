@@ -1,4 +1,4 @@
-"""Between a video's stored pictures and upright RGB, so that what is not touched stays as it is."""
+"""Converting between a video's stored pictures and upright RGB, without changing other pixels."""
 
 from typing import Any
 

@@ -18,7 +18,7 @@ from faceshifter_jax.media.video_pixels import has_alpha, like, to_rgb
 from faceshifter_jax.media.video_truncation import ends_early
 
 COPIED = ("audio", "subtitle")
-"""Types of streams that are on the clock and in outputs, besides the pictures."""
+"""Types of streams, besides the pictures, that are on the clock and in outputs."""
 
 _DEFAULT_RATE = Fraction(25)
 # More pictures a second are most often the ticks of a clock.
@@ -31,7 +31,7 @@ _MISSING_AT_END = 1.0
 _MICROSECOND = Fraction(1, 1_000_000)
 # As FFmpeg numbers orders of fields: how they are stored, then how they are shown.
 _BOTTOM_FIRST = (3, 4)
-# What frames carry that is not written, and what to call it.
+# Side data of frames that is not written, and its name in messages.
 _SIDE_DATA = {
     "MASTERING_DISPLAY_METADATA": "HDR mastering data",
     "CONTENT_LIGHT_LEVEL": "HDR light levels",
@@ -49,7 +49,7 @@ _SIDE_DATA = {
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video says of its pictures.
+    """A video's description of its pictures.
 
     Attributes:
       width, height: of the stored pictures in pixels.
@@ -59,7 +59,7 @@ class VideoInfo:
       display_matrix: how players turn and mirror the pictures, 9 numbers as in FFmpeg; None for
         not at all.
       turns: quarter turns, counterclockwise, that make the stored pictures upright.
-      pixel_aspect: width of a pixel divided by its height, None if that is not said.
+      pixel_aspect: width of a pixel divided by its height, None if unknown.
       bits: of a pixel's brightness.
       interlaced: "tff" or "bff" if a picture is two fields, of lines in turn, the top or the bottom
         one of which is shown first; None if it is not.
@@ -107,7 +107,7 @@ class VideoReader:
     """
 
     def __init__(self, path: Path, container: Any, info: VideoInfo, clock: Clock, first: Any):
-        """`open_video` makes one."""
+        """Use `open_video` to make one."""
         self.info = info
         self.clock = clock
         self._path = path
@@ -136,7 +136,7 @@ class VideoReader:
         if waiting is None:
             raise UserError(f"not a single picture of the video {self._path} can be decoded")
         time, picture = waiting
-        # The last one's own word is not always to be believed.
+        # The last one's own duration is not always right.
         usual = statistics.median_low(durations) if durations else self._usual_duration()
         stated = picture.duration or 0
         last = stated if 2 * stated >= usual else usual
@@ -203,7 +203,7 @@ def open_video(path: str | Path, clock: Clock | None = None) -> Iterator[VideoRe
       clock: of an earlier call for the same file; None reads the file once for it.
 
     Raises:
-      UserError: there is no such file, it is no video, it is damaged or cut off, or PyAV is not
+      UserError: the file does not exist, is not a video, is damaged or cut off, or PyAV is not
         installed.
     """
     path = Path(path)

@@ -1,4 +1,4 @@
-"""Writing videos: pictures in parts that are complete, then one file with everything else."""
+"""Writing videos: pictures in complete parts, then one file with everything else."""
 
 import contextlib
 import heapq
@@ -34,7 +34,7 @@ _ENCODER = {"bf": "0", "preset": "medium"}
 
 
 def check_suffix(path: str | Path) -> None:
-    """Raises UserError unless a file's name says a format that videos are written in."""
+    """Raises UserError unless a file's name has the suffix of a supported output format."""
     if Path(path).suffix.lower() not in _FORMATS:
         known = " ".join(OUTPUT_SUFFIXES)
         raise UserError(f"{path}: videos are written as H.264: end its name in one of {known}")
@@ -105,13 +105,13 @@ class PartWriter:
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """A video and what becomes of it.
+    """A video and its output.
 
     Attributes:
       source: the video.
       info, clock: of it.
       output: the file that is made; its suffix is the format.
-      provenance: what it says of where it comes from.
+      provenance: its statement of provenance.
     """
 
     source: Path
@@ -127,7 +127,7 @@ class Film:
 
 
 def prove_output(film: Film, first: Any, scratch: Path, *, crf: int) -> Copies:
-    """Finds out before the work whether a video's pictures can be encoded and its sound be held.
+    """Checks before the work whether a video's pictures can be encoded and its sound be kept.
 
     Args:
       film: what is to be made.
@@ -139,7 +139,7 @@ def prove_output(film: Film, first: Any, scratch: Path, *, crf: int) -> Copies:
       what is copied.
 
     Raises:
-      UserError: it is not possible, in one line that says what is.
+      UserError: it is not possible; the line says what is.
     """
     import av
     from av.error import ExternalError

@@ -126,7 +126,7 @@ def write_evaluation(folder, **changes):
 )
 def test_damaged_metrics_are_one_line(text, tmp_path):
     (tmp_path / "metrics.json").write_text(text)
-    with pytest.raises(UserError, match="holds no metrics of an evaluation"):
+    with pytest.raises(UserError, match="does not hold metrics of an evaluation"):
         read_record(tmp_path / "metrics.json")
 
 

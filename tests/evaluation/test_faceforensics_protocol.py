@@ -110,8 +110,8 @@ def test_corrupt_videos_end_in_a_line(root, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, 400, np.uint8).tobytes()
     files = {
         "flipped.mp4": (whole[:middle] + noise + whole[middle + 400 :], "cannot read frame"),
-        "cut.mp4": (whole[: len(whole) // 2], "no video in any known format, or is cut off"),
-        "text.mp4": (b"text", "no video in any known format"),
+        "cut.mp4": (whole[: len(whole) // 2], "not a video in any known format, or is cut off"),
+        "text.mp4": (b"text", "not a video in any known format"),
     }
     for name, (content, reason) in files.items():
         (tmp_path / name).write_bytes(content)
@@ -127,9 +127,9 @@ def test_corrupt_videos_end_in_a_line(root, tmp_path):
     ("given", "reason"),
     [
         ({"split": "val"}, r"val\.json is missing"),
-        ({"split": "broken"}, r"broken\.json is no list of pairs"),
-        ({"split": "letters"}, r"letters\.json is no list of pairs"),
-        ({"split": "names"}, r"names\.json is no list of pairs"),
+        ({"split": "broken"}, r"broken\.json is not a list of pairs"),
+        ({"split": "letters"}, r"letters\.json is not a list of pairs"),
+        ({"split": "names"}, r"names\.json is not a list of pairs"),
         ({"split": "twice"}, r"twice\.json lists \['003', '000'\] twice"),
         ({"split": "itself"}, r"itself\.json lists .* a video with itself"),
         ({"split": "empty"}, r"empty\.json lists no pair"),

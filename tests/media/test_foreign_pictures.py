@@ -46,7 +46,7 @@ def test_postscript_is_no_picture_wherever_pictures_are_read(name, tmp_path):
     with pytest.raises(UserError, match="not a picture in any known format"):
         load_photo(path)
     assert "not a picture" in read_photo(path, 32).problem
-    with pytest.raises(UserError, match="no picture or video"):
+    with pytest.raises(UserError, match="not a picture or video"):
         read_provenance(path)
     with pytest.raises(NoPictureError):
         open_picture(ENDLESS)

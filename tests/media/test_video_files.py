@@ -48,7 +48,7 @@ def test_lists_of_other_files_are_no_films(tmp_path, text, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_text(text.format(name=neighbour.name))
     for read in (times_of, lambda path: read_frames(path, 1)):
-        with pytest.raises(UserError, match=r"no video in any known format") as error:
+        with pytest.raises(UserError, match=r"not a video in any known format") as error:
             read(path)
         assert "\n" not in str(error.value)
 

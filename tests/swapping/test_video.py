@@ -313,9 +313,9 @@ def bad(tmp_path_factory, video):
     ("name", "output", "reason"),
     [
         ("missing.mp4", "o.mp4", "missing.mp4 does not exist"),
-        ("text.mp4", "o.mp4", "text.mp4: it is no video"),
-        ("empty.mp4", "o.mp4", "empty.mp4: it is no video"),
-        ("cut.mp4", "o.mp4", "cut.mp4: it is no video in any known format, or is cut off"),
+        ("text.mp4", "o.mp4", "text.mp4: it is not a video"),
+        ("empty.mp4", "o.mp4", "empty.mp4: it is not a video"),
+        ("cut.mp4", "o.mp4", "cut.mp4: it is not a video in any known format, or is cut off"),
         ("cut.mkv", "o.mp4", r"cut.mkv is (cut off|damaged)"),
         ("cutfast.mp4", "o.mp4", r"cutfast.mp4 is (cut off|damaged)"),
         ("sound.mp4", "o.mp4", "sound.mp4 has no video stream"),

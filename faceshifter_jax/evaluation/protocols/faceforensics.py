@@ -151,7 +151,7 @@ def prepare(
       detector: finds faces; None for MTCNN.
 
     Raises:
-      UserError: no such folder, a video that is missing or corrupt, or none with faces.
+      UserError: the folder does not exist, a video is missing or corrupt, or none has faces.
     """
     root = Path(arguments.data)
     with together():
@@ -223,7 +223,7 @@ def read_pairs(root: Path, split: str) -> list[tuple[str, str]]:
     """Reads the official pairs, (target, source) by name: each listed one in both directions.
 
     Raises:
-      UserError: no such list, not one, or one that lists a pair twice or a video with itself.
+      UserError: the list does not exist, is invalid, or lists a pair twice or a video with itself.
     """
     path = root / "splits" / f"{split}.json"
     if not path.is_file():
@@ -236,7 +236,7 @@ def read_pairs(root: Path, split: str) -> list[tuple[str, str]]:
     except UnreadableFile:
         listed = None
     if not isinstance(listed, list) or not all(map(_is_pair, listed)):
-        raise UserError(f'{path} is no list of pairs like [["000", "003"], ...]')
+        raise UserError(f'{path} is not a list of pairs like [["000", "003"], ...]')
     if not listed:
         raise UserError(f"{path} lists no pair of videos")
     seen: set[frozenset[str]] = set()

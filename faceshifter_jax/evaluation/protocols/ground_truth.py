@@ -188,7 +188,7 @@ TABLES = (
 
 @dataclass(frozen=True)
 class Data:
-    """What the protocol renders once: pairs without and with something before the face."""
+    """What the protocol renders once: pairs without and with something in front of the face."""
 
     clean: GroundTruth
     occluded: GroundTruth
@@ -206,7 +206,7 @@ class Data:
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Raises UserError for numbers that make no evaluation."""
+    """Raises UserError for numbers out of range."""
     if not (2 <= arguments.identities <= MOST_PAIRS and 1 <= arguments.pairs <= MOST_PAIRS):
         raise UserError(
             f"--identities must be at least 2 and --pairs at least 1, both at most {MOST_PAIRS}"

@@ -1,4 +1,4 @@
-"""What a protocol can be told on the command line."""
+"""Options of a protocol on the command line."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass

@@ -290,7 +290,7 @@ def evaluate(data: Data, subject: Subject, judge: Judge) -> Findings:
 
 
 def score(data: Data, swaps: np.ndarray, itself: np.ndarray, embed: Embed) -> dict[str, np.ndarray]:
-    """Scores swaps beside the lazy answers.
+    """Scores swaps next to the lazy answers.
 
     Args:
       data: the pairs.
@@ -342,7 +342,7 @@ def set_distances(real: np.ndarray, swapped: np.ndarray) -> dict[str, Total]:
 def _attributes(dataset: PreparedDataset, targets: np.ndarray) -> dict[str, Ordered]:
     if "occluder_share" not in dataset.metadata:
         return {}
-    # Not at the top: the renderer compiles itself, and photographs have no use for it.
+    # Not at the top: the renderer compiles itself, and photographs do not need it.
     from faceshifter_jax.evaluation.protocols.attributes import attribute_bins
 
     return attribute_bins([dataset.scene(int(index))[1] for index in targets])

@@ -31,7 +31,7 @@ _APART = 16
 
 
 def score(truth: GroundTruth, swaps: np.ndarray, embed: Embed) -> dict[str, np.ndarray]:
-    """Scores swaps beside the two lazy answers: the target and the source as they are.
+    """Scores swaps next to the two lazy answers: the target and the source as they are.
 
     Args:
       truth: the pairs.

@@ -1,1 +1,1 @@
-"""What an evaluation shows: charts, pictures and one HTML file."""
+"""Reports of an evaluation: charts, pictures and one HTML file."""

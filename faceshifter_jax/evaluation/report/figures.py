@@ -1,4 +1,4 @@
-"""Which pictures of an evaluation are shown."""
+"""Choosing the pictures of an evaluation to show."""
 
 from collections.abc import Mapping
 
@@ -25,7 +25,7 @@ def extreme_rows(
     Args:
       columns: title -> uint8 pictures (B, S, S, 3), a row a pair.
       errors: (B,), what the pairs are sorted by.
-      what: what is written beside each row, before its number.
+      what: the text next to each row, before its number.
       caption: says how they are sorted.
       title: begins the figures' titles.
       smaller_is_better: whether the smallest are the best.

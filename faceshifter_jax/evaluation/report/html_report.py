@@ -225,7 +225,7 @@ def _pictures(figure: Figure) -> str:
     count = len(next(iter(figure.columns.values())))
     if not count:
         return ""
-    # Few columns leave room for more blocks of rows beside the first.
+    # Few columns leave room for more blocks of rows next to the first.
     length = -(-count // _BLOCKS.get(len(figure.columns), 1))
     starts = range(0, count, length)
     blocks = [range(first, min(first + length, count)) for first in starts]

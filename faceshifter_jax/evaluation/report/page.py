@@ -1,4 +1,4 @@
-"""What all pages of an evaluation share: their looks, and cells of tables."""
+"""Shared parts of all evaluation pages: their style, and cells of tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape

@@ -1,4 +1,4 @@
-"""Several evaluations on one page: what each is, the figures in one table, the pictures of each."""
+"""Several evaluations on one page: descriptions, one table of figures, pictures of each."""
 
 import base64
 import io

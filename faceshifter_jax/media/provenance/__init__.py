@@ -1,1 +1,1 @@
-"""What a file says about where its picture comes from: written into outputs, read by `inspect`."""
+"""Statements of where a picture comes from: written into outputs, read by `inspect`."""

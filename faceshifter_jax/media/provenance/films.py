@@ -28,7 +28,7 @@ def append_xmp(path: Path, provenance: Provenance) -> None:
 
 
 def read_film(path: Path) -> Provenance | None:
-    """Reads what a film says of where it comes from; None where it says nothing.
+    """Reads a film's statement of provenance; None if it has none.
 
     Raises:
       UserError: it cannot be read as a film.

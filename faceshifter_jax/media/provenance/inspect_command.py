@@ -1,4 +1,4 @@
-"""`faceshifter inspect`: what files say about where their pictures come from."""
+"""`faceshifter inspect`: reports the statements in files of where their pictures come from."""
 
 import argparse
 import sys
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints what each file says; returns 2 if one cannot be read, after all others."""
+    """Prints each file's statement; returns 2, after all files, if one cannot be read."""
     code = 0
     for path in arguments.files:
         try:

@@ -1,4 +1,4 @@
-"""Reading the statement of where a picture comes from, whatever kind of file it is in."""
+"""Reading the statement of where a picture comes from, in any kind of file."""
 
 import warnings
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class UnknownKindError(Exception):
 
 
 def read_picture(path: Path) -> Provenance | None:
-    """Reads the XMP of a picture; None where it says nothing of where it comes from.
+    """Reads the XMP of a picture; None if it does not state where it comes from.
 
     Raises:
       UnknownKindError: Pillow cannot open it.
@@ -36,7 +36,7 @@ def read_picture(path: Path) -> Provenance | None:
     except Image.DecompressionBombError as error:
         raise UserError(f"cannot read the picture {path}: it is too large") from error
     except Exception as error:
-        # Broken files make Pillow raise nearly anything: OSError, SyntaxError, struct.error, ...
+        # Pillow raises nearly anything for broken files: OSError, SyntaxError, struct.error, ...
         raise UnknownKindError from error
     if isinstance(packet, str):
         packet = packet.encode()
@@ -44,10 +44,10 @@ def read_picture(path: Path) -> Provenance | None:
 
 
 def read_film(path: Path) -> Provenance | None:
-    """Reads a film's tags; None where they say nothing of where it comes from.
+    """Reads a film's tags; None if they do not state where it comes from.
 
     Raises:
-      UnknownKindError: its name is none of a film.
+      UnknownKindError: its name is not that of a film.
     """
     if not is_video(path):
         raise UnknownKindError
@@ -55,14 +55,14 @@ def read_film(path: Path) -> Provenance | None:
 
 
 READERS: tuple[Reader, ...] = (read_film, read_picture)
-"""Each is asked in turn until one knows the kind of file."""
+"""Readers, tried in turn until one knows the kind of file."""
 
 
 def read_provenance(path: str | Path) -> Provenance | None:
-    """Reads what a file says about where it comes from; None where it says nothing.
+    """Reads a file's statement of where it comes from; None if it has none.
 
     Raises:
-      UserError: there is no such file, or it is of no kind that can be read.
+      UserError: the file does not exist, or is of no kind that can be read.
     """
     path = Path(path)
     if not path.exists():
@@ -74,4 +74,4 @@ def read_provenance(path: str | Path) -> Provenance | None:
             return read(path)
         except UnknownKindError:
             continue
-    raise UserError(f"cannot read {path}: it is no picture or video in any known format")
+    raise UserError(f"cannot read {path}: it is not a picture or video in any known format")

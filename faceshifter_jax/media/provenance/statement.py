@@ -52,13 +52,13 @@ class Provenance:
 
     @classmethod
     def from_pairs(cls, pairs: Mapping[str, str]) -> "Provenance | None":
-        """Reads what `to_pairs` gives, among other keys; None where none of them is there."""
+        """Reads the result of `to_pairs` among other keys; None if none of them is there."""
         if not any(pairs.get(key) for key in _PROPERTIES):
             return None
         return cls(**{key: pairs.get(key) for key in _PROPERTIES})
 
     def to_xmp(self, previous: bytes | None = None) -> bytes:
-        """Returns an XMP packet that says this and keeps what `previous` says beside it."""
+        """Returns an XMP packet with this statement that keeps the other content of `previous`."""
         properties = {_PROPERTIES[key]: value for key, value in self.to_pairs().items()}
         if self.software:
             properties[_CREATOR_TOOL] = f"{self.software} {self.software_version or ''}".strip()
@@ -66,6 +66,6 @@ class Provenance:
 
     @classmethod
     def from_xmp(cls, packet: bytes) -> "Provenance | None":
-        """Reads a packet, of this software or of another; None where it says nothing of it."""
+        """Reads a packet of this or other software; None if it holds no statement."""
         found = xmp.read_properties(packet)
         return cls.from_pairs({key: found.get(full) for key, full in _PROPERTIES.items()})
