@@ -1,4 +1,4 @@
-"""Files that are complete or absent, and long work that the next process can go on with.
+"""Files that are complete or absent, and long work that the next process can continue.
 
 What is written next to a place is always new and never reached through a link, see `places`.
 """
@@ -39,7 +39,7 @@ class NoRoom(UserError):
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 next to `path`, then renames it: a reader never sees half of it.
 
-    What is no text, as a file name in another encoding, is written as an escape.
+    What is not text, such as a file name in another encoding, is written as an escape.
 
     Raises:
       OSError: it cannot be written.
@@ -188,7 +188,7 @@ def _make_folder(result: Path) -> Path:
 
 def _read_plan(folder: Path) -> Any:
     path = folder / _WORK_FILE
-    # No link is made here: whatever one leads to, the work must not go on from it.
+    # Links are never created here: the work must not continue from what one leads to.
     if not path.is_file() or any(entry.is_symlink() for entry in folder.rglob("*")):
         return None
     with contextlib.suppress(ValueError, RecursionError):

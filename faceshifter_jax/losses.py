@@ -151,7 +151,7 @@ def angular_margin_logits(
     """Adds an angular margin to the right class (ArcFace, arXiv 1801.07698, equation 3).
 
     The right class's cosine cos(t) becomes cos(t + margin); where t + margin would pass pi,
-    cos(t) - margin * sin(margin) goes on falling in its place.
+    cos(t) - margin * sin(margin) continues to fall in its place.
 
     Args:
       cosines: (B, N) between embeddings and class centres.

@@ -2,7 +2,7 @@
 
 import unicodedata
 
-_BYTES_OF_NAMES = range(0xDC80, 0xDD00)  # what Python makes of bytes that are no UTF-8
+_BYTES_OF_NAMES = range(0xDC80, 0xDD00)  # Python's stand-ins for bytes that are not UTF-8
 
 
 def printable(text: str) -> str:

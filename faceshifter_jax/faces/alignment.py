@@ -1,4 +1,4 @@
-"""Bringing a face to where the networks expect it, and the way back."""
+"""Aligning a face to where the networks expect it, and mapping it back."""
 
 from dataclasses import dataclass
 

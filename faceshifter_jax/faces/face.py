@@ -1,4 +1,4 @@
-"""What a face in a picture is, and what is asked of anything that finds faces."""
+"""A face in a picture, and the interface of face detectors."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,7 +29,7 @@ class Face:
 
 
 class Detector(Protocol):
-    """Anything that finds faces."""
+    """A face detector."""
 
     def detect(self, picture: np.ndarray) -> list[Face]:
         """Finds the faces of a picture, uint8 (H, W, 3), RGB; none is an empty list."""

@@ -1,4 +1,4 @@
-"""One front to faces: found, aligned to a network's size, and told apart."""
+"""Finding faces, aligning them to a network's size, and telling them apart."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -75,8 +75,8 @@ class FaceFinder:
     def detect(self, picture: np.ndarray) -> list[Face]:
         """Finds the faces of a picture, uint8 (H, W, 3), without cutting them out.
 
-        What has landmarks as no face has them, such as the left eye on the right, is left out:
-        whatever it is, nothing can be drawn over it.
+        Detections with landmarks that no face has, such as the left eye on the right, are left out:
+        nothing can be drawn over them.
         """
         return [face for face in self.detector.detect(picture) if _looks_like_one(face)]
 
@@ -132,7 +132,7 @@ def build_detector(name: str) -> Detector:
       name: a key of `DETECTORS`, or "module:class" for one of your own.
 
     Raises:
-      UserError: there is no such detector, its package is not installed, or it cannot be made.
+      UserError: the detector is unknown, its package is not installed, or it cannot be made.
     """
     place = DETECTORS.get(name, name)
     module, _, attribute = place.partition(":")
@@ -157,4 +157,4 @@ def build_detector(name: str) -> Detector:
 
 def _check_detector(detector: object, name: str) -> None:
     if not callable(getattr(detector, "detect", None)):
-        raise UserError(f"{name} is no face detector: it has no method detect(picture)")
+        raise UserError(f"{name} is not a face detector: it has no method detect(picture)")

@@ -13,7 +13,7 @@ from faceshifter_jax.faces.alignment import face_size
 from faceshifter_jax.faces.face import Face
 
 MIN_SCORE = 0.9
-"""Below it MTCNN takes ears, hands and patterns for faces."""
+"""Below this confidence MTCNN takes ears, hands and patterns for faces."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class MTCNNDetector:
 
         Args:
           min_score: faces of a lower confidence are left out.
-          small_faces: look for those from 1.6 % beside larger ones, too, which takes four times
+          small_faces: look for those from 1.6 % next to larger ones, too, which takes four times
             as long.
 
         Raises:
@@ -104,7 +104,7 @@ def _face_from(row: np.ndarray, inset: int, factors: np.ndarray) -> Face:
 
 
 def _contradicts_itself(face: Face) -> bool:
-    """Whether the landmarks are of a face of quite another size than the box.
+    """Whether the landmarks are those of a face of a very different size than the box.
 
     MTCNN knows upright faces. Of one that lies on its side it finds parts, and landmarks to them
     that are crowded together.
@@ -152,7 +152,7 @@ def _load_mtcnn() -> Any:
             f"finding faces needs the package mtcnn ({error}): install it with "
             "pip install 'faceshifter-jax[swap]'"
         ) from error
-    # Left alone, TensorFlow would take the memory of every GPU.
+    # By default TensorFlow would claim the memory of every GPU.
     tf.config.set_visible_devices([], "GPU")
     # Under their bare names, files in the working directory would be unpickled in their place.
     weights = importlib.resources.files("mtcnn.assets.weights")

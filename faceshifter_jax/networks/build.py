@@ -24,7 +24,7 @@ _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def compute_dtype(config: Mapping[str, Any]) -> Any:
-    """The dtype of `config.compute_dtype`; UserError if it is none of ours."""
+    """The dtype of `config.compute_dtype`; UserError if it is unknown."""
     name = config["compute_dtype"]
     if name not in _DTYPES:
         raise UserError(f"config.compute_dtype must be one of {sorted(_DTYPES)}, not {name!r}")
@@ -32,7 +32,7 @@ def compute_dtype(config: Mapping[str, Any]) -> Any:
 
 
 def remat_blocks(config: Mapping[str, Any]) -> bool:
-    """Whether `config.remat` asks for the AAD blocks; UserError if it is none of ours."""
+    """Whether `config.remat` asks for the AAD blocks; UserError if it is unknown."""
     if config["remat"] not in ("none", "aad"):
         raise UserError(f"config.remat must be 'none' or 'aad', not {config['remat']!r}")
     return config["remat"] == "aad"

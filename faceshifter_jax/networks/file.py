@@ -1,4 +1,4 @@
-"""Network files: trained networks in one safetensors file that says what it holds.
+"""Network files: trained networks in one safetensors file that describes its content.
 
 A file holds arrays named ROLE/params/... and ROLE/batch_stats/..., and in its header, under
 `faceshifter_jax`, a JSON text with the format version, each network's architecture and settings,
@@ -29,7 +29,7 @@ _SMALLEST_VARIANCE = 1e-5  # the epsilon of our normalisations, which is added
 
 @dataclasses.dataclass(frozen=True)
 class NetworkFile:
-    """What a network file holds.
+    """The content of a network file.
 
     Attributes:
       networks: role (`identity`, `generator`, `discriminator` or `hear`) -> network.
@@ -49,13 +49,13 @@ def write_network_file(
     *,
     half_precision: bool = False,
 ) -> str:
-    """Writes networks with what they are; returns the file's content hash (SHA-256).
+    """Writes networks and their descriptions; returns the file's content hash (SHA-256).
 
     Args:
       path: the file, replaced only when the new one is complete.
       networks: role -> network.
-      source: where the weights came from, plain values. A `frozen` among them, name -> {"path",
-        "sha256"}, says which networks they were trained with.
+      source: where the weights came from, plain values. Its key `frozen`, name -> {"path",
+        "sha256"}, lists the networks they were trained with.
       half_precision: whether parameters are kept as float16, in half the space; they are float32
         again when they are read.
 
@@ -84,7 +84,7 @@ def write_network_file(
 
 
 def is_network_file(path: str | Path) -> bool:
-    """Whether `path` is a safetensors file that one of ours wrote, whole or not."""
+    """Whether `path` is one of our safetensors files, intact or not."""
     try:
         with safe_open(path, "numpy") as file:
             return _KEY in (file.metadata() or {})
@@ -96,7 +96,8 @@ def read_network_file(path: str | Path) -> NetworkFile:
     """Reads a network file and checks that it is as it was written.
 
     Raises:
-      UserError: no such file, not a network file, damaged or edited, or of another format.
+      UserError: the file does not exist, is not a network file, is damaged or edited, or of another
+      format.
     """
     path = Path(path)
     if not path.is_file():
@@ -107,12 +108,12 @@ def read_network_file(path: str | Path) -> NetworkFile:
             arrays = {name: file.get_tensor(name) for name in file.keys()} if text else {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{path} is not a network file, or a damaged one ({error}): published weights are "
-            f"made into one by `faceshifter convert {path} OUT.safetensors`"
+            f"{path} is not a network file, or a damaged one ({error}): convert published weights"
+            f"with `faceshifter convert {path} OUT.safetensors`"
         ) from error
     if text is None:
         raise UserError(
-            f"{path} says nothing of the network it belongs to: convert it first, "
+            f"{path} does not describe its network: convert it first, "
             f"`faceshifter convert {path} OUT.safetensors`"
         )
     return _parse(text, arrays, path)
@@ -152,7 +153,7 @@ def _parse(text: str, arrays: Mapping[str, np.ndarray], path: Path) -> NetworkFi
 def _check_frozen(source: Mapping[str, Any]) -> None:
     for name, made_with in source.get("frozen", {}).items():
         if not all(isinstance(made_with[key], str) for key in ("path", "sha256")):
-            raise ValueError(f"trained with {name}, of which it does not say what it is")
+            raise ValueError(f"trained with {name}, which it does not describe")
 
 
 def _flatten(networks: Mapping[str, Network]) -> dict[str, np.ndarray]:
@@ -193,7 +194,7 @@ def _float32(array: np.ndarray) -> np.ndarray:
 
 
 def _check_usable(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raises UserError for numbers that a network can only answer with NaN."""
+    """Raises UserError for numbers that would only give NaN."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise UserError(f"the weights are damaged: {name} holds numbers that are not finite")

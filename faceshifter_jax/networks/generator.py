@@ -31,23 +31,23 @@ class Generator:
     module: nn.Module = flax.struct.field(pytree_node=False)
 
     def swap(self, target: jax.Array, identity: jax.Array) -> jax.Array:
-        """Puts identities (B, E), unit length, into pictures (B, S, S, 3) in [-1, 1]."""
+        """Swaps identities (B, E), unit length, into pictures (B, S, S, 3) in [-1, 1]."""
         return self.module.apply(self.variables, target, identity).image
 
     def identity_terms(self, identity: jax.Array, size: int) -> GeneratorTerms:
-        """What identities (B, E), unit length, contribute to swaps of `size` x `size` pixels."""
+        """Computes what identities (B, E), unit length, contribute to swaps of `size` x `size`."""
         return self.module.apply(
             self.variables, identity, size, size, method=self.module.identity_terms
         )
 
     def swap_by_terms(self, target: jax.Array, terms: GeneratorTerms) -> jax.Array:
-        """Like `swap`, of what `identity_terms` gave for the identities."""
+        """Like `swap`, from the result of `identity_terms`."""
         return self.module.apply(
             self.variables, target, terms, method=self.module.swap_by_terms
         ).image
 
     def folded(self) -> "Generator":
-        """The same function but for rounding, computed with less; see `models.fold`."""
+        """Returns the same function up to rounding, at lower cost; see `models.fold`."""
         module, variables = fold(self.module, self.variables)
         return Generator(variables, module)
 
@@ -56,7 +56,8 @@ class Generator:
         return level_masks(self.module.apply(self.variables, target, identity).masks)
 
     def heuristic_error(self, target: jax.Array, identity: jax.Array) -> jax.Array:
-        """What is lost of pictures that get their own identity (arXiv 1912.13457, section 3.2).
+        """Computes what pictures lose when they get their own identity (arXiv 1912.13457, section
+        3.2).
 
         Args:
           target: (B, S, S, 3) in [-1, 1].
@@ -69,14 +70,14 @@ class Generator:
 
 
 def level_masks(masks: Sequence[Sequence[jax.Array]]) -> dict[int, jax.Array]:
-    """What the masks M of AEI-Net show (arXiv 1912.13457, figure 5): who rules where.
+    """Averages AEI-Net's masks M (arXiv 1912.13457, figure 5) for each level.
 
     Args:
       masks: for each level those of its AAD layers, each (B, H, W, 1 or C) in [0, 1].
 
     Returns:
-      H -> their mean over layers and channels, float32 (B, H, W, 1), coarse to fine; 1 where
-      the identity rules, 0 where the attributes do.
+      H -> their mean over layers and channels, float32 (B, H, W, 1), coarse to fine; 1 where the
+      identity dominates, 0 where the attributes do.
     """
     return {
         level[0].shape[1]: sum(m.astype(jnp.float32).mean(-1, keepdims=True) for m in level)
@@ -98,7 +99,7 @@ class SecondStage:
         return SecondStage(variables, module)
 
     def refine(self, swap: jax.Array, error: jax.Array) -> jax.Array:
-        """Gives swaps (B, S, S, 3) in [-1, 1] back what heuristic errors, the same, show."""
+        """Restores in swaps (B, S, S, 3) in [-1, 1] what heuristic errors, the same, show."""
         return self.module.apply(self.variables, swap, error)
 
 
@@ -106,13 +107,13 @@ def generator_from(weights: Weights, dtype: Any = jnp.float32) -> Generator:
     """Turns a trained AEI-Net into a frozen function of pictures, computed in `dtype`.
 
     Raises:
-      UserError: the weights hold none, or do not fit it.
+      UserError: the weights hold no AEI-Net, or do not fit it.
     """
     network = weights.networks.get("generator")
     if network is None:
         raise UserError(
-            f"{weights.path} holds {name_networks(weights)}, not an AEI-Net: name the "
-            "workdir of a training with configs/aei.py, or a file that `faceshifter convert` made "
+            f"{weights.path} holds {name_networks(weights)}, not an AEI-Net: name the workdir of a"
+            "training run with configs/aei.py, or a file that `faceshifter convert` made "
             "of a generator"
         )
     if network.image_size is None:
@@ -128,13 +129,13 @@ def second_stage_from(weights: Weights, image_size: int) -> SecondStage:
     """Turns a trained HEAR-Net into a frozen function of pictures of `image_size` pixels.
 
     Raises:
-      UserError: the weights hold none, one of another size, or do not fit it.
+      UserError: the weights hold no HEAR-Net, one of another size, or do not fit it.
     """
     network = weights.networks.get("hear")
     if network is None:
         raise UserError(
-            f"{weights.path} holds {name_networks(weights)}, not a HEAR-Net: name the workdir of "
-            "a training with configs/hear.py, or a file that `faceshifter convert` made of one"
+            f"{weights.path} holds {name_networks(weights)}, not a HEAR-Net: name the workdir of a"
+            "training run with configs/hear.py, or a file that `faceshifter convert` made of one"
         )
     if network.image_size not in (None, image_size):
         raise UserError(

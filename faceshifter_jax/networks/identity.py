@@ -1,4 +1,4 @@
-"""From an aligned picture to an identity embedding, differentiably and in one place."""
+"""Embedding the identity of aligned pictures, differentiably and in one place."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ class IdentityNetwork:
     input: InputFormat = flax.struct.field(pytree_node=False)
 
     def folded(self) -> "IdentityNetwork":
-        """The same function but for rounding, computed with less; see `models.fold`."""
+        """Returns the same function up to rounding, at lower cost; see `models.fold`."""
         module, variables = fold(self.module, self.variables)
         return IdentityNetwork(variables, module, self.input)
 
@@ -77,12 +77,12 @@ class IdentityNetwork:
 
 
 def identity_network_from(weights: Weights, dtype: Any = jnp.float32) -> IdentityNetwork:
-    """Turns what a training or `faceshifter convert` left into a network that embeds pictures.
+    """Turns trained or converted weights into a network that embeds pictures.
 
     Args:
-      weights: what a reader of checkpoints and network files returns.
-      dtype: of the computation between the normalisations, which are float32 always, as the
-        embeddings are.
+      weights: the result of a reader of checkpoints or network files.
+      dtype: of the computation between the normalisations, which are always float32, like the
+        embeddings.
 
     Raises:
       UserError: the weights are another network's, or do not fit it.
@@ -90,8 +90,8 @@ def identity_network_from(weights: Weights, dtype: Any = jnp.float32) -> Identit
     network = weights.networks.get("identity")
     if network is None:
         raise UserError(
-            f"{weights.path} holds {name_networks(weights)}, not an identity network: name "
-            "the workdir of a training with configs/arcface.py, or a file that "
+            f"{weights.path} holds {name_networks(weights)}, not an identity network: name the"
+            "workdir of a training run with configs/arcface.py, or a file that "
             "`faceshifter convert` made of one"
         )
     module, size = build_network(network, dtype=dtype), network.input.size

@@ -1,4 +1,4 @@
-"""A trained network as plain data: what it is, what it takes, and its weights."""
+"""A trained network as plain data: its architecture, its input, and its weights."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Network:
     Attributes:
       architecture: class name of the linen module: `IResNet`, `MobileFaceNet`, `AEINet`,
         `HEARNet` or `MultiscaleDiscriminator`.
-      settings: the module's keyword arguments but for dtype and axis name; plain values, with
+      settings: the module's keyword arguments, except dtype and axis name; plain values, with
         lists for tuples and nested dicts.
       variables: {"params": ..., "batch_stats": ...}, nested dicts of float32 numpy arrays as
         the module's `init` has them.
@@ -56,7 +56,7 @@ class Weights(Protocol):
 
     Attributes:
       networks: role (`identity`, `generator`, `discriminator` or `hear`) -> network.
-      path: where they were asked for.
+      path: the path that was asked for.
       sha256: hash of the weights.
       frozen: the frozen networks that they were trained with, name -> {"path", "sha256"}; empty
         where that is not known.
@@ -69,6 +69,6 @@ class Weights(Protocol):
 
 
 def name_networks(weights: Weights) -> str:
-    """What weights hold, for an error message: `an identity network`."""
+    """Names the networks in weights, for an error message: `an identity network`."""
     articles = (("an " if role[0] in "aeiou" else "a ") + role for role in weights.networks)
-    return " and ".join(f"{role} network" for role in articles) or "no network of ours"
+    return " and ".join(f"{role} network" for role in articles) or "no known network"

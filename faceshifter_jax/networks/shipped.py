@@ -1,7 +1,7 @@
-"""The trained networks that come with the package, taken by name: `shipped:identity`.
+"""The trained networks that come with the package, used by name: `shipped:identity`.
 
-They lie in `pretrained/` as network files, NAME.safetensors, beside a model card and SHA256SUMS, in
-which `sha256sum -c` finds their hashes, too.
+They are network files, NAME.safetensors, in `pretrained/`, next to a model card and SHA256SUMS,
+which `sha256sum -c` also reads.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def find_shipped(path: str | os.PathLike) -> Path:
     """Finds the file that a name means, and checks that it is the one that was recorded.
 
     Raises:
-      UserError: no such name, or the file is missing or another one.
+      UserError: the name is unknown, or the file is missing or has changed.
     """
     name = os.fspath(path).removeprefix(PREFIX)
     sums = _read_sums()
@@ -53,13 +53,13 @@ def find_shipped(path: str | os.PathLike) -> Path:
         ) from error
     if found != sums[name]:
         raise UserError(
-            f"{file} is not the file that {SUMS_FILE} beside it records: install the package again"
+            f"{file} is not the file that {SUMS_FILE} next to it records: install the package again"
         )
     return file
 
 
 def default_checkpoint(*, with_second_stage: bool = True) -> str:
-    """The name of what swaps faces where nobody names a checkpoint: HEAR-Net, else AEI-Net.
+    """Returns the name of the default network that swaps faces: HEAR-Net, else AEI-Net.
 
     Args:
       with_second_stage: whether a HEAR-Net is wanted.
@@ -79,7 +79,7 @@ def default_checkpoint(*, with_second_stage: bool = True) -> str:
 
 
 def describe_default(path: str) -> str:
-    """The line that says that networks were taken which nobody named."""
+    """Returns the line that reports which default networks are used."""
     return f"using {path}, which comes with the package; {FOLDER / CARD_FILE} says what it is for"
 
 

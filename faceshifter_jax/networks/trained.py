@@ -1,4 +1,4 @@
-"""What a finished training has made: its parameters as networks that stand on their own."""
+"""Turning the parameters of a finished training run into standalone networks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +9,10 @@ from faceshifter_jax.networks.network import InputFormat, Network
 def trained_networks(
     config: Mapping[str, Any], params: Mapping[str, Any], batch_stats: Mapping[str, Any]
 ) -> dict[str, Network]:
-    """Returns role -> network for a training; nothing for a task that is none of ours.
+    """Returns role -> network for a training run; nothing for an unknown task.
 
     Args:
-      config: the complete config of the training.
+      config: the complete config of the training run.
       params: player -> parameters.
       batch_stats: player -> running statistics.
     """

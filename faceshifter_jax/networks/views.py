@@ -1,6 +1,6 @@
-"""Random views of aligned faces: what an identity network sees in place of the exact crop.
+"""Random views of aligned faces: the inputs of an identity network in place of the exact crop.
 
-An identity network that always sees the same crop can be pleased by a pattern of single pixels.
+An identity network that always sees the same crop can be fooled by a pattern of single pixels.
 A pattern that survives shifts, scales, colours, blur, noise and cut-outs has to look like a face
 (as augmentation ends overfitting of a GAN's discriminator, arXiv 2006.06676, section 2).
 """

@@ -1,4 +1,4 @@
-"""Who is to be seen on which face of a target."""
+"""Choosing which faces of a target are swapped, and with whom."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from faceshifter_jax.faces.finder import AlignedFace, FaceFinder
 from faceshifter_jax.swapping.video.tracking import Track, group_people
 
 DEFAULT_THRESHOLD = 0.5
-"""Cosine from which two faces are taken for one person. A converted MobileFaceNet gave pictures of
+"""Cosine from which two faces count as one person. A converted MobileFaceNet gave pictures of
 one person 0.61 to 0.84, and those of different people 0.43 at the most of 351 pairs."""
 
 Which = Literal["largest", "all"]
@@ -27,7 +27,7 @@ class Role:
 
 
 class Casting(Protocol):
-    """Says which faces of a target are swapped, and by whom."""
+    """Chooses which faces of a target are swapped, and with whom."""
 
     def cast(
         self, finder: FaceFinder, faces: Sequence[AlignedFace], name: str

@@ -1,4 +1,4 @@
-"""Putting a swapped face back into its picture, so that no edge shows."""
+"""Pasting a swapped face back into its picture without a visible edge."""
 
 from collections.abc import Iterator, Sequence
 
@@ -38,7 +38,7 @@ def face_mask(landmarks: np.ndarray, size: int, reach: float = 1.0) -> np.ndarra
     Args:
       landmarks: (5, 2) points in the aligned picture, in the order of `Face.landmarks`.
       size: side of the aligned picture in pixels.
-      reach: by what the ellipse is larger than the face.
+      reach: the factor by which the ellipse is larger than the face.
 
     Returns:
       (size, size) float32 in [0, 1], 1 inside, falling to 0 at the rim of an ellipse.
@@ -69,7 +69,7 @@ def swap_mask(landmarks: np.ndarray, aligned: np.ndarray, swapped: np.ndarray) -
     Args:
       landmarks: (5, 2) points in the aligned picture, in the order of `Face.landmarks`.
       aligned: uint8 (S, S, 3), the target.
-      swapped: uint8 (S, S, 3), what the network made of it.
+      swapped: uint8 (S, S, 3), the network's result.
 
     Returns:
       (S, S) float32 in [0, 1].
@@ -102,7 +102,7 @@ def paste(
     Args:
       picture: uint8 (H, W, 3).
       aligned: uint8 (S, S, 3), what `alignment` cuts out of it.
-      swapped: uint8 (S, S, 3), what the network made of that.
+      swapped: uint8 (S, S, 3), the network's result for it.
       alignment: of the face that is replaced.
       mask: (S, S) in [0, 1], how much of each pixel is replaced; it fades out at the square's
         edge whatever it says there.
@@ -136,7 +136,7 @@ def paste(
 def put_back(
     picture: np.ndarray, faces: Sequence[AlignedFace], swapped: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Pastes what the network made of faces back into their picture.
+    """Pastes swapped faces back into their picture.
 
     Args:
       picture: uint8 (H, W, 3).

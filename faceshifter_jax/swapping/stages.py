@@ -25,12 +25,12 @@ from faceshifter_jax.networks.generator import (
 from faceshifter_jax.networks.identity import IdentityNetwork, identity_network_from
 from faceshifter_jax.networks.pixels import to_unit_range
 
-# Sources whose terms are kept, 100 kB each at paper scale: the people of a film, and then some.
+# Number of sources whose terms are kept, 100 kB each at paper scale: more than a film has people.
 _SOURCES = 64
 
 
 class SourceMemory:
-    """Remembers what sources contribute to swaps: frames of a film share a few sources.
+    """Caches what sources contribute to swaps, because frames of a film share a few sources.
 
     Attributes:
       find_terms: uint8 (1, S, S, 3) to the pytree of arrays, one row each, that is remembered.
@@ -65,7 +65,7 @@ _BATCH_ON_ACCELERATORS = 8
 
 
 def default_batch_size() -> int:
-    """Faces that go through the networks together where nobody says how many.
+    """Default number of faces that go through the networks together.
 
     One on a CPU: eight pictures of 256x256 together take a tenth longer there than one by one, as
     their maps no longer fit the cache.
@@ -108,7 +108,7 @@ def build_embed(
 
 
 def load_identity(path: str) -> tuple[IdentityNetwork, LoadedWeights]:
-    """Reads an identity network from a training's workdir or from a network file, and folds it.
+    """Reads an identity network from a run's workdir or from a network file, and folds it.
 
     Raises:
       UserError: there is none.
@@ -130,10 +130,10 @@ class Stages:
         `run_stages`, `draw_masks` and `find_errors`, of which the following are compiled.
       run: `run(source, target)`: two uint8 (B, S, S, 3) to float32 (B, 1 or 3, S, S, 3): AEI-Net's
         swaps in [-1, 1]; with a second stage also the heuristic errors in [-2, 2] and HEAR-Net's
-        results. What a source contributes is computed once and remembered.
+        results. What a source contributes is computed once and cached.
       masks: `masks(source, target)`: the same two to AEI-Net's masks, float32 (B, L, S, S) in
-        [0, 1], a mean for each of the L levels, coarse to fine, enlarged to S; 1 where the
-        identity rules.
+        [0, 1], a mean for each of the L levels, coarse to fine, enlarged to S; 1 where the identity
+        dominates.
       errors: `errors(target)`: uint8 (B, S, S, 3) to the heuristic errors, float32 (B, S, S, 3) in
         [-2, 2]; for where there is no second stage that `run` gives them for.
       embed: `embed(pictures)`: uint8 (B, S, S, 3) to the identity network's embeddings, float32
@@ -161,11 +161,11 @@ def load_stages(
     *,
     batch_size: int | None = None,
 ) -> Stages:
-    """Reads what swaps faces: an AEI-Net, its identity network and, if there is one, HEAR-Net.
+    """Reads the networks that swap faces: an AEI-Net, its identity network and, if any, HEAR-Net.
 
     Args:
-      path: workdir of an `aei` training, one of its checkpoints, a network file with a generator,
-        or workdir of a `hear` training, which knows its AEI-Net.
+      path: workdir of an `aei` training run, one of its checkpoints, a network file with a
+        generator, or workdir of a `hear` training run, which records its AEI-Net.
       identity_path: the identity network; None for the one of the training, where it was then.
       hear_path: workdir or network file of a second stage; None for none but that of `path`.
       batch_size: pictures that go through the networks together; None for as many as pictures of
@@ -199,7 +199,7 @@ def load_stages(
 def first_stage_from(
     weights: LoadedWeights, identity_path: str | None = None
 ) -> tuple[Generator, IdentityNetwork, LoadedWeights]:
-    """Puts an AEI-Net and the identity network that belongs to it together.
+    """Combines an AEI-Net with the identity network that belongs to it.
 
     Args:
       weights: what `read_weights` gives.
@@ -307,7 +307,7 @@ def build_run(
 
 
 def find_terms(networks: Networks, source: jax.Array) -> GeneratorTerms:
-    """What sources, uint8 (B, S, S, 3), contribute to swaps of this size."""
+    """Computes what sources, uint8 (B, S, S, 3), contribute to swaps of this size."""
     generator, identity, _ = networks
     embedding = identity.embed(to_unit_range(source))
     return generator.identity_terms(embedding, source.shape[1])

@@ -1,4 +1,4 @@
-"""What `faceshifter swap` is told: its arguments, and whether they fit each other."""
+"""The arguments of `faceshifter swap`, and checks that they fit each other."""
 
 import argparse
 import os
@@ -79,7 +79,7 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--aligned",
         action="store_true",
-        help="the photos are aligned squares; write what the network makes of them",
+        help="the photos are aligned squares; write the network's results for them",
     )
 
 
@@ -103,8 +103,8 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         "--save-masks",
         type=local_path,
         metavar="FILE",
-        help="picture of the network's masks, level by level, white where the identity rules; a "
-        "folder where TARGET is one",
+        help="picture of the network's masks, level by level, white where the identity dominates; "
+        "a folder where TARGET is one",
     )
     group.add_argument(
         "--no-provenance",

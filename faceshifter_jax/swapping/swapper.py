@@ -1,4 +1,4 @@
-"""A trained network as something that swaps faces in whole pictures."""
+"""Swapping faces in whole pictures with a trained network."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ class Swapper:
     Attributes:
       image_size: side in pixels of the aligned squares that the network swaps between.
       finder: finds, aligns and embeds faces.
-      provenance: what outputs say of where they come from; None for a network without a file.
+      provenance: the statement of provenance in outputs; None for a network without a file.
       batch_size: how many squares the network takes at once; any other number is cut and filled up.
     """
 
@@ -51,7 +51,7 @@ class Swapper:
         provenance: Provenance | None = None,
         batch_size: int = 1,
     ):
-        """Takes a network as it is; `load` reads a trained one.
+        """Uses a network directly; `load` reads a trained one.
 
         Args:
           network: swaps aligned squares.
@@ -59,7 +59,7 @@ class Swapper:
           detector: finds the faces; a name or None (MTCNN) is started when it is first needed.
           embed: tells people apart, for `cast_people`.
           explain: like `network`, to what explains its swaps.
-          provenance: what outputs say of where they come from.
+          provenance: the statement of provenance in outputs.
           batch_size: squares that are collected for one call of `network`.
         """
         self._network = network
@@ -79,12 +79,12 @@ class Swapper:
         detector: Detector | str | None = None,
         batch_size: int | None = None,
     ) -> "Swapper":
-        """Reads a trained network. Of a `hear` training both stages are used.
+        """Reads a trained network. Of a `hear` training run both stages are used.
 
         Args:
-          checkpoint: workdir of an `aei` or `hear` training, or a converted generator.
+          checkpoint: workdir of an `aei` or `hear` training run, or a converted generator.
           identity: its identity network; None for the one it was trained with.
-          hear: a HEAR-Net as second stage; None for none but that of a `hear` training.
+          hear: a HEAR-Net as second stage; None for only that of a `hear` training run.
           detector: as in the constructor.
           batch_size: faces that go through the network together; None for 1 on a CPU and 8 on an
             accelerator. The network is compiled for it when it is first called, and never again.
@@ -119,7 +119,7 @@ class Swapper:
         )
 
     def swap(self, source: Picture, target: Picture, *, faces: Which = "largest") -> np.ndarray:
-        """Puts the source's face into the target; of several in the source, the largest.
+        """Swaps the source's face, the largest if there are several, into the target.
 
         Args:
           source: who is to be seen.
@@ -130,7 +130,7 @@ class Swapper:
           uint8 (H, W, 3), the target with another face; its other pixels are as they were.
 
         Raises:
-          UserError: a file that is no picture, or a picture without a face.
+          UserError: a file that is not a picture, or a picture without a face.
         """
         return self.swap_photo(self.cast_one(source, faces)[0], target).photo.pixels
 
@@ -152,7 +152,7 @@ class Swapper:
           the casting, and notes on the source.
 
         Raises:
-          UserError: a file that is no picture, or a picture without a face.
+          UserError: a file that is not a picture, or a picture without a face.
         """
         if faces not in ("largest", "all"):
             raise ValueError(f'faces must be "largest" or "all", not {faces!r}')
@@ -172,7 +172,7 @@ class Swapper:
           the casting, and notes on the pictures.
 
         Raises:
-          UserError: a file that is no picture, or a picture without a face.
+          UserError: a file that is not a picture, or a picture without a face.
         """
         if not len(people):
             raise ValueError("people must hold at least one pair of pictures")
@@ -197,7 +197,7 @@ class Swapper:
           explain: whether the faces get their `explanation`.
 
         Raises:
-          UserError: a file that is no picture, or a picture without such a face.
+          UserError: a file that is not a picture, or a picture without such a face.
         """
         result = next(self.swap_photos(casting, [target], explain=explain))
         if isinstance(result, UserError):
@@ -235,10 +235,10 @@ class Swapper:
           source, target: squares of any size.
 
         Returns:
-          uint8 (S, S, 3), what the network makes of them.
+          uint8 (S, S, 3), the network's results.
 
         Raises:
-          UserError: a file that is no picture, or a picture that is no square.
+          UserError: a file that is not a picture, or a picture that is not square.
         """
         return self.swap_squares(source, target).photo.pixels
 
@@ -247,7 +247,7 @@ class Swapper:
         source, target = as_photo(source, "the source"), as_photo(target, "the target")
         squares = [to_square(photo, self.image_size) for photo in (source, target)]
         (face,) = self._run(*(square[None] for square in squares), explain)
-        # What the target's file says of its pixels is not true of the network's.
+        # The metadata of the target's pixels is not true of the network's.
         return Swap(Photo(face.swapped, target.name), (face,))
 
     def save(

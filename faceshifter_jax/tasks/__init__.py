@@ -1,4 +1,4 @@
-"""What can be trained: each task says how one step goes and knows nothing of files or loops."""
+"""The tasks that can be trained: each defines one step and knows nothing about files or loops."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ def build_task(config: Mapping[str, Any]) -> Task:
     """Builds the task that `config.task` names.
 
     Raises:
-      UserError: no such task, or settings that do not fit together.
+      UserError: an unknown task, or settings that do not fit together.
     """
     if config["task"] not in _TASKS:
         raise UserError(f"config.task must be one of {sorted(_TASKS)}, not {config['task']!r}")

@@ -38,12 +38,13 @@ CODE_SIZE = 103
 
 
 class ArcFaceTask:
-    """Classifies the identities of a dataset; the embedding is what one keeps of it.
+    """Classifies the identities of a dataset; only the embedding network is kept.
 
     Player `classifier`: parameters `network` (an IResNet), `centres`, one direction for each
     identity, (num_classes, embedding_size), and with `loss.code` `reader`, a linear map from the
-    embedding to what makes a rendered person. Thousands of people have too few pictures each to
-    find their centres from in a short training; a code has the same meaning for all of them.
+    embedding to the numbers that describe a rendered person. Thousands of people have too few
+    pictures each to find their centres from in a short training run; a code has the same meaning
+    for all of them.
     """
 
     name = "arcface"

@@ -1,4 +1,4 @@
-"""What tells whether a training swaps faces: metrics of a step, and signs that it does not."""
+"""Metrics of training steps, averaged, and signs that a training run goes wrong."""
 
 import dataclasses
 from collections import deque
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 @dataclasses.dataclass(frozen=True)
 class HealthCheck:
-    """A sign that a training goes wrong: every metric named is beyond its limit.
+    """A sign that a training run goes wrong: every metric named is beyond its limit.
 
     Attributes:
       warning: what it means and which settings people change then, one line. Metrics in braces,
@@ -30,8 +30,8 @@ class Health:
         the metrics that it does not name weigh the same in every step.
       shown: metric -> its name in the progress line.
       checks: the signs to look for.
-      warn_after_steps: steps of the training before the first warning, 0 for none at all.
-      window_steps: the last so many steps are averaged and judged.
+      warn_after_steps: steps of the run before the first warning, 0 for none at all.
+      window_steps: the number of latest steps that are averaged and judged.
     """
 
     weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -63,7 +63,7 @@ def average_metrics(
 
 
 class HealthWatch:
-    """Judges the metrics of a training by its task's checks; each warns once a session."""
+    """Checks the metrics of a training run against its task's signs; each warns once a session."""
 
     def __init__(self, health: Health):
         self._health = health
@@ -76,7 +76,7 @@ class HealthWatch:
         There is none before `warn_after_steps`, nor before `window_steps` steps of this session.
 
         Args:
-          step: steps of the training made so far.
+          step: number of steps so far.
           steps: the metrics of each step since the last call.
         """
         health = self._health

@@ -35,8 +35,8 @@ from faceshifter_jax.tasks.task import Batch, Frozen, Metrics, Step, TrainState
 from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
 _NO_AEI = (
-    "config.aei.weights is empty: name the workdir of a training with configs/aei.py, or a file "
-    "that `faceshifter convert` made of a generator"
+    "config.aei.weights is empty: name the workdir of a training run with configs/aei.py, or a "
+    "file that `faceshifter convert` made of a generator"
 )
 _NO_IDENTITY = (
     "config.identity.weights is empty: name the identity network that the AEI-Net was trained "
@@ -50,7 +50,7 @@ _NOTHING_OCCLUDED = (
 
 
 class HEARTask:
-    """Learns to give swaps back what AEI-Net lost of their targets.
+    """Learns to restore in swaps what AEI-Net lost of their targets.
 
     Player `hear` (HEAR-Net), whose weights are averaged. Frozen: `aei`, the AEI-Net, and
     `identity`, the network that gives z_id and judges the result's identity.
@@ -235,7 +235,7 @@ class HEARTask:
 
 
 def _first_stage(frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
-    """What HEAR-Net works on: the swap, the heuristic error, and what the losses need."""
+    """The inputs of HEAR-Net: the swap, the heuristic error, and what the losses need."""
     target = to_unit_range(batch["target"])
     identity = frozen["identity"].embed(to_unit_range(batch["source"]))
     own_identity = frozen["identity"].embed(target)

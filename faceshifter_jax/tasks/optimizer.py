@@ -31,8 +31,8 @@ def build_schedule(optimizer: Mapping[str, Any], num_steps: int) -> optax.Schedu
 def _without_reading_the_mean(adam: optax.GradientTransformation) -> optax.GradientTransformation:
     """Adam for b1 = 0, whose mean of the gradients is the last one: it is written and not read.
 
-    XLA cannot know that 0 times the mean is 0, and would move every parameter's worth of it once
-    more through the memory; the state stays what it is with any other b1.
+    XLA cannot know that 0 times the mean is 0, and would move an array as large as the parameters
+    once more through memory; the state has the same form as with any other b1.
     """
 
     def update(updates, state, params=None):

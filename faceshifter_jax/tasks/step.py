@@ -1,4 +1,4 @@
-"""What the steps of all tasks share."""
+"""Shared parts of the steps of all tasks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,9 +21,9 @@ def mean_over_micro_batches(
     """The mean of `compute` over a batch's micro-batches, in the memory of one (accumulation).
 
     Row r belongs to micro-batch r modulo `number`, so that every device has a part of each.
-    What is a mean over rows comes out as without splitting, but for rounding. Batch
+    A mean over rows comes out as without splitting, up to rounding. Batch
     normalisation does not: it normalises by the statistics of a micro-batch on all devices, as a
-    training with that batch size would; the running statistics that it gives are averaged here
+    training run with that batch size would; the running statistics that it gives are averaged here
     and so move once a step.
 
     Args:
@@ -32,7 +32,7 @@ def mean_over_micro_batches(
       number: of micro-batches.
 
     Raises:
-      UserError: the rows do not divide.
+      UserError: the rows cannot be divided.
     """
     if number == 1:
         return compute(batch)
@@ -84,7 +84,7 @@ def check_loss_weights(weights: Mapping[str, float]) -> None:
     """Checks the config's `loss` part.
 
     Raises:
-      UserError: a negative weight, which would reward what the loss is to prevent.
+      UserError: a negative weight, which would reward what the loss should prevent.
     """
     for name, weight in weights.items():
         if weight < 0:

@@ -1,4 +1,4 @@
-"""Whether a training swaps faces: metrics of a step, and signs that it does not."""
+"""Metrics of whether training swaps faces, and signs that it does not."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from faceshifter_jax.tasks.health import Health, HealthCheck
 def swap_metrics(
     result: jax.Array, source: jax.Array, target: jax.Array, weights: jax.Array
 ) -> dict[str, jax.Array]:
-    """Whose face the results show, over the pairs that are swaps.
+    """Measures whose face the results show, over the pairs that are swaps.
 
     Args:
       result, source, target: embeddings (B, E) of unit length.
@@ -59,7 +59,7 @@ def swap_health(config: Mapping[str, Any], *checks: HealthCheck) -> Health:
 
 
 def check_of_copying(config: Mapping[str, Any], *advice: str) -> HealthCheck:
-    """The sign that results are the targets again; `advice` says what people change, a key each."""
+    """The sign that results repeat the targets; `advice` says what people change, a key each."""
     return HealthCheck(
         "{nearer_source:.0%} of the swaps are nearer to their source than to their target, so "
         f"the training copies its targets: people {'; '.join(advice)}",

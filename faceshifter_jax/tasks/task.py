@@ -1,4 +1,4 @@
-"""What the training loop sees of a task."""
+"""The interface between the training loop and a task."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from faceshifter_jax.tasks.health import Health
 
 @flax.struct.dataclass
 class TrainState:
-    """An immutable snapshot of a training; each dict is keyed by player (`generator`, ...).
+    """An immutable snapshot of a training run; each dict is keyed by player (`generator`, ...).
 
     Attributes:
       step: int32 scalar, the number of updates made so far.
@@ -36,7 +36,7 @@ Step = Callable[[TrainState, Frozen, Batch], tuple[TrainState, Metrics]]
 
 
 class Task(Protocol):
-    """What is trained, and how one step goes.
+    """A task: what is trained, and how one step works.
 
     Attributes:
       name: the value of `config.task`.
@@ -67,10 +67,11 @@ class Task(Protocol):
         ...
 
     def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
-        """Picks what a training begins with from the weights that `config.init_from` names.
+        """Picks the initial networks of a training run from the weights that `config.init_from`
+        names.
 
         Returns:
-          What `start_from` takes, and a line for each network saying where it comes from.
+          The argument of `start_from`, and a line for each network that names its origin.
 
         Raises:
           UserError: networks that do not fit the config; the message says how they differ.
@@ -82,7 +83,7 @@ class Task(Protocol):
         ...
 
     def frozen_sources(self) -> dict[str, str]:
-        """Returns where the frozen networks' weights lie, name -> path.
+        """Returns the paths of the frozen networks' weights, name -> path.
 
         Raises:
           UserError: a path is missing in the config; the message says how to get weights.

@@ -1,4 +1,4 @@
-"""Beginning a training with networks that were trained before (`config.init_from`)."""
+"""Starting a training run from trained networks (`config.init_from`)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,14 +15,14 @@ from faceshifter_jax.tasks.task import TrainState
 def find_networks(
     sources: Sequence[Weights], roles: Sequence[str]
 ) -> tuple[dict[str, tuple[Network, str]], list[str]]:
-    """Picks the networks that a training can begin with.
+    """Picks the networks that a training run can start from.
 
     Args:
       sources: what `config.init_from` names; where two have the same role, the first counts.
-      roles: the roles that the training has.
+      roles: the roles in the training run.
 
     Returns:
-      role -> (network, path), and a line for each role saying where it comes from.
+      role -> (network, path), and a line for each role that names its origin.
 
     Raises:
       UserError: a source holds no network of these roles.
@@ -33,7 +33,7 @@ def find_networks(
         if not here:
             raise UserError(
                 f"config.init_from: {weights.path} holds {name_networks(weights)}, "
-                f"this training begins with {' or '.join(roles)}"
+                f"this training run starts from {' or '.join(roles)}"
             )
         for role in here:
             found.setdefault(role, (weights.networks[role], weights.path))
@@ -60,7 +60,7 @@ def check_same_network(
       path: where it was read from.
       wanted: the variables that the config's network has, {"params", "batch_stats"} of things
         with a shape.
-      architecture: what the training trains, such as `AEINet`.
+      architecture: what the run trains, such as `AEINet`.
       settings: a config's section, such as `model`, or "" for the top -> the settings in it on
         which the network depends.
 
@@ -99,7 +99,7 @@ def adopt(state: TrainState, player: str, variables: Any, inside: str | None = N
 
     Args:
       state: the state before the first step; traceable.
-      player: whose weights.
+      player: the player whose weights are replaced.
       variables: {"params", "batch_stats"}.
       inside: the part of the player's parameters that they are, None for all of them.
     """

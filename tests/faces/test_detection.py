@@ -197,7 +197,7 @@ class Broken:
     [
         ("os:path", "os:path cannot be made: TypeError: 'module' object is not callable"),
         (f"{__name__}:Broken", "Broken cannot be made: OSError: no weights"),
-        ("builtins:dict", "builtins:dict is no face detector: it has no method detect"),
+        ("builtins:dict", "builtins:dict is not a face detector: it has no method detect"),
         (":nothing", "no face detector :nothing: known are mtcnn"),
     ],
 )

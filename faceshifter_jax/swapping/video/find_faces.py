@@ -59,7 +59,7 @@ def find_faces(
     Args:
       video: at its start.
       finder: finds and embeds faces.
-      log: file of what was found; if it exists, the work goes on after what it says.
+      log: file of what was found; if it exists, the work continues after its last entry.
       detect_every: n.
       advance: told how many more frames are done.
 

@@ -2,8 +2,8 @@
 
 The first finds the faces; then it is known who is in the video and where, so that their positions
 are smoothed with what comes after as well as before, and everyone is cast once. The second swaps
-and encodes, part by part. What both have done is kept beside the output until it is complete: a
-run that was interrupted goes on.
+and encodes, part by part. The work of both is kept next to the output until it is complete: an
+interrupted run continues.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ DEFAULT_CRF = 18
 """x264's quality: hardly to be told from the original; 6 more make half the bytes."""
 
 _WORST_CRF = 51
-# Changes with what frame times mean, so that nothing of an older version is gone on with.
+# Changes with the meaning of frame times, so that no older version's work is continued.
 _CLOCK = 2
 _WRITTEN_BITS = 8
 _FRAMES_A_PART = 120
@@ -63,7 +63,7 @@ class VideoSettings:
       detect_every: faces are looked for in every so many frames, and in between where one comes
         or goes.
       crf: quality of the encoder x264, 0 (without loss) to 51.
-      frames_a_part: frames between two points at which an interrupted run goes on.
+      frames_a_part: frames between two points from which an interrupted run continues.
       provenance: whether the output says what it is.
     """
 
@@ -115,8 +115,8 @@ def swap_video(
       notes for the user.
 
     Raises:
-      UserError: a video that is none, damaged, or without a face to be swapped, or an output that
-        cannot be written.
+      UserError: a file that is not a video, a damaged video or one without a face to be swapped, or
+        an output that cannot be written.
     """
     settings = settings or VideoSettings()
     check_before(video, output, settings, overwrite=overwrite)
@@ -193,7 +193,7 @@ def check_before(
 
 
 def _plan(swapper: Swapper, casting: Casting, video: Path, settings: VideoSettings) -> dict:
-    """All that the result depends on."""
+    """Everything that the result depends on."""
     import av
 
     facts = video.stat()

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_for_photo(arguments: argparse.Namespace) -> None:
-    """Raises UserError for an argument that says nothing to photographs."""
+    """Raises UserError for an argument that does not apply to photographs."""
     if arguments.detect_every is not None or arguments.crf is not None:
         raise UserError("--detect-every and --crf are for videos, and TARGET is none")
 
@@ -63,7 +63,7 @@ def run(
             overwrite=arguments.overwrite,
         )
     except (KeyboardInterrupt, SystemExit):
-        print("give the same command again to go on from here", file=sys.stderr)
+        print("give the same command again to continue from here", file=sys.stderr)
         raise
     for note in notes:
         print(note, file=sys.stderr)
