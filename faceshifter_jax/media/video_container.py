@@ -8,8 +8,9 @@ from typing import Any
 from faceshifter_jax.errors import UserError
 
 VIDEO_SUFFIXES = (
-    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"),
+    *(".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".m2t", ".m2ts", ".m2v", ".m4v"),
+    *(".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob"),
+    *(".webm", ".wmv"),
 )
 # FFmpeg looks at what is in a file, not at its name, and knows formats that are lists of other
 # files and of addresses. These are what video files are in.

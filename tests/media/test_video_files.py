@@ -9,6 +9,7 @@ import pytest
 from film_files import RATE, Sound, write_film
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.media.video_container import is_video
 from faceshifter_jax.media.video_frames import read_frames
 from faceshifter_jax.media.video_reader import open_video
 
@@ -61,6 +62,21 @@ def test_a_name_is_a_name_and_no_address(tmp_path, monkeypatch, name):
     film(tmp_path / "plain.mp4", 5).rename(tmp_path / name)
     assert len(times_of(name)) == 5
     assert len(read_frames(name, 2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("suffix", "how"),
+    [
+        (".vob", {"codec": "mpeg2video", "format": "vob", "unit": Fraction(1, RATE)}),
+        (".m2t", {"format": "mpegts"}),
+        (".qt", {"format": "mov"}),
+        (".M2V", {"codec": "mpeg2video", "format": "mpeg2video", "unit": Fraction(1, RATE)}),
+    ],
+)
+def test_less_common_endings_are_those_of_films(tmp_path, suffix, how):
+    path = film(tmp_path / f"a{suffix}", 5, **how)
+    assert is_video(path)
+    assert len(times_of(path)) == 5
 
 
 def test_a_name_that_is_not_utf8(tmp_path):
