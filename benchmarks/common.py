@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing in turns, the machine, tables and JSON."""
+"""Shared parts of the benchmarks: timing in turns, the machine, tables and JSON."""
 
 import argparse
 import json
@@ -54,7 +54,8 @@ def above_zero(text: str) -> float:
 def check_output(parser: argparse.ArgumentParser, path: str | Path | None) -> None:
     """Makes the folder of a file to write; ends with a line and exit code 2 if that cannot be.
 
-    For right after parsing: what cannot be written is found out before the work, not after it.
+    For right after parsing: a file that cannot be written is reported before the work, not after
+    it.
     """
     if path is None:
         return
@@ -63,7 +64,7 @@ def check_output(parser: argparse.ArgumentParser, path: str | Path | None) -> No
         parser.error(f"{path} is a folder: name the file to write")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Permissions do not tell of a disk that is read-only.
+        # Permissions do not show that a disk is read-only.
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         parser.error(f"cannot write to the folder {path.parent}: {error.strerror}")
@@ -72,7 +73,7 @@ def check_output(parser: argparse.ArgumentParser, path: str | Path | None) -> No
 def seconds_in_turns(
     runs: Mapping[str, Callable[[], Any]], rounds: int, *, warm_up: int = 1
 ) -> dict[str, list[float]]:
-    """Runs each function once a round, one after the other, so that all meet the same moods.
+    """Runs each function once a round, one after the other, so that conditions are the same.
 
     Args:
       runs: functions that return when their work is done.
@@ -134,7 +135,7 @@ def machine() -> dict[str, Any]:
     """
     from importlib import metadata
 
-    # Before anything here makes load of its own.
+    # Before anything here adds its own load.
     load, torch = os.getloadavg(), _import_torch()
     versions = {}
     for package in ("jax", "jaxlib", "flax", "torch"):

@@ -1,12 +1,12 @@
-"""How many pictures a second the data pipeline feeds, stage by stage and as a whole.
+"""Pictures a second of the data pipeline, stage by stage and as a whole.
 
     python benchmarks/data.py                          # some five minutes
     python benchmarks/data.py --output benchmarks/results/data.json
     python benchmarks/data.py --pictures 8 --sizes 64 --workers 1 --seconds 0.2 --rounds 1
 
 It renders faces into a temporary folder, prepares them as JPEG files of quality 95 like
-photographs, and reads them back in pairs: the loader of the training runs, and in turn a loop as
-PyTorch training runs have it (pillow_loader.py). Both have so many workers: ours are threads,
+photographs, and reads them back in pairs: in turn with our loader, and with a loop as PyTorch
+training scripts have it (pillow_loader.py). Both have the same number of workers: ours are threads,
 theirs processes. A picture is one of a pair. Every figure is the median of several rounds, one
 loader's workers at rest while the other is timed.
 """
@@ -234,7 +234,7 @@ def _measure_variant(
                 rates[player].append(rate)
                 if player == "ours":
                     cores.append(used)
-    # The first round ran beside what all of them made ahead.
+    # The first round ran while all of them prepared batches ahead.
     medians = {player: statistics.median(values[1:]) for player, values in rates.items()}
     return {
         "pictures_per_second": medians["ours"],
@@ -259,7 +259,7 @@ def _take_turn(source: Iterator, workers: int, seconds: float) -> tuple[float, f
     _take(source, _AHEAD * workers + 1)
     rate, used = _time_batches(source, seconds)
     # Half as long again as the workers need for all that they make ahead: then they wait, too,
-    # and no longer compute beside the other loader.
+    # and no longer compute during the other loader's turn.
     time.sleep(1.5 * _AHEAD * workers * 2 * _BATCH_SIZE / rate)
     return rate, used
 

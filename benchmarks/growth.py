@@ -7,9 +7,9 @@ One setting is doubled at a time: the side of the pictures, the batch, or the wi
 (1 is the paper's). With the side the encoder's and the generator's levels grow too, one for each
 doubling up to the paper's seven at 256 pixels: the column `levels`. Times are medians of steps on
 this machine, in float32. Memory is what XLA plans for this machine: the state, the frozen network
-and the batch, and beside them temporaries, above all the feature maps that the backward pass needs,
-as they are and with `config.remat=aad`. It takes no run, only a compilation. The identity network
-is small, for it costs the same whatever the pictures.
+and the batch, and next to them temporaries, above all the feature maps that the backward pass
+needs, without and with `config.remat=aad`. It takes no run, only a compilation. The identity
+network is small, because its cost does not depend on the pictures.
 """
 
 import on_cpu  # noqa: F401
@@ -157,7 +157,7 @@ def _time(compiled: jax.stages.Compiled, inputs: Any, batch: Any, steps: int) ->
     random = np.random.default_rng(0)
 
     def draw(info: Any) -> jax.Array:
-        # Above 0, for variances are among them; otherwise what they are does not matter.
+        # Above 0, because variances are among them; otherwise the values do not matter.
         return jax.device_put((0.02 * random.random(info.shape, np.float32)).astype(info.dtype))
 
     state, frozen = jax.tree.map(draw, inputs[:2])

@@ -1,4 +1,4 @@
-"""What the text of a compiled program (XLA's HLO) says of its operations and its loops."""
+"""Operations and loops of a compiled program, read from its text (XLA's HLO)."""
 
 import dataclasses
 import functools

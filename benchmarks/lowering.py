@@ -4,7 +4,7 @@
 
 A row is a convolution, a transposed convolution or an upsampling of the demo's or of the paper's
 networks, forwards with all gradients, by each of the functions of `models/cpu_lowering.py` that
-compute it, by what XLA makes of it alone (`plain_conv`, `conv_transpose`, `einsum`), and by the one
+compute it, by XLA's own lowering (`plain_conv`, `conv_transpose`, `einsum`), and by the one
 that `models/layers.py` takes. The last column says how much longer that takes than the fastest: a
 way to check the choice on another machine.
 """

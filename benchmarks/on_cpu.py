@@ -1,6 +1,6 @@
 """Imported before jax, which reads it then: the benchmarks compare on the CPU, as torch's build.
 
-They compile anew: what is read back from a cache is compiled otherwise (`runtime.compilation`).
+They do not use a cache, for which programs are compiled differently (`runtime.compilation`).
 
 Not for `tpu.py`, which prepares more than that.
 """

@@ -1,4 +1,4 @@
-"""How many operations a program is, however it is computed."""
+"""The number of operations of a program, regardless of its lowering."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +24,7 @@ def plain_operations(function: Callable, *arguments: Any) -> float:
         "convolve": cpu_lowering.plain_conv,
         "up_convolve": partial(jax.lax.conv_transpose, strides=(2, 2), padding="SAME"),
     }
-    # A new function, because what JAX has traced before it remembers by the function.
+    # A new function, because JAX caches traces by the function.
     program = jax.jit(lambda *given: function(*given))
     with mock.patch.multiple(layers, **plain):
         return program.lower(*arguments).cost_analysis()["flops"]

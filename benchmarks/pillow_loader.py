@@ -1,4 +1,4 @@
-"""The opponent of benchmarks/data.py: pictures as a PyTorch training usually reads them.
+"""The opponent of benchmarks/data.py: pictures as PyTorch training usually reads them.
 
 A folder of JPEG files, each opened by Pillow in worker processes, mirrored and recoloured by
 Pillow step by step as torchvision's ColorJitter does it, and collated into batches: by
@@ -69,7 +69,7 @@ def batches(dataset: PictureFolder, *, batch_size: int, num_workers: int) -> Ite
 
 
 def opponent_name() -> str:
-    """Says which of the two loaders `batches` is."""
+    """Names which of the two loaders `batches` is."""
     try:
         import torch
     except ImportError:
@@ -78,7 +78,7 @@ def opponent_name() -> str:
 
 
 def _pooled(dataset: PictureFolder, batch_size: int, num_workers: int) -> Iterator[object]:
-    # Not multiprocessing.Pool: it kills its workers, and waits for ever for the lock of one that
+    # Not multiprocessing.Pool: it kills its workers, and waits forever for the lock of one that
     # was just taking its next task.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_workers, context, _start, (dataset, batch_size)) as pool:

@@ -92,7 +92,7 @@ class OurStep:
 
 
 def _fill(tree: Any, random: np.random.Generator) -> Any:
-    """Kernels of unit gain and the rest as at a training run's start: compiling `init` is slow."""
+    """Kernels of unit gain, the rest as at the start of training: compiling `init` is slow."""
 
     def fill(path, leaf):
         name = path[-1].key if isinstance(path[-1], jax.tree_util.DictKey) else ""

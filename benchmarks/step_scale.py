@@ -1,4 +1,4 @@
-"""How large the step is that `step.py` measures, for us and for the opponents alike."""
+"""The size of the step that `step.py` measures, for us and for the opponents."""
 
 import dataclasses
 import runpy

@@ -1,4 +1,4 @@
-"""How long a swap takes: ours against a plain PyTorch port, in turn in one run.
+"""Times our swap against a plain PyTorch port, in turn in one run.
 
     python benchmarks/swap.py                     # paper scale, some four minutes and 5 GB
     python benchmarks/swap.py --output benchmarks/results/swap.json
@@ -12,7 +12,7 @@ embedding too. "new source" adds the identity network (IR-SE50) for one source t
 stages" adds HEAR-Net, and for every picture the identity network and AEI-Net's error; the port has
 no HEAR-Net, so that row is ours alone. Every figure is a median of rounds. "GFLOP/s" divides the
 operations of the plain networks, as `operations.py` counts them, by the time: the same number for
-everybody. What cannot run, as `torch.compile` without a C++ compiler or the photo without
+all of them. What cannot run, as `torch.compile` without a C++ compiler or the photo without
 `.[swap]`, is reported and left out.
 """
 
@@ -192,7 +192,7 @@ def _build_ours(
         return to_uint8(run(source, target)[:, -1])
 
     def swap_new_source() -> np.ndarray:
-        # Another value of one pixel: another source, of which nothing is remembered.
+        # Another value of one pixel: another source, of which nothing is cached.
         changing[:, 0, 0] = random.integers(0, 256, 3)
         return swap(source=changing)
 

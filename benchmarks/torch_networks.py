@@ -1,6 +1,6 @@
 """The opponent: the same networks as a plain PyTorch port would write them.
 
-NCHW, standard modules, no tricks. Modules carry the names of ours, so that `load` can copy our
+NCHW, standard modules, no tricks. Modules have the names of ours, so that `load` can copy our
 parameters over and both compute the same numbers.
 """
 

@@ -1,4 +1,4 @@
-"""What the training step costs a TPU, variant beside variant, by the compiler's account.
+"""The cost of the training step on a TPU, for several variants, from the compiler's figures.
 
     python benchmarks/tpu.py --variants ours remat --batch 4 8         # a quarter hour each
     python benchmarks/tpu.py --parts aad_7 optimizer --output tpu.json # a minute or two each
@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# The modules beside this one.
+# The modules next to this one.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from account import Use, describe_groups, group, uses
@@ -55,7 +55,7 @@ VARIANTS = {
     "remat": Variant("AAD blocks computed again for their gradients", {"remat": "aad"}),
     "float32": Variant("computed in float32", {"compute_dtype": "float32"}),
     "momentum": Variant(
-        "with a first moment in Adam, which the paper's beta1 = 0 needs none of",
+        "with a first moment in Adam, which the paper's beta1 = 0 does not need",
         {"optimizer.generator.b1": 0.5, "optimizer.discriminator.b1": 0.5},
     ),
     "unsliced": Variant(
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parsed, flags = _parse(arguments)
     topology, runs = parse_topology(parsed.topology), list(_runs(parsed))
     prepare_environment()
-    # Not before: jax reads the environment when it is imported.
+    # Not earlier: jax reads the environment when it is imported.
     from tpu_parts import find_part
 
     from faceshifter_jax.devices.compile import QUICKLY
@@ -123,7 +123,7 @@ def _count_bytes(
 
 
 def _describe(parsed: argparse.Namespace, flags: list[str]) -> dict[str, Any]:
-    """What was compiled by what."""
+    """What was compiled, and by which versions."""
     versions = {package: metadata.version(package) for package in ("jax", "libtpu")}
     what = {"config": parsed.config, "flags": flags, "quick": parsed.quick}
     return {**what, "versions": versions}
@@ -204,7 +204,7 @@ _HEAD = (
 
 
 def _row(part: str, name: str, batch: int, figures: Mapping[str, Any]) -> str:
-    """A line of the table; what does not fit has no costs."""
+    """A line of the table; a program that does not fit has no costs."""
     row = f"{part:16s} {name:10s} {batch:5d} "
     if "memory_traffic" not in figures:
         row += f"{'-':>10s} {'-':>8s} {'-':>7s} "

@@ -39,7 +39,7 @@ def build_part(name: str, config: ConfigDict) -> Part:
       config: complete.
 
     Raises:
-      UserError: there is no such part.
+      UserError: the part is unknown.
     """
     return find_part(name, config)(config)
 

@@ -4,7 +4,7 @@ import ml_collections
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """Paper scale; `:improved`, what docs/results.md recommends there; `:demo`, for a laptop."""
+    """Paper scale; `:improved`, as docs/results.md recommends there; `:demo`, for a laptop."""
     config = ml_collections.ConfigDict()
     config.task = "aei"
     config.seed = 0
@@ -138,7 +138,7 @@ def _add_optimizers(config: ml_collections.ConfigDict) -> None:
 
 
 def _improve(config: ml_collections.ConfigDict) -> None:
-    """The published network with what ends its specks, copies and checkerboards."""
+    """The published network with the changes that end its specks, copies and checkerboards."""
     config.model.aad.norm = "robust"
     config.model.identity_length = "sqrt"
     config.model.output = "change"
@@ -162,7 +162,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.data.path = "runs/demo/data/train"
     config.data.same_identity_share = 0.2
     config.data.reconstruct_same_identity = True
-    config.data.num_threads = 1  # of pictures this small, two would mostly wait for each other
+    config.data.num_threads = 1  # with pictures this small, two would mostly wait for each other
     config.identity.weights = "runs/demo/arcface"
     config.identity.embedding_size = 128
     config.model.encoder_channels = (24, 48, 96, 128, 128)

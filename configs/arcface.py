@@ -4,7 +4,7 @@ import ml_collections
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """Paper scale, or with `:demo` what a laptop trains in a minute or two."""
+    """Paper scale, or with `:demo` a size that a laptop trains in a minute or two."""
     config = ml_collections.ConfigDict()
     config.task = "arcface"
     config.seed = 0
@@ -72,8 +72,8 @@ def _add_loss(config: ml_collections.ConfigDict) -> None:
     config.loss = ml_collections.ConfigDict()
     config.loss.margin = 0.5  # radians
     config.loss.scale = 64.0
-    config.loss.classes = 1.0  # who of the dataset it is, by the angular margin
-    config.loss.code = 0.0  # what makes a rendered person, with data.identity_codes
+    config.loss.classes = 1.0  # which identity of the dataset it is, by the angular margin
+    config.loss.code = 0.0  # the code of a rendered person, with data.identity_codes
 
 
 def _add_optimizer(config: ml_collections.ConfigDict) -> None:
@@ -97,12 +97,12 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.image_size = 64
     config.ema_decay = 0.98
     config.data.path = "runs/demo/data/train"
-    config.data.num_threads = 1  # of pictures this small, two would mostly wait for each other
+    config.data.num_threads = 1  # with pictures this small, two would mostly wait for each other
     config.model.depth = 10
     config.model.width = 16
     config.model.embedding_size = 128
     config.model.squeeze_excitation = False
-    # As at paper scale the crop shrinks on its way in: pixel noise could not please the network.
+    # As at paper scale the crop is shrunk for the network, so that pixel noise cannot fool it.
     config.model.input_size = 40
     config.loss.margin = 0.2
     config.loss.scale = 24.0

@@ -4,7 +4,7 @@ import ml_collections
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """Paper scale, or with `:demo` what a laptop trains in two minutes."""
+    """Paper scale, or with `:demo` a size that a laptop trains in two minutes."""
     config = ml_collections.ConfigDict()
     config.task = "hear"
     config.seed = 0
@@ -115,13 +115,13 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.ema_decay = 0.99
     config.data.path = "runs/demo/data/train"
     config.data.occlusion_share = 0.8
-    config.data.num_threads = 1  # of pictures this small, two would mostly wait for each other
+    config.data.num_threads = 1  # with pictures this small, two would mostly wait for each other
     config.aei.weights = "runs/demo/aei"
     config.identity.weights = "runs/demo/arcface"
     config.model.channels = (24, 48, 96, 128, 128)
     config.model.input_skip = True
     config.model.output = "gated"
-    # The demo's AEI-Net is so soft that there is more to give back than at paper scale.
+    # The demo's AEI-Net is so soft that there is more to restore than at paper scale.
     config.loss.identity = 16.0
     config.loss.change = 0.2
     config.loss.reconstruction = 200.0

@@ -40,7 +40,7 @@ COMMANDS = {
     ),
     "compare": (
         "faceshifter_jax.evaluation.compare_command",
-        "lay evaluations side by side, or say how alike faces in photos are to an identity network",
+        "compare evaluations, or measure how similar faces in photos are to an identity network",
     ),
     "tpu-check": (
         "faceshifter_jax.devices.tpu_check_command",
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
     except BrokenPipeError:
         _give_up_stdout()
-        _print_error("nobody reads the output any more: what was not printed is lost")
+        _print_error("the reader of the output is gone: what was not printed is lost")
         return _CLOSED_PIPE
     except Exception as error:
         if (line := _of_the_system(error)) is None:
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _print_whatever_comes() -> None:
-    """Lets names be printed that the terminal's encoding has no letters for."""
+    """Makes names printable for which the terminal's encoding has no letters."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
@@ -115,7 +115,7 @@ def _print_error(message: str) -> None:
 
 
 def _of_the_system(error: Exception) -> str | None:
-    """One line for what a disk, a file or the memory refused; None for mistakes of this program."""
+    """Returns a line for faults of a disk, a file or the memory; None for bugs of this program."""
     # Not at the top: --help needs none of it.
     from faceshifter_jax.runtime.faults import explain_write_error, in_one_line, is_no_room
 
@@ -128,7 +128,7 @@ def _of_the_system(error: Exception) -> str | None:
 
 
 def _give_up_stdout() -> None:
-    """Lets what is still in the buffer go nowhere: it would fail again at the process's end."""
+    """Discards what is still in the buffer, which would fail again at the process's end."""
     # In tests it may be no file.
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -137,8 +137,8 @@ def _give_up_stdout() -> None:
 def _end_at_once(code: int) -> NoReturn:
     """Ends the process of a command that was stopped, after all of its `finally` clauses.
 
-    Threads of TensorFlow, XLA and FFmpeg may be in the middle of something. While Python takes
-    itself apart around them, the process crashed in 2 of 5 videos that were stopped.
+    Threads of TensorFlow, XLA and FFmpeg may be in the middle of something. During Python's
+    shutdown around them, the process crashed in 2 of 5 videos that were stopped.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

@@ -1,6 +1,6 @@
 """Files that are complete or absent, and long work that the next process can continue.
 
-What is written next to a place is always new and never reached through a link, see `places`.
+Files written next to a path are always new and never reached through a link, see `places`.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ NO_ROOM = {
     errno.EDQUOT: "Disk quota exceeded",
     errno.EFBIG: "File too large",
 }
-"""Errors of a disk that takes no more, and what the system calls them."""
+"""Errors of a full disk, and the system's names for them."""
 MAKE_ROOM = "make room, then give the same command again"
-"""What helps against them."""
+"""Advice for these errors."""
 
 
 class NoRoom(UserError):
-    """The disk takes no more; with room, the same command goes on."""
+    """The disk is full; with room, the same command continues."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -60,11 +60,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 def publish_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
     """Gives a path next to `path`, which is renamed to it at the end.
 
-    That file is made at once: a folder that cannot be written to is found out before the work
-    and not after it. After an exception nothing is left and `path` is as it was.
+    That file is created at once, so that a folder that cannot be written to is reported before the
+    work. After an exception nothing is left and `path` is as it was.
 
     Raises:
-      UserError: `path` exists and `overwrite` is false, it is no ordinary file, or its folder
+      UserError: `path` exists and `overwrite` is false, it is not an ordinary file, or its folder
         cannot be written to.
       NoRoom: the disk is full.
     """
@@ -99,13 +99,13 @@ class UnfinishedWork:
     """The hidden folder next to a result that is being made.
 
     Attributes:
-      folder: where to put the parts that are done.
-      begun: whether an earlier process left something here that counts.
+      folder: where to put finished parts.
+      begun: whether an earlier process left usable work here.
       keep_after_error: whether a UserError leaves the folder, as for one that says to try again.
     """
 
     def __init__(self, folder: Path, begun: bool):
-        """Takes a folder that exists."""
+        """Uses an existing folder."""
         self.folder = folder
         self.begun = begun
         self.keep_after_error = False
@@ -115,18 +115,18 @@ class UnfinishedWork:
 def unfinished_work(result: Path, plan: Mapping[str, Any]) -> Iterator[UnfinishedWork]:
     """Gives a folder next to `result` for what is done so far, which this user alone can read.
 
-    It goes when the work is finished, and after a UserError: trying again would fail again. After
-    any other exception, `NoRoom` too, or if the process is killed, it stays for the next call with
-    this plan.
+    It is removed when the work is finished, and after a UserError: trying again would fail again.
+    After any other exception, `NoRoom` too, or if the process is killed, it stays for the next call
+    with this plan.
 
     Args:
       result: the path of the file or the directory that is made.
-      plan: all that the result depends on, as plain JSON values; parts that were made after
-        another plan are thrown away.
+      plan: all that the result depends on, as plain JSON values; parts that were made for another
+        plan are discarded.
 
     Raises:
-      UserError: the folder of `result` cannot be written to, another process is at it, or what
-        has the name of the folder for unfinished work is a link or of another user.
+      UserError: the folder of `result` cannot be written to, another process is working on it, or
+        the folder for unfinished work is a link or belongs to another user.
     """
     folder = _make_folder(result)
     with locked(folder / "lock", f"another process is making {result}: wait for it"):
@@ -147,17 +147,17 @@ def unfinished_work(result: Path, plan: Mapping[str, Any]) -> Iterator[Unfinishe
 
 @contextlib.contextmanager
 def locked(file: Path, busy: str) -> Iterator[None]:
-    """Lets one process at a time be inside; a process that is killed is no longer inside.
+    """Admits one process at a time; a killed process no longer counts.
 
-    On a file system that has no locks it keeps nobody out, and on one that several machines share
-    perhaps only processes of the same machine.
+    On a file system without locks it excludes nobody, and on one shared by several machines perhaps
+    only processes of the same machine.
 
     Args:
-      file: made if need be, in an existing directory, where it stays.
-      busy: what to say where another process is inside.
+      file: created if missing, in an existing directory, where it stays.
+      busy: the message if another process is inside.
 
     Raises:
-      UserError: `busy`, or `file` is a link or no file.
+      UserError: `busy`, or `file` is a link or not a file.
     """
     with os.fdopen(open_in_place(file, os.O_RDWR)) as lock:
         try:

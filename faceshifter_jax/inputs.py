@@ -1,4 +1,4 @@
-"""Files that others made, read with limits: ordinary ones, and no more than can be theirs."""
+"""Reading files from others within limits: only ordinary files, and only up to a plausible size."""
 
 import errno
 import json
@@ -20,11 +20,11 @@ class UnreadableFile(UserError):
 
 
 def open_input(path: str | Path, most_bytes: int | None = None) -> BinaryIO:
-    """Opens a file for reading; waits for nobody who might write into a pipe.
+    """Opens a file for reading; never waits for a pipe's writer.
 
     Args:
       path: the file.
-      most_bytes: more than such a file can have; None for any number.
+      most_bytes: the most bytes that such a file can have; None for any number.
 
     Raises:
       UnreadableFile: there is none, it is a folder, a pipe or a device, or too large.
@@ -64,7 +64,7 @@ def read_json(path: str | Path, most_bytes: int) -> Any:
     """Reads a JSON file.
 
     Raises:
-      UnreadableFile: as `open_input`, or it is no JSON text, as one that was cut off.
+      UnreadableFile: as `open_input`, or it is not JSON text, for example one that was cut off.
     """
     content = read_input(path, most_bytes)
     try:
@@ -72,7 +72,7 @@ def read_json(path: str | Path, most_bytes: int) -> Any:
     except RecursionError as error:
         raise UnreadableFile(path, "it is nested too deep") from error
     except ValueError as error:
-        reason = f"it is no JSON text, or was cut off ({error})" if content else "it is empty"
+        reason = f"it is not JSON text, or was cut off ({error})" if content else "it is empty"
         raise UnreadableFile(path, reason) from error
 
 

@@ -22,7 +22,7 @@ def identity_loss(swap: jax.Array, source: jax.Array, enough: float = 1.0) -> ja
     """1 - cos(z_id(Y), z_id(Xs)), equation 6; embeddings (B, E) of unit length to (B,).
 
     With `enough` below 1 it is max(0, enough - cos): pictures of one person have no cosine of 1,
-    and what is gained beyond theirs pleases the identity network and nobody else.
+    and a gain beyond theirs only fools the identity network.
     """
     gap = enough - cosine(swap, source)
     return gap if enough >= 1 else jax.nn.relu(gap)

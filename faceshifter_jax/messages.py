@@ -6,7 +6,8 @@ _BYTES_OF_NAMES = range(0xDC80, 0xDD00)  # Python's stand-ins for bytes that are
 
 
 def printable(text: str) -> str:
-    """Returns a text with escapes for all that would not show, or would move what is around it.
+    """Returns a text with escapes for characters that are invisible or would disturb the text
+    around.
 
     Line breaks, control characters, terminal sequences and marks that turn the direction of
     writing become `\\n`, `\\x1b`, `\\u202e`; spaces of any script and letters stay.

@@ -1,4 +1,4 @@
-"""Paths as users type them: `~` is their home, and all of them are on this machine."""
+"""Paths as users type them: `~` is the home folder, and only local paths are allowed."""
 
 import os
 import re
@@ -16,7 +16,7 @@ def local_path(text: str | os.PathLike) -> str:
     For `type` of argparse, too: it is called before anything is read or made.
 
     Raises:
-      UserError: it is an address such as gs://bucket/run, which nothing here can read or write.
+      UserError: it is a URL such as gs://bucket/run, which is not supported.
     """
     path = os.fspath(text)
     match = _SCHEME_OF_PATH.match(path)
@@ -27,7 +27,7 @@ def local_path(text: str | os.PathLike) -> str:
             "name the folder"
         )
     if "\0" in path:
-        raise UserError(f"{path!r} is no path: it holds a null character")
+        raise UserError(f"{path!r} is not a path: it holds a null character")
     expanded = os.path.expanduser(path)
     if expanded.startswith("~/") or expanded == "~":
         raise UserError(f"{path}: there is no home folder to put for ~; name the whole path")

@@ -1,4 +1,4 @@
-"""Names and folders that nobody else can lead elsewhere, by a link or by being there first."""
+"""Names and folders that others cannot redirect, by a link or by creating them first."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ _TRIES = 100
 
 @contextlib.contextmanager
 def fresh_file(path: Path) -> Iterator[Path]:
-    """Makes an empty file next to `path` that nobody else has or can name, and removes it."""
+    """Creates an empty file next to `path` under an unguessable name, and removes it at the end."""
     for _ in range(_TRIES):
         beside = hidden_path(path, f".{secrets.token_hex(_RANDOM_BYTES)}")
         with contextlib.suppress(FileExistsError):
@@ -33,7 +33,7 @@ def fresh_file(path: Path) -> Iterator[Path]:
 
 
 def hidden_path(path: Path, ending: str) -> Path:
-    """Returns a hidden name next to `path`, told by `path` and an ending, that is not too long."""
+    """Returns a hidden name next to `path`, made of `path` and an ending, that is not too long."""
     name = os.fsencode(path.name)
     room = _LONGEST_NAME - len(ending.encode()) - 1
     if len(name) > room:
@@ -67,7 +67,7 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
 
 
 def kind_of(mode: int) -> str:
-    """Says what a file is by its mode, as `os.stat` gives it."""
+    """Describes the kind of a file by its mode from `os.stat`."""
     kinds = (
         (stat.S_ISDIR, "a folder"),
         (stat.S_ISFIFO, "a pipe"),
@@ -80,7 +80,7 @@ def kind_of(mode: int) -> str:
 
 
 def open_in_place(path: Path, flags: int) -> int:
-    """Opens a file that stays, or makes it, and returns its descriptor; never through a link.
+    """Opens or creates a lasting file and returns its descriptor; never through a link.
 
     Args:
       path: the file; its folder exists.
@@ -105,7 +105,7 @@ def open_in_place(path: Path, flags: int) -> int:
 
 
 def make_own_folder(folder: Path) -> None:
-    """Makes a folder that this user alone can look into; one that is there must be such a folder.
+    """Creates a folder that only this user can read; an existing one must be such a folder.
 
     Raises:
       UserError: something else is there, a link to a folder, or a folder of another user.
@@ -129,7 +129,7 @@ def make_own_folder(folder: Path) -> None:
         if facts.st_mode & stat.S_IWOTH:
             raise UserError(f"anyone may write to {folder}: remove it")
         if stat.S_IMODE(facts.st_mode) != 0o700:
-            # File systems without such modes refuse.
+            # File systems without such modes refuse this.
             with contextlib.suppress(PermissionError):
                 os.fchmod(descriptor, 0o700)
     finally:
@@ -137,7 +137,7 @@ def make_own_folder(folder: Path) -> None:
 
 
 def _owner_given_to_us(folder: Path) -> int:
-    """Whom this file system makes the owner of what this process writes, as with squashed roots."""
+    """Returns the owner that this file system gives to new files, as with squashed roots."""
     with fresh_file(folder) as probe:
         return os.lstat(probe).st_uid
 

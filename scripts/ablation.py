@@ -1,9 +1,9 @@
-"""What each loss term and the second stage are good for, on embedded faces.
+"""Ablation of each loss term and of the second stage, on embedded faces.
 
 Trains AEI-Net of the demo, the same with each loss term left out in turn, and HEAR-Net on the
-whole one; evaluates all of them on the same pairs by the judge that comes with the package and lays
-them side by side. It needs the faces that `make demo` leaves in runs/demo, only calls the commands
-that it prints, and goes on where it stopped. Options go to every training:
+whole one; evaluates all of them on the same pairs by the judge that comes with the package and
+compares them. It needs the faces that `make demo` leaves in runs/demo, only calls the commands that
+it prints, and continues where it stopped. Options go to every training run:
 scripts/ablation.py --config.num_steps=500
 """
 
@@ -20,7 +20,7 @@ TRAIN = [sys.executable, "train.py"]
 
 
 def run(command: list[str | Path]) -> None:
-    """Prints a command as one would type it, runs it, and leaves with its code if it fails."""
+    """Prints a command as one would type it, runs it, and exits with its code if it fails."""
     words = [str(word) for word in command]
     shown = ["faceshifter", *words[3:]] if words[:3] == FACESHIFTER else ["python", *words[1:]]
     print(f"$ {shlex.join(shown)}", flush=True)
@@ -30,7 +30,7 @@ def run(command: list[str | Path]) -> None:
 
 
 def train(config: str, workdir: Path, *options: str) -> None:
-    """Trains, or continues or keeps what an earlier call has left."""
+    """Trains, or continues or keeps the run of an earlier call."""
     words = ["--config", f"configs/{config}.py:demo", "--workdir", workdir]
     run([*TRAIN, *words, f"--config.identity.weights={IDENTITY}", *options])
 
