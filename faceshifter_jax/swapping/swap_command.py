@@ -12,6 +12,7 @@ import numpy as np
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.finder import DETECTORS, build_detector
+from faceshifter_jax.files import NoRoom
 from faceshifter_jax.media.folders import Folder, read_folder
 from faceshifter_jax.media.photo_files import MARKED_SUFFIXES, Write, publish_photo
 from faceshifter_jax.media.photos import Photo, load_photo
@@ -120,7 +121,10 @@ def _swap_into(
                 notes = _write_all(swap, writes, provenance)
             for note in notes:
                 progress.note(note)
-        except UserError as error:
+        except NoRoom:
+            raise
+        # One that cannot be written, as where a file has the name of its folder, is not all.
+        except (UserError, OSError) as error:
             num_failed += 1
             progress.note(f"left out: {error}")
         progress.advance()

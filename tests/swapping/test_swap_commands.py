@@ -330,3 +330,32 @@ def test_the_command_itself_prints_nothing_but_its_own_lines(place):
     assert result.stderr.startswith("error: no face was found in the target wall.png: ")
     assert result.stderr.count("\n") == 1
     assert not (place / "never.png").exists()
+
+
+def test_names_need_not_be_utf8(place):
+    """Nor may the end of the work fail at printing them, as in the locale en_US.UTF-8."""
+    folder = os.fsencode(place / "names")
+    os.mkdir(folder)
+    source, target, output = (folder + b"/%s\xe9.png" % name for name in (b"s", b"t", b"o"))
+    for path in (source, target):
+        Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save(os.fsdecode(path))
+    words = ["swap", "--aligned", "--checkpoint", place / "aei", "--source", source]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "faceshifter_jax.cli",
+            *words,
+            "--target",
+            target,
+            "--output",
+            output,
+        ],
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"o\\xe9.png" in done.stdout
+    assert os.path.getsize(output) > 100
+    assert sorted(os.listdir(folder)) == [b"o\xe9.png", b"s\xe9.png", b"t\xe9.png"]

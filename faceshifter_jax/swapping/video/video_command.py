@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.messages import printable
 from faceshifter_jax.swapping.assignment import Casting
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.swapping.video.swap_video import (
@@ -66,5 +67,5 @@ def run(
         print("give the same command again to continue from here", file=sys.stderr)
         raise
     for note in notes:
-        print(note, file=sys.stderr)
-    print(f"wrote {arguments.output}")
+        print(printable(note), file=sys.stderr)
+    print(printable(f"wrote {arguments.output}"))
