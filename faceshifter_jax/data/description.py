@@ -68,7 +68,7 @@ def check_metadata(path: Path, metadata: dict[str, Any]) -> None:
         UserError: something that every dataset has is of a wrong type, or out of range.
     """
     size, number = metadata.get("size"), metadata.get("num_identities")
-    if not _is_count(size) or not 1 <= size <= _LARGEST_SIZE:
+    if not _is_count(size, 1, _LARGEST_SIZE):
         raise damaged(path, f"the size of its pictures is {size!r:.100}")
     identities = metadata.get("identities")
     if not _is_count(number) or not isinstance(identities, list):
@@ -92,5 +92,5 @@ def check_picture(path: Path, index: int, picture: np.ndarray, size: int) -> Non
         raise damaged(path, f"record {index}: {picture.shape[1]}x{picture.shape[0]} pixels")
 
 
-def _is_count(value: Any, least: int = 0) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**63
+def _is_count(value: Any, least: int = 0, most: int = 2**63 - 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -251,16 +251,24 @@ def _to_bytes(finding: Finding) -> bytes:
 
 
 def _read_log(path: Path) -> Iterator[Finding]:
-    """Yields the findings of a file; one that is cut off ends it."""
+    """Yields the findings of a file; one that is cut off or damaged ends it."""
     if not path.exists():
         return
     with path.open("rb") as file:
         while len(header := file.read(_HEADER.size)) == _HEADER.size:
             lengths = _HEADER.unpack(header)
             facts, encoded = (file.read(length) for length in lengths)
-            if (len(facts), len(encoded)) != lengths:
+            if (len(facts), len(encoded)) != lengths or (known := _parse(facts)) is None:
                 return
-            yield Finding(json.loads(facts), encoded)
+            yield Finding(known, encoded)
+
+
+def _parse(facts: bytes) -> dict[str, Any] | None:
+    with contextlib.suppress(ValueError, RecursionError):
+        parsed = json.loads(facts)
+        if isinstance(parsed, dict) and {"reason", "details"} <= parsed.keys():
+            return parsed
+    return None
 
 
 def _mend(path: Path) -> int:
