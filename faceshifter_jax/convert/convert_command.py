@@ -16,6 +16,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.file import write_network_file
 from faceshifter_jax.networks.network import Network
 from faceshifter_jax.paths import local_path
+from faceshifter_jax.places import check_replaceable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +68,7 @@ def _check_paths(source: Path, out: Path, overwrite: bool) -> None:
             raise UserError(f"cannot write {out}: name a file in a directory that exists")
         if os.path.lexists(out) and not overwrite:
             raise UserError(f"{out} exists: name another file, or add --overwrite")
+        check_replaceable(out, overwrite=True)
         if out.exists() and out.samefile(source):
             raise UserError(f"{out} is the file to be converted: name another file")
     except OSError as error:

@@ -84,7 +84,8 @@ _NEW: dict[str, Callable[[], Any]] = {
     "EMPTY_SET": lambda: INERT,
 }
 _KEYS = (str, bytes, int, float, type(None))
-_SMALLEST_PERIOD = sys.hash_info.modulus
+# In dicts of so many keys, large numbers are dropped: keys of one hash would take for ever.
+_MOST_LARGE = 1000
 
 
 class _Machine:
@@ -230,11 +231,12 @@ def _fill(container: Any, items: list[Any]) -> Any:
     if not isinstance(container, dict) and container is not INERT:
         raise DamagedPickle("it sets an item of something that is not a dict")
     if container is not INERT:
-        pairs = zip(items[::2], items[1::2], strict=True)
-        container.update((key, value) for key, value in pairs if _may_be_key(key))
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if isinstance(key, _KEYS) and not (_is_large(key) and len(container) >= _MOST_LARGE):
+                container[key] = value
     return container
 
 
-def _may_be_key(key: Any) -> bool:
-    # All multiples of a certain prime have one hash: a dict of many of them takes for ever.
-    return isinstance(key, _KEYS) and not (isinstance(key, int) and abs(key) >= _SMALLEST_PERIOD)
+def _is_large(key: Any) -> bool:
+    """Whether a key may have the hash of others: all multiples of a certain prime have one."""
+    return isinstance(key, int) and abs(key) >= sys.hash_info.modulus

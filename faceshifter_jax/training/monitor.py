@@ -1,6 +1,7 @@
 """Output of a running training run: progress lines, TensorBoard, metrics.jsonl and grids."""
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 
 from faceshifter_jax.media.grid import write_grid
+from faceshifter_jax.places import open_in_place
 from faceshifter_jax.runtime.metrics_file import (
     METRICS_FILE,
     build_writer,
@@ -96,7 +98,8 @@ class Monitor:
             "data_wait_share": (wait_seconds - self._waited) / seconds,
         }
         if self._writes:
-            with (self._workdir / METRICS_FILE).open("a") as file:
+            log = open_in_place(self._workdir / METRICS_FILE, os.O_WRONLY | os.O_APPEND)
+            with os.fdopen(log, "a") as file:
                 file.write(json.dumps({"step": step, **means, **rates}) + "\n")
             self._writer.write_scalars(step, {**means, **rates})
             self.say(self._progress_line(step, means, rates, now))
