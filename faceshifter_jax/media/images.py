@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.inputs import UnreadableFile
 from faceshifter_jax.media.exif import load_with_exif
-from faceshifter_jax.media.opening import open_picture, read_picture_file
+from faceshifter_jax.media.opening import UnknownFormatError, open_picture, read_picture_file
 
 BEHIND_TRANSPARENT = (128, 128, 128)
 """The colour that shows through transparent pictures: mid-grey, 0 in the models' range."""
@@ -88,6 +88,8 @@ def read_photo(path: str | Path, size: int) -> ReadPicture:
         raise
     except UnreadableFile as error:
         return ReadPicture(None, error.reason)
+    except UnknownFormatError:
+        return ReadPicture(None, "not a picture in any known format")
     except UserError as error:
         return ReadPicture(None, str(error))
     except Exception as error:

@@ -43,6 +43,10 @@ class NoPictureError(UserError):
     """Content that is not read as a picture; the message says why, without the file's name."""
 
 
+class UnknownFormatError(NoPictureError):
+    """Content of a format that is not read."""
+
+
 def read_picture_file(path: str | Path) -> bytes:
     """Reads a file for `open_picture`; raises `UnreadableFile` as `read_input`."""
     return read_input(path, LARGEST_FILE)
@@ -70,7 +74,7 @@ def open_picture(content: bytes, *, suffix: str = "") -> Image.Image:
     except UnidentifiedImageError as error:
         if suffix.lower() in RAW_SUFFIXES:
             raise NoPictureError(_RAW) from error
-        raise NoPictureError("it is not a picture in any known format") from error
+        raise UnknownFormatError("it is no picture in any known format") from error
     except Image.DecompressionBombError:
         raise
     except Exception:
