@@ -94,7 +94,7 @@ def load_photo(path: str | Path) -> Photo:
     except UnreadableFile as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise UserError(f"the picture {path} does not exist") from error
-        if path.is_dir():
+        if path.exists() and not path.is_file():
             raise UserError(f"{path} is a folder or the like, not a picture") from error
         raise UserError(f"cannot read the picture {path}: {error.reason}") from error
     try:
