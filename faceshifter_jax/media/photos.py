@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +95,7 @@ def load_photo(path: str | Path) -> Photo:
     except UnreadableFile as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise UserError(f"the picture {path} does not exist") from error
-        if path.exists() and not path.is_file():
+        if os.path.exists(path) and not os.path.isfile(path):
             raise UserError(f"{path} is a folder or the like, not a picture") from error
         raise UserError(f"cannot read the picture {path}: {error.reason}") from error
     try:
