@@ -1,4 +1,4 @@
-"""Where the bytes of a compiled program go: by network, by module and by kind of operation.
+"""Memory traffic of a compiled program: by network, by module and by kind of operation.
 
 XLA's own count of "bytes accessed" adds up what operations read and write, wherever it lies. Two
 things make it larger than the traffic with the chip's large memory: arrays that are kept in its
@@ -21,7 +21,7 @@ _MODULE = re.compile(r"[A-Z]\w*(\.\w+)?$|\w+$")
 _CARRIERS = FREE | {"custom-call", "copy-start", "copy-done", "slice-start", "slice-done"}
 
 OUTSIDE = "(outside of networks)"
-"""Where operations belong that no module's name is on."""
+"""The place of operations without a module's name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _sum(name: str, groups: Sequence[Group]) -> Group:
 
 
 class _Places:
-    """Which module each instruction of a computation works for."""
+    """Finds the module that each instruction of a computation belongs to."""
 
     def __init__(self, instructions: Mapping[str, Instruction]):
         self._instructions = instructions

@@ -1,4 +1,4 @@
-"""How the time and the memory of the AEI training step grow.
+"""Growth of the time and the memory of the AEI training step.
 
     python benchmarks/growth.py --output growth.json --plot docs/images/growth.svg
     python benchmarks/growth.py --axes size --width 1 --batch 1 --no-times  # memory at paper width

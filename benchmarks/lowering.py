@@ -154,7 +154,7 @@ def measure_upsampling(shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
 
 
 def _as_elsewhere(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """What a function of `layers` is where programs are not compiled for a CPU."""
+    """Returns the form of a function of `layers` for programs that are not compiled for a CPU."""
 
     def traced(*arrays: jax.Array) -> jax.Array:
         with tracing_for("none"):

@@ -147,7 +147,7 @@ def _signal_name(number: int) -> str:
 
 
 def work(options: argparse.Namespace) -> dict[str, Any]:
-    """What a worker does: one opponent, one batch size."""
+    """Runs a worker: one opponent, one batch size."""
     (batch,), scale = options.batch, SCALES[options.scale]
     library, *modes = options.worker.split("-")
     if library == "torch":

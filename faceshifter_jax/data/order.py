@@ -30,7 +30,7 @@ def _permutation(seed: int, epoch: int, num_pictures: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """Which dataset each row comes from: shares hold in every block of rows, not on average.
+    """The dataset of each row: shares hold in every block of rows, not just on average.
 
     A block has as many rows as the shares need to come out whole, 10 for 0.7 and 0.3, in its own
     random order.

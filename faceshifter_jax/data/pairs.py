@@ -45,7 +45,7 @@ class PairChooser:
     partner_chance: float = 0.0
     """Probability that a target with other pictures of its identity gets one of them."""
     answers: AnswerGrid | None = None
-    """Where right answers are, if `answer_share` is above 0."""
+    """The positions of right answers, if `answer_share` is above 0."""
     answer_share: float = 0.0
     """Share of the pairs of different people that are chosen with an answer."""
 

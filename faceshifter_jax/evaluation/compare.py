@@ -217,7 +217,7 @@ def compare_results(results: Sequence[Result], output: str | None, overwrite: bo
 
 
 def find_difference(metric: str, first: Result, other: Result) -> Difference | None:
-    """Says how a metric differs; None where one of them has no value.
+    """Compares a metric of two evaluations; None if one of them has no value.
 
     Over the same pairs the differences pair by pair are resampled, and distances between sets
     are subtracted with the same groups of pairs left out; otherwise the distances of both from
@@ -258,7 +258,7 @@ def _notes(results: Sequence[Result]) -> list[str]:
 
 
 def _pleasing(results: Sequence[Result]) -> list[str]:
-    """What is above the figures of the right answers: no better swaps, whatever the difference."""
+    """Lists figures above those of the right answers, which do not mean better swaps."""
     return [
         f"{result.name}: {name} of {format_value(name, result.record)} {said}"
         for result in results
@@ -272,7 +272,7 @@ def _lines(results: Sequence[Result], rows: Sequence[Any]) -> list[str]:
     columns = [max(14, len(result.name)) for result in results]
     head = "  ".join(f"{r.name:>{c}s}" for r, c in zip(results, columns, strict=True))
     lines = [f"{'':{width}s}  {head}  difference (95 % interval)"]
-    # What is no matter of the checkpoints, as the lazy answers' metrics, is in the table alone.
+    # Metrics that do not depend on the checkpoints, as of the lazy answers, are only in the table.
     differing = [row for row in rows if any(d is None or d.matters for d in row[1])]
     for name, differences in differing:
         values = "  ".join(

@@ -54,7 +54,7 @@ _SAME = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """How checkpoints are measured: the same for all of a training run.
+    """The way checkpoints are measured, which is the same for all of a training run.
 
     Attributes:
       protocol: one of `PROTOCOLS`.
@@ -69,7 +69,7 @@ class Measurement:
     command: str
 
     def key(self) -> dict[str, Any]:
-        """What two evaluations have in common that can be compared: `ledger.COMPARABLE`."""
+        """The facts that comparable evaluations share: `ledger.COMPARABLE`."""
         facts = {
             **self.data.facts,
             "protocol": self.protocol.NAME,
@@ -186,7 +186,7 @@ def describe(record: Mapping[str, Any]) -> list[str]:
 
 
 def describe_stages(subject: Subject) -> str:
-    """Says which networks swap."""
+    """Names the networks that swap."""
     return "AEI-Net and HEAR-Net" if subject.has_second_stage else "AEI-Net"
 
 

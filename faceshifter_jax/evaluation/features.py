@@ -18,7 +18,7 @@ RANGES = {
     "bytes": "0 to 255",
     "imagenet": "0 to 1, less ImageNet's mean, by its deviation",
 }
-"""How grey levels enter a network: name -> in words."""
+"""Ranges in which grey levels enter a network: name -> description."""
 
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
@@ -173,7 +173,7 @@ def decode_pose(outputs: list[np.ndarray], path: str) -> np.ndarray:
     if shapes[0] == (3,):
         return outputs[0].astype(np.float64)
     raise UserError(
-        f"{path} is no estimator of poses that can be read: it must give three outputs of 66 bins "
+        f"{path} is not a readable estimator of poses: it must give three outputs of 66 bins "
         "(Hopenet), one of 3 x 66, or 3 angles in degrees"
     )
 
@@ -216,4 +216,4 @@ def _open(path: str) -> Any:
     # onnxruntime's own exceptions have no common base but this.
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{path} is no ONNX file that can be read: {reason}") from error
+        raise UserError(f"{path} is not a readable ONNX file: {reason}") from error

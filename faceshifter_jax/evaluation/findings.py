@@ -198,7 +198,7 @@ def break_down(
 
 
 def build_record(findings: Findings, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What goes into metrics.json: the metrics at the top, `facts` and the findings' own after."""
+    """Builds the content of metrics.json: metrics, then `facts`, then the findings' own facts."""
     breakdowns = [
         {
             "attribute": b.attribute,

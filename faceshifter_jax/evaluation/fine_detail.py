@@ -12,7 +12,7 @@ from faceshifter_jax.evaluation.findings import Total
 from faceshifter_jax.evaluation.intervals import leave_groups_out, pair_groups
 
 _LARGEST_UNSCALED = 128  # pixels a side
-_COARSE = 2.0  # pixels: what is wider is no fine detail
+_COARSE = 2.0  # pixels: wider structures are not fine detail
 _DOT = 1.2  # pixels: answers to dots of 2 to 6 pixels
 _POOL = 1.0  # pixels
 _TOLERANCE = 2  # pixels, by which detail may stand elsewhere
@@ -33,7 +33,7 @@ class DotEnergy(NamedTuple):
 
 
 def inner_faces(*faces: np.ndarray) -> np.ndarray:
-    """Where all of some pictures show skin, without the pixels next to its outline.
+    """Masks where all of some pictures show skin, without the pixels next to its outline.
 
     Args:
       faces: covers of the faces in [0, 1], (B, S, S) each.
@@ -148,7 +148,7 @@ def _fine_detail(picture: np.ndarray) -> np.ndarray:
 
 
 def _dots(picture: np.ndarray) -> np.ndarray:
-    """How much of a dot is at each pixel of a picture (S, S, 3), over all colours: (S, S)."""
+    """The strength of a dot at each pixel of a picture (S, S, 3), over all colours: (S, S)."""
     deviation = _DOT * _scale(len(picture))
     values = picture.astype(np.float32)
     down, across, both = (_smooth(values, deviation, o) for o in ((2, 0), (0, 2), (1, 1)))

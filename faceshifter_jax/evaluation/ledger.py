@@ -22,7 +22,7 @@ COMPARABLE = (
     *("features_sha256", "features_range", "pose_sha256", "pose_range"),
     *("expression_sha256", "expression_range", "expression_part"),
 )
-"""What two evaluations have in common whose figures can be compared; null is none in both."""
+"""Facts that must be equal for figures to be comparable; null if both have none."""
 
 
 class DamagedLines(UserError):

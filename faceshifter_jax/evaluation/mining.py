@@ -1,4 +1,4 @@
-"""Which pictures an AEI-Net loses most of, inside the face.
+"""Ranking pictures by how much an AEI-Net loses of them inside the face.
 
 The heuristic error of a picture is what AEI-Net loses of it when it gets its own identity
 (arXiv 1912.13457, section 3.2). A trained network still errs a little everywhere, and more at the
@@ -36,7 +36,7 @@ from faceshifter_jax.runtime.workers import usable_cores
 from faceshifter_jax.swapping.stages import first_stage_from
 
 HOW = "strength of the heuristic error above the usual, in grey levels, averaged over the face"
-"""What a score is, for the header of a list."""
+"""The meaning of a score, for the header of a list."""
 
 HeuristicError = Callable[[np.ndarray], jax.Array]
 """uint8 (B, S, S, 3), B a multiple of the number of devices, to float32 (B, S, S, 3) in grey
@@ -124,7 +124,7 @@ def rank(dataset: PreparedDataset, heuristic_error: HeuristicError) -> Ranking:
     if not np.isfinite(scores).all():
         index = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise UserError(
-            f"the AEI-Net's error of {dataset.record(index)['name']} is no finite number: its "
+            f"the AEI-Net's error of {dataset.record(index)['name']} is not a finite number: its "
             "training has failed, choose an earlier checkpoint"
         )
     return Ranking(np.argsort(-scores, kind="stable"), scores, usual)
@@ -178,7 +178,7 @@ def strength(error: jax.Array) -> jax.Array:
 
 
 def usual_strength(strengths: np.ndarray) -> np.ndarray:
-    """What the strengths (N, S, S) of a sample seldom exceed at each pixel: float32 (S, S)."""
+    """The level that strengths (N, S, S) of a sample rarely exceed, by pixel: float32 (S, S)."""
     median = np.median(strengths, 0)
     deviation = _MAD_TO_DEVIATION * np.median(np.abs(strengths - median), 0)
     return (median + deviation).astype(np.float32)
@@ -197,7 +197,7 @@ def score(strengths: jax.Array, usual: jax.Array) -> jax.Array:
 
 
 def face_weights(size: int) -> np.ndarray:
-    """How much the pixels of aligned pictures belong to the face: float32 (size, size).
+    """Weights of the face for the pixels of aligned pictures: float32 (size, size).
 
     1 at the face's middle, from half way on falling linearly to 0 at an ellipse around the face.
     """

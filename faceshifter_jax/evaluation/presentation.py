@@ -39,7 +39,7 @@ _AIMS = (UP, DOWN, TO_ONE, TO_THE_RIGHT_ANSWER)
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is shown, or several that are alike.
+    """The presentation of a metric, or of several similar ones.
 
     Attributes:
       name: its name; `*` stands for any part of one, as in `psnr_*`.
@@ -93,7 +93,7 @@ def find_metric(name: str, declared: Sequence[Metric]) -> Metric:
 
 
 def describe_metrics(names: Iterable[str], declared: Sequence[Metric]) -> dict[str, Any]:
-    """What a record of metrics.json says of how its metrics are shown."""
+    """Reads the presentation of metrics from a record of metrics.json."""
     found = {name: find_metric(name, declared) for name in names}
     return {
         name: {"unit": metric.unit, "digits": metric.digits, "aim": metric.aim}
@@ -126,7 +126,7 @@ def format_interval(metric: str, record: Mapping[str, Any]) -> str:
 
 
 def pleases_the_judge(metric: str, record: Mapping[str, Any]) -> str:
-    """Says so of a metric that lies above what the judge says of the right answers; else "".
+    """Describes a metric that lies above the judge's figure for the right answers; else "".
 
     Records of earlier versions say nothing of it.
     """

@@ -156,7 +156,7 @@ class _Watch:
         }
 
     def _hash_meta(self, step: int) -> str:
-        """Of a checkpoint that is there; "" for one that is gone or damaged."""
+        """The hash of an existing checkpoint's `meta`; "" for one that is gone or damaged."""
         if step not in self.hashes:
             try:
                 self.hashes[step] = hash_meta(self.workdir / DIRECTORY / str(step))

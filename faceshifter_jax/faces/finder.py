@@ -40,7 +40,7 @@ class AlignedFace:
         return self.alignment.to_aligned(self.face.landmarks)
 
     def __str__(self) -> str:
-        """Says which face of a picture it is, for messages."""
+        """Describes which face of a picture it is, for messages."""
         left, top, right, bottom = self.face.box.round().astype(int).tolist()
         return f"the face of {right - left}x{bottom - top} pixels at ({left}, {top})"
 

@@ -62,7 +62,7 @@ def warp(
 
 
 def _spline_coefficients(picture: np.ndarray) -> np.ndarray:
-    """Of the cubic B-spline through the pixels: (H + 24, W + 24, C) float32."""
+    """Coefficients of the cubic B-spline through the pixels: (H + 24, W + 24, C) float32."""
     padded = np.pad(
         picture.astype(np.float32), ((_EDGE, _EDGE), (_EDGE, _EDGE), (0, 0)), mode="edge"
     )

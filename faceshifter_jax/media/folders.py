@@ -44,7 +44,7 @@ class Folder:
     never: list[str]
 
     def note(self) -> str | None:
-        """Says in one line what else there is: what might be meant by name; None for nothing."""
+        """Describes the other files in one line, likely pictures by name; None without any."""
         parts = [_describe_others(self.others)] if self.others else []
         if self.never:
             parts.append(f"skipped, not pictures: {_count(self.never)}")

@@ -176,7 +176,7 @@ def _load(path: Path, content: bytes) -> Photo:
 
 
 def _read_stored(image: Image.Image) -> np.ndarray | None:
-    """What the file holds beyond RGB; None where that is all."""
+    """The content of the file beyond RGB; None if there is none."""
     if image.mode.startswith("I"):
         return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)[..., None]
     if image.has_transparency_data:

@@ -27,7 +27,7 @@ what writes a picture into it."""
 
 @dataclass(frozen=True)
 class Copies:
-    """What is copied.
+    """The streams to copy.
 
     Attributes:
       indices: of the streams in the video.
@@ -215,7 +215,7 @@ def _try(container: Any, streams: Sequence[Any], clock: Clock, kind: str, begin:
 
 
 def close_quietly(out: Any) -> None:
-    """Closes an `av` output that is given up; that it cannot be completed is no news."""
+    """Closes an `av` output that is given up; errors from closing it do not matter."""
     from av.error import FFmpegError
 
     with contextlib.suppress(FFmpegError, ValueError):

@@ -1,1 +1,1 @@
-"""What long jobs need from the machine: devices, processes, signals, faults, progress."""
+"""Services for long jobs: devices, processes, signals, faults, progress."""

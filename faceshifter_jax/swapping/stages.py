@@ -135,7 +135,7 @@ class Stages:
         [0, 1], a mean for each of the L levels, coarse to fine, enlarged to S; 1 where the identity
         dominates.
       errors: `errors(target)`: uint8 (B, S, S, 3) to the heuristic errors, float32 (B, S, S, 3) in
-        [-2, 2]; for where there is no second stage that `run` gives them for.
+        [-2, 2]; for networks without a second stage, for which `run` does not return them.
       embed: `embed(pictures)`: uint8 (B, S, S, 3) to the identity network's embeddings, float32
         (B, E) of unit length.
     """
@@ -314,12 +314,12 @@ def find_terms(networks: Networks, source: jax.Array) -> GeneratorTerms:
 
 
 def run_stages(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
-    """What `Stages.run` computes, of sources that need not be remembered."""
+    """Computes `Stages.run` from sources, without caching them."""
     return run_stages_by_terms(networks, find_terms(networks, source), target)
 
 
 def run_stages_by_terms(networks: Networks, terms: GeneratorTerms, target: jax.Array) -> jax.Array:
-    """What `Stages.run` computes, of the sources' terms."""
+    """Computes `Stages.run` from the sources' terms."""
     generator, identity, second = networks
     target = to_unit_range(target)
     swap = generator.swap_by_terms(target, terms)
@@ -330,14 +330,14 @@ def run_stages_by_terms(networks: Networks, terms: GeneratorTerms, target: jax.A
 
 
 def find_errors(networks: Networks, target: jax.Array) -> jax.Array:
-    """What `Stages.errors` compiles."""
+    """Computes `Stages.errors`; compiled there."""
     generator, identity, _ = networks
     target = to_unit_range(target)
     return generator.heuristic_error(target, identity.embed(target))
 
 
 def draw_masks(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
-    """What `Stages.masks` compiles."""
+    """Computes `Stages.masks`; compiled there."""
     generator, identity, _ = networks
     target = to_unit_range(target)
     masks = generator.masks(target, identity.embed(to_unit_range(source)))

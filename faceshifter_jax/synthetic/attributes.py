@@ -1,4 +1,4 @@
-"""How a picture was taken: everything in it except who the person is."""
+"""The conditions of a picture: everything in it except who the person is."""
 
 from dataclasses import dataclass
 

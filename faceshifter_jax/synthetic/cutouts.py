@@ -19,7 +19,7 @@ from faceshifter_jax.synthetic.shading import paint_cover
 _HAND_BOTTOM, _HAND_TOP = -0.45, 1.95
 _PALM_HEIGHT = 0.85
 PALM_ROW = (_HAND_TOP - _PALM_HEIGHT) / (_HAND_TOP - _HAND_BOTTOM)
-"""Where the palm's middle lies in `hand_cutout`, as a share of its height."""
+"""The palm's middle in `hand_cutout`, as a share of its height."""
 
 
 def occluder_cutout(attributes: Attributes, size: int, margin: int) -> np.ndarray:

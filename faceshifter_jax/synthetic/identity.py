@@ -1,4 +1,4 @@
-"""Who a face is: its geometry, irises and eyebrows."""
+"""The identity of a face: its geometry, irises and eyebrows."""
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -104,7 +104,7 @@ def _spread(direction: str) -> float:
 
 @cache
 def _spreads() -> list[float]:
-    """How much each of `head_model().pairs` varies."""
+    """Standard deviation of each of `head_model().pairs`."""
     return [_spread(name) for name, _, _ in head_model().pairs]
 
 

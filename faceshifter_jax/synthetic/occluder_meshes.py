@@ -180,8 +180,8 @@ def mask_mesh(attributes: Attributes, mean: np.ndarray) -> OccluderMesh:
 
 
 def _front_radius(head: np.ndarray, azimuth: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How far the head reaches from its vertical axis at (row, column): the largest radius of
-    vertices near the azimuth and height."""
+    """Reach of the head from its vertical axis at (row, column): the largest radius of vertices
+    near the azimuth and height."""
     turn = np.arctan2(head[:, 0], head[:, 2])
     level = np.sqrt(head[:, 0] ** 2 + head[:, 2] ** 2)
     near = (head[:, 2] > 0.15) & (head[:, 1] > -1.0) & (head[:, 1] < 0.5)

@@ -23,7 +23,7 @@ class HealthCheck:
 
 @dataclasses.dataclass(frozen=True)
 class Health:
-    """How a task's metrics are averaged over steps, shown and judged.
+    """Rules for averaging a task's metrics over steps, showing and judging them.
 
     Attributes:
       weights: metric -> another metric, the weight of a step's value in an average over steps;

@@ -32,7 +32,7 @@ def swap_metrics(
 
 
 def swap_health(config: Mapping[str, Any], *checks: HealthCheck) -> Health:
-    """How the metrics of a task that swaps faces are judged, by the section `health` of a config.
+    """Builds the health checks of a task that swaps faces from the section `health` of a config.
 
     Args:
       config: the complete config.

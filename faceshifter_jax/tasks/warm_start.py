@@ -129,7 +129,7 @@ def _differing_settings(network: Network, settings: Mapping[str, Mapping[str, An
 
 
 def _plain(value: Any) -> Any:
-    # A ConfigDict is no Mapping.
+    # A ConfigDict is not a Mapping.
     if hasattr(value, "items"):
         return {key: _plain(item) for key, item in value.items()}
     return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value

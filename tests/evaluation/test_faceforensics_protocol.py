@@ -139,7 +139,7 @@ def test_corrupt_videos_end_in_a_line(root, tmp_path):
         ({"expression": "x.onnx", "expression_part": "a"}, "must look like 80:144"),
         ({"expression": "x.onnx", "expression_part": "5:5"}, "must look like 80:144"),
         ({"expression": "three.onnx", "expression_part": "1:4"}, "more than the 3 numbers"),
-        ({"pose": "few.onnx"}, "few.onnx is no estimator of poses"),
+        ({"pose": "few.onnx"}, "few.onnx is not a readable estimator of poses"),
         ({"pose_range": "unit"}, "--pose-range has no effect without --pose"),
         ({"identities": 4}, "--identities has no effect"),
     ],

@@ -89,7 +89,7 @@ def test_files_that_are_no_such_network(tmp_path):
     save_model(tmp_path / "flat.onnx", grey, ["out"], shape=("B", 8))
     for name, reason in {
         "missing.onnx": "no ONNX file at",
-        "text.onnx": "no ONNX file that can be read",
+        "text.onnx": "not a readable ONNX file",
         "grey.onnx": "colour pictures",
         "flat.onnx": "four axes",
     }.items():

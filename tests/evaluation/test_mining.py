@@ -262,5 +262,5 @@ def test_network_that_gives_no_numbers_is_named_as_the_cause(data):
     def no_numbers(pictures):
         return np.full(pictures.shape, np.nan, np.float32)
 
-    with pytest.raises(UserError, match=r"error of 00\.png is no finite number"):
+    with pytest.raises(UserError, match=r"error of 00\.png is not a finite number"):
         rank(PreparedDataset(data), no_numbers)

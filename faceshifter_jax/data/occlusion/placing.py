@@ -46,7 +46,7 @@ class Layer:
 
 @functools.lru_cache(maxsize=4)
 def face_region(size: int) -> np.ndarray:
-    """Where the face of an aligned picture is: bool (size, size), read-only."""
+    """Mask of the face in an aligned picture: bool (size, size), read-only."""
     place = (np.arange(size) + 0.5) / size
     across = (place - FACE_MIDDLE[0]) / FACE_RADII[0]
     down = (place - FACE_MIDDLE[1]) / FACE_RADII[1]

@@ -1,1 +1,1 @@
-"""What an evaluation measures: pairs of pictures and the scores of their swaps."""
+"""The protocols of evaluations: pairs of pictures and the scores of their swaps."""

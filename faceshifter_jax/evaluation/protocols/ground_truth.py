@@ -72,7 +72,7 @@ CEILINGS = {
     "id_cosine_aei": "id_cosine_answer",
     "id_cosine_hear": "id_cosine_answer",
 }
-"""What the judge says of swaps -> what it says of right answers: who scores more, pleases it."""
+"""Metric of swaps by the judge -> that of right answers: more than that only pleases the judge."""
 _ANSWERS = ("swap", "right answer", "copy of the target", "copy of the source")
 
 
@@ -188,14 +188,14 @@ TABLES = (
 
 @dataclass(frozen=True)
 class Data:
-    """What the protocol renders once: pairs without and with something in front of the face."""
+    """Data rendered once: pairs without and with something in front of the face."""
 
     clean: GroundTruth
     occluded: GroundTruth
 
     @cached_property
     def facts(self) -> dict[str, str | int]:
-        """What was rendered."""
+        """Facts about the rendered data."""
         hashes = self.clean.sha256() + self.occluded.sha256()
         return {
             "pairs": len(self.clean.source),

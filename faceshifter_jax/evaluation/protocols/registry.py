@@ -1,4 +1,4 @@
-"""What can be measured: each protocol is a module of this folder, named in `PROTOCOLS`.
+"""The known protocols: each is a module of this folder, named in `PROTOCOLS`.
 
 A protocol has `NAME` and `VERSION`, which changes when the same checkpoint would get other
 figures; `OPTIONS`, what it can be told; `METRICS`, how its metrics are shown; `HEADLINES` and

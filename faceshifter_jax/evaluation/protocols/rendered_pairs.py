@@ -17,7 +17,7 @@ from faceshifter_jax.synthetic import (
 )
 
 KINDS = tuple(kind for kind in OCCLUDERS if kind != "none")
-"""What stands in front of the faces of occluded pairs, in turn."""
+"""Occluders in front of the faces of occluded pairs, in turn."""
 
 
 @dataclass(frozen=True)

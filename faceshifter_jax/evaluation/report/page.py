@@ -90,7 +90,7 @@ def first_metric(metrics: Sequence[str | float | None]) -> str:
 
 
 def format_mark(metric: str, record: Mapping[str, Any]) -> str:
-    """Says that a metric pleases the judge; "" where it does not."""
+    """Marks a metric that exceeds the right answers' by the judge; "" for others."""
     said = pleases_the_judge(metric, record)
     return said and f'<small class="mark">{escape(said)}</small>'
 

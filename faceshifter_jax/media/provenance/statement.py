@@ -27,7 +27,7 @@ _PROPERTIES = {
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a picture comes from.
+    """A statement of where a picture comes from.
 
     Attributes:
       checkpoint_sha256: of the AEI-Net's weights; None in statements of other software.

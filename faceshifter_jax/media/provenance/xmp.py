@@ -115,7 +115,7 @@ def keep_true(packet: bytes) -> bytes | None:
 
 
 def namespaces(packet: bytes) -> frozenset[str]:
-    """Returns the namespaces of all elements and attributes of a packet, none if it is no XML."""
+    """Returns the namespaces of all elements and attributes of a packet, none if it is not XML."""
     meta = _parse(packet)
     if meta is None:
         return frozenset()

@@ -29,7 +29,7 @@ _THUMBNAIL = 64, 36
 
 @dataclass(eq=False)
 class Seen:
-    """What the first pass found.
+    """The results of the first pass.
 
     Attributes:
       times, durations: of all frames, in units of the video's time base.

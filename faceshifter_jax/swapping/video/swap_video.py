@@ -57,7 +57,7 @@ _WAITING_PIXELS = 32 * 2**20
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """How videos are swapped.
+    """Settings for swapping videos.
 
     Attributes:
       detect_every: faces are looked for in every so many frames, and in between where one comes
@@ -215,7 +215,7 @@ def _plan(swapper: Swapper, casting: Casting, video: Path, settings: VideoSettin
 
 
 def _describe(detector: object) -> list:
-    """Says which detector it is, and with which plain settings."""
+    """Describes a detector by its name and plain settings."""
     settings = {
         name: value
         for name, value in sorted(vars(detector).items())
@@ -339,7 +339,7 @@ def _swap_together(
 
 
 class _Stage:
-    """Who is seen in each of successive frames."""
+    """The roles in each of successive frames."""
 
     def __init__(self, roles: Sequence[VideoRole]):
         self._coming = sorted(roles, key=lambda role: role.track.start, reverse=True)

@@ -1,4 +1,4 @@
-"""Which faces of successive frames are one face, and which of those are one person."""
+"""Linking faces of successive frames to tracks, and tracks to people."""
 
 from array import array
 from collections.abc import Callable, Sequence
@@ -230,7 +230,7 @@ def group_people(tracks: Sequence[Track], threshold: float) -> list[list[Track]]
       threshold: cosine of mean embeddings from which two tracks may be of one person.
 
     Returns:
-      the tracks of each person; whoever is seen largest and longest comes first.
+      the tracks of each person; the one seen largest and longest comes first.
     """
     people: list[list[Track]] = []
     sums: list[np.ndarray] = []
