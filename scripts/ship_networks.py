@@ -25,7 +25,7 @@ _NETWORKS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Puts trained networks into the package.")
     for name, (role, _) in _NETWORKS.items():
         parser.add_argument(f"--{name}", metavar="WORKDIR", required=True, help=f"its {role}")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder (that of the package)")

@@ -3,7 +3,7 @@
 Scales are for pictures of up to 128 pixels and grow with larger ones.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter, maximum_filter
@@ -160,7 +160,8 @@ def _pool(values: np.ndarray) -> np.ndarray:
     return gaussian_filter(values, _POOL * _scale(len(values)), truncate=_TRUNCATE)
 
 
-def _smooth(values: np.ndarray, deviation: float, order: tuple[int, int] = (0, 0)) -> np.ndarray:
+def _smooth(values: np.ndarray, deviation: float, order: Any = (0, 0)) -> np.ndarray:
+    # An order for each axis, of which the stubs of scipy do not know.
     return gaussian_filter(values, deviation, order, truncate=_TRUNCATE, axes=(0, 1))
 
 

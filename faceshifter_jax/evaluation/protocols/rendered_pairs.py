@@ -34,8 +34,8 @@ class GroundTruth:
       occluder: (B, S, S) float32 in [0, 1], the exact cover of what is in front of the face.
       attributes: those of each target and answer.
       second_answer: (B, S, S, 3) uint8, the answers with a third person as source, of whom row
-        `second_source` (B,) of the gallery is a picture; without occluders alone. Of two
-        identities the second source is the target's own.
+        `second_source` (B,) of the gallery is a picture. Of two identities the second source is
+        the target's own. No rows where there are occluders.
     """
 
     gallery: np.ndarray
@@ -46,8 +46,8 @@ class GroundTruth:
     target_face: np.ndarray
     occluder: np.ndarray
     attributes: tuple[Attributes, ...]
-    second_source: np.ndarray | None = None
-    second_answer: np.ndarray | None = None
+    second_source: np.ndarray
+    second_answer: np.ndarray
 
     def sources(self) -> np.ndarray:
         """The source's picture of each pair, uint8 (B, S, S, 3)."""
@@ -57,7 +57,7 @@ class GroundTruth:
         """Hash of the pairs and their pictures."""
         digest = hashlib.sha256()
         arrays = [self.gallery, self.source.astype(np.int64), self.target, self.answer]
-        if self.second_source is not None and self.second_answer is not None:
+        if len(self.second_source):
             arrays += [self.second_source.astype(np.int64), self.second_answer]
         for array in arrays:
             digest.update(f"{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
@@ -95,6 +95,7 @@ def render_ground_truth(
     other = (source + 1 + turn % (num_identities - 1)) % num_identities
     second = (other + 1) % num_identities
     second = np.where(second == source, (second + 1) % num_identities, second)
+    second = second[:0] if occluders else second
     scenes = tuple(
         attributes(who, 1 + turn[i], KINDS[i % len(KINDS)] if occluders else "none")
         for i, who in enumerate(other)
@@ -114,14 +115,14 @@ def render_ground_truth(
             "target_face": [target.face_mask for target in targets],
             "occluder": [answer.occluder_mask for answer in answers],
         }
-        if not occluders:
-            seconds = [render(identities[second[i]], scenes[i], size) for i in rows]
-            pictures["second_answer"] = seconds
-        return {name: np.stack(found) for name, found in pictures.items()}
+        stacked = {name: np.stack(found) for name, found in pictures.items()}
+        seconds = [render(identities[second[i]], scenes[i], size) for i in rows if i < len(second)]
+        shape = (len(seconds), size, size, 3)
+        return stacked | {"second_answer": np.array(seconds, np.uint8).reshape(shape)}
 
     return GroundTruth(
         source=source,
-        second_source=None if occluders else second,
+        second_source=second,
         attributes=scenes,
         **in_shares(render_gallery, num_identities),
         **in_shares(render_pairs, num_pairs),

@@ -102,10 +102,10 @@ def is_measured(metric: str | float | None, record: Mapping[str, Any]) -> bool:
 
 def format_cell(metric: str | float | None, row: str, record: Mapping[str, Any]) -> str:
     """A cell of a `Table` whose row begins with the metric `row`."""
-    if isinstance(metric, float):
-        return f"<td>{escape(metric_of(row, record).format(metric))}</td>"
-    if metric is None or metric not in record:
+    if metric is None or (isinstance(metric, str) and metric not in record):
         return "<td></td>"
+    if not isinstance(metric, str):
+        return f"<td>{escape(metric_of(row, record).format(metric))}</td>"
     value = escape(format_value(metric, record))
     count = record.get("counts", {}).get(metric)
     said = format_interval(metric, record) + (f"<br>of {count:,} pairs" if count else "")

@@ -50,7 +50,7 @@ def draw_side_by_side(evaluations: Sequence[Evaluation], table: Table) -> str:
         f"version {evaluations[0].record['protocol_version']:d}. With 95 % intervals.</p></header>",
         _what_each_is(evaluations),
         _figures(evaluations, table),
-        *(_pictures(evaluation) for evaluation in evaluations if evaluation.picture),
+        *(_pictures(one.name, one.picture) for one in evaluations if one.picture),
     ]
     return render_page(f"{names}, side by side", parts)
 
@@ -103,19 +103,21 @@ def _cell(
 
 
 def _value(metric: str | float | None, named: str, record: Mapping[str, Any]) -> str:
-    if isinstance(metric, float):
-        return metric_of(named, record).format(metric)
-    return format_value(metric, record) if metric and metric in record else ""
+    if metric is None or (isinstance(metric, str) and metric not in record):
+        return ""
+    if isinstance(metric, str):
+        return format_value(metric, record)
+    return metric_of(named, record).format(metric)
 
 
-def _pictures(evaluation: Evaluation) -> str:
+def _pictures(name: str, path: Path) -> str:
     buffer = io.BytesIO()
-    with Image.open(evaluation.picture, formats=("PNG",)) as picture:
+    with Image.open(path, formats=("PNG",)) as picture:
         width = picture.width
         picture.convert("RGB").save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     data = base64.b64encode(buffer.getvalue()).decode()
     return (
-        f"<section><h2>{escape(evaluation.name)}: swaps drawn at random</h2>"
+        f"<section><h2>{escape(name)}: swaps drawn at random</h2>"
         f'<div class="wide"><img alt="rows of pictures" width="{width}" '
         f'src="data:image/jpeg;base64,{data}"></div></section>'
     )
