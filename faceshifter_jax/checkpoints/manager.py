@@ -120,7 +120,7 @@ class Checkpoints:
             place = place.with_name(place.name + "_again")
         (self._directory / str(step)).rename(place)
         return (
-            f"the checkpoint of step {step} is damaged, {reason}: it was moved to {place}, and"
+            f"the checkpoint of step {step} is damaged, {reason}: it was moved to {place}, and "
             "training continues from the one before it"
         )
 

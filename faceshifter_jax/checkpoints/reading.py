@@ -127,7 +127,7 @@ def _damaged_if_unreadable(directory: Path, part: str) -> Iterator[None]:
         reason = " ".join(str(error).split())[:160]
         if not _shows_damage(error):
             raise UserError(
-                f"cannot read the checkpoint {directory} now ({reason}): nothing was changed, try"
+                f"cannot read the checkpoint {directory} now ({reason}): nothing was changed, try "
                 "again when its disk responds"
             ) from error
         raise DamagedCheckpoint(directory, f"its {part!r} cannot be read ({reason})") from error

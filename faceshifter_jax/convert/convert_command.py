@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--channel-order",
         choices=("rgb", "bgr"),
-        help="channel order of the pictures that an identity network was trained on, if it is not"
+        help="channel order of the pictures that an identity network was trained on, if it is not "
         "the usual one of its family: no file records it",
     )
 

@@ -221,7 +221,7 @@ def _open_datasets(
         dataset = PreparedDataset(source.path, cache_megabytes=megabytes)
         if dataset.image_size != image_size:
             raise UserError(
-                f"the dataset in {source.path} has pictures of {dataset.image_size} pixels, the"
+                f"the dataset in {source.path} has pictures of {dataset.image_size} pixels, the "
                 f"training run needs {image_size}: prepare it again with --size {image_size}, or "
                 f"set image_size to {dataset.image_size}"
             )

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--judge",
         type=local_path,
-        help="judging identity network, not seen in training: a workdir or a network file (the"
+        help="judging identity network, not seen in training: a workdir or a network file (the "
         "training run's own, with a warning)",
     )
     parser.add_argument(

@@ -108,7 +108,7 @@ def read_network_file(path: str | Path) -> NetworkFile:
             arrays = {name: file.get_tensor(name) for name in file.keys()} if text else {}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{path} is not a network file, or a damaged one ({error}): convert published weights"
+            f"{path} is not a network file, or a damaged one ({error}): convert published weights "
             f"with `faceshifter convert {path} OUT.safetensors`"
         ) from error
     if text is None:

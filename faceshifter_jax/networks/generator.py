@@ -112,7 +112,7 @@ def generator_from(weights: Weights, dtype: Any = jnp.float32) -> Generator:
     network = weights.networks.get("generator")
     if network is None:
         raise UserError(
-            f"{weights.path} holds {name_networks(weights)}, not an AEI-Net: name the workdir of a"
+            f"{weights.path} holds {name_networks(weights)}, not an AEI-Net: name the workdir of a "
             "training run with configs/aei.py, or a file that `faceshifter convert` made "
             "of a generator"
         )
@@ -134,7 +134,7 @@ def second_stage_from(weights: Weights, image_size: int) -> SecondStage:
     network = weights.networks.get("hear")
     if network is None:
         raise UserError(
-            f"{weights.path} holds {name_networks(weights)}, not a HEAR-Net: name the workdir of a"
+            f"{weights.path} holds {name_networks(weights)}, not a HEAR-Net: name the workdir of a "
             "training run with configs/hear.py, or a file that `faceshifter convert` made of one"
         )
     if network.image_size not in (None, image_size):

@@ -90,7 +90,7 @@ def identity_network_from(weights: Weights, dtype: Any = jnp.float32) -> Identit
     network = weights.networks.get("identity")
     if network is None:
         raise UserError(
-            f"{weights.path} holds {name_networks(weights)}, not an identity network: name the"
+            f"{weights.path} holds {name_networks(weights)}, not an identity network: name the "
             "workdir of a training run with configs/arcface.py, or a file that "
             "`faceshifter convert` made of one"
         )

@@ -94,7 +94,7 @@ def train(
         if first_step >= config.num_steps:
             if distributed.is_first_process():
                 print(
-                    f"{workdir} already holds step {first_step} of {config.num_steps}: nothing to"
+                    f"{workdir} already holds step {first_step} of {config.num_steps}: nothing to "
                     "do (a larger --config.num_steps continues training)",
                     flush=True,
                 )

@@ -33,6 +33,6 @@ def test_a_file_where_the_folder_of_checkpoints_should_be_is_one_line(tmp_path):
     (tmp_path / "checkpoints").touch()
     with (
         Checkpoints(tmp_path, keep_newest=1, keep_every_steps=0) as checkpoints,
-        pytest.raises(UserError, match="cannot make the directory"),
+        pytest.raises(UserError, match="cannot create the directory"),
     ):
         checkpoints.create()

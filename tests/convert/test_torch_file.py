@@ -161,7 +161,7 @@ def test_what_is_no_file_of_weights(tmp_path):
         np.random.default_rng(0).bytes(5000),
     ):
         path.write_bytes(content)
-        assert "no file of weights" in refuse(path)
+        assert "not a file of weights" in refuse(path)
     path.write_bytes(b"\x80\x04K\x01.")
     assert "is a pickle, but not one that torch.save wrote" in refuse(path)
     np.savez(tmp_path / "b.npz", a=count(3))
@@ -192,7 +192,7 @@ def test_files_cut_anywhere_are_refused(name, tmp_path):
         path.write_bytes(content[:size])
         message = refuse(path)
         # Of the first few bytes nothing can tell what they were.
-        too_short = size < 20 and "no file of weights" in message
+        too_short = size < 20 and "not a file of weights" in message
         assert "damaged or incomplete" in message or too_short, size
 
 

@@ -54,7 +54,7 @@ def test_list_of_another_dataset_is_refused(listed, flat_path):
 
 def test_empty_list_is_refused(listed, dataset):
     write_subset(listed, dataset, {}, [])
-    assert "lists no picture" in read_error(listed, dataset)
+    assert "is empty: mine again" in read_error(listed, dataset)
 
 
 def test_missing_list_says_how_to_make_one(tmp_path, dataset):

@@ -70,7 +70,7 @@ def assert_refused(result: subprocess.CompletedProcess, says: str) -> None:
     ("arguments", "says"),
     [
         (["--config", "configs/aei.py", "--topology", "v99:4x4"], "unknown TPU 'v99'"),
-        (["--config", "configs/aei.py", "--topology", "v5e:4"], "no TPU topology"),
+        (["--config", "configs/aei.py", "--topology", "v5e:4"], "not a TPU topology"),
         (["--config", "configs/none.py", "--topology", "v5e:2x2"], "no config file"),
         (
             ["--config=configs/aei.py", "--topology=v5e:2x2", "--config.batch_sise=8"],

@@ -28,11 +28,11 @@ def test_a_slice_is_a_chip_and_a_shape(text, chip, shape, num_chips):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "no TPU topology"),
-        ("v5e", "no TPU topology"),
-        ("v5e:16", "no TPU topology"),
-        ("v5e:4x", "no TPU topology"),
-        ("v5litepod-16", "no TPU topology"),
+        ("", "not a TPU topology"),
+        ("v5e", "not a TPU topology"),
+        ("v5e:16", "not a TPU topology"),
+        ("v5e:4x", "not a TPU topology"),
+        ("v5litepod-16", "not a TPU topology"),
         ("v99:4x4", "known are v4, v5e, v5p, v6e"),
         ("v5e:2x2x2", "a v5e slice has 2 dimensions"),
         ("v4:4x4", "such as v4:2x2x2"),
