@@ -1,7 +1,6 @@
 """`faceshifter convert`: converts published weights to a network file."""
 
 import argparse
-import dataclasses
 import hashlib
 import os
 import sys
@@ -10,6 +9,7 @@ from typing import Any
 
 import jax
 
+from faceshifter_jax.convert import overrides
 from faceshifter_jax.convert.families.family import Converted
 from faceshifter_jax.convert.recognise import KNOWN, convert_file
 from faceshifter_jax.errors import UserError
@@ -29,12 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list", action="store_true", help="list the supported weights, and exit")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
-    parser.add_argument(
-        "--channel-order",
-        choices=("rgb", "bgr"),
-        help="channel order of the pictures that an identity network was trained on, if it is not "
-        "the usual one of its family: no file records it",
-    )
+    overrides.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -46,9 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("name a file and where to write, `faceshifter convert FILE OUT`; or --list")
     source, out = Path(arguments.file), Path(arguments.out)
     _check_paths(source, out, arguments.overwrite)
-    converted = convert_file(source)
-    if arguments.channel_order:
-        converted = _with_channel_order(converted, arguments.channel_order, source)
+    converted = overrides.override(convert_file(source), arguments, str(source))
     facts = {"family": converted.family, "file": source.name, "notes": list(converted.notes)}
     if source.is_file():
         with source.open("rb") as file:
@@ -75,19 +68,12 @@ def _check_paths(source: Path, out: Path, overwrite: bool) -> None:
         raise UserError(f"cannot write {out.name[:60]}...: {error.strerror}") from error
 
 
-def _with_channel_order(converted: Converted, order: str, path: Path) -> Converted:
-    identity = converted.networks.get("identity")
-    if identity is None:
-        raise UserError(f"--channel-order is for identity networks, and {path} holds none")
-    wanted = dataclasses.replace(identity.input, channel_order=order)
-    networks = {**converted.networks, "identity": dataclasses.replace(identity, input=wanted)}
-    return dataclasses.replace(converted, networks=networks)
-
-
 def _print_found(converted: Converted) -> None:
     print(f"found: {converted.family}")
     for role, network in converted.networks.items():
         print(f"  {role}: {_describe(network)}")
+        for line in overrides.describe_feeding(network):
+            print(f"    {line}")
     for note in converted.notes:
         print(f"note: {note}", file=sys.stderr)
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.faces.alignment import Alignment, find_alignment, misfit
+from faceshifter_jax.faces.alignment import (
+    Alignment,
+    check_alignment,
+    find_alignment,
+    misfit,
+    resize_square,
+)
 from faceshifter_jax.faces.face import Detector, Face
 
 DETECTORS = {"mtcnn": "faceshifter_jax.faces.mtcnn_detector:MTCNNDetector"}
@@ -39,6 +45,14 @@ class AlignedFace:
         """(5, 2), points in the square."""
         return self.alignment.to_aligned(self.face.landmarks)
 
+    def resized(self, size: int) -> "AlignedFace":
+        """The same face in a square of another side, as a generator gets it."""
+        if size == self.alignment.size:
+            return self
+        return AlignedFace(
+            self.face, self.alignment.resized(size), resize_square(self.square, size)
+        )
+
     def __str__(self) -> str:
         """Describes which face of a picture it is, for messages."""
         left, top, right, bottom = self.face.box.round().astype(int).tolist()
@@ -50,9 +64,16 @@ class FaceFinder:
 
     Attributes:
       size: side of the aligned squares in pixels.
+      alignment: how they are aligned, a key of `alignment.ALIGNMENTS`.
     """
 
-    def __init__(self, size: int, detector: Detector | str = "mtcnn", embed: Embed | None = None):
+    def __init__(
+        self,
+        size: int,
+        detector: Detector | str = "mtcnn",
+        embed: Embed | None = None,
+        alignment: str = "arcface",
+    ):
         """Takes the parts; nothing is loaded before it is needed.
 
         Args:
@@ -60,10 +81,16 @@ class FaceFinder:
           detector: finds the faces; a name of `DETECTORS` or "module:class" is made when first
             needed.
           embed: tells people apart; None where nobody asks for it.
+          alignment: see `find_alignment`.
+
+        Raises:
+          UserError: there is no such alignment.
         """
+        check_alignment(alignment)
         if not isinstance(detector, str):
             _check_detector(detector, repr(detector))
         self.size = size
+        self.alignment = alignment
         self._detector = detector
         self._embed = embed
 
@@ -96,7 +123,7 @@ class FaceFinder:
 
     def align(self, picture: np.ndarray, face: Face) -> AlignedFace:
         """Cuts a face out of its picture, uint8 (H, W, 3)."""
-        alignment = find_alignment(face.landmarks, self.size)
+        alignment = find_alignment(face.landmarks, self.size, self.alignment)
         return AlignedFace(face, alignment, alignment.cut_out(picture))
 
     @property

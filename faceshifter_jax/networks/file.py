@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import publish_file
+from faceshifter_jax.networks.contract import contract_from, view_from
 from faceshifter_jax.networks.network import InputFormat, Network
 
 FORMAT_VERSION = 1
@@ -168,16 +169,22 @@ def _describe(network: Network) -> dict[str, Any]:
         for field in dataclasses.fields(network)
         if field.name != "variables"
     }
-    if network.input is not None:
-        fields["input"] = dataclasses.asdict(network.input)
+    for name in ("input", "contract"):
+        if fields[name] is not None:
+            fields[name] = dataclasses.asdict(fields[name])
     return json.loads(json.dumps(fields))
 
 
 def _rebuild(fields: Mapping[str, Any], tree: Mapping[str, Any]) -> Network:
     variables = {"params": tree.get("params", {}), "batch_stats": tree.get("batch_stats", {})}
     given = dict(fields, variables=variables)
+    # Files from before there were views and contracts lack them, and mean the usual ones.
+    given["contract"] = contract_from(given.get("contract"))
     if given["input"] is not None:
-        given["input"] = InputFormat(**given["input"])
+        taken = dict(given["input"])
+        if "view" in taken:
+            taken["view"] = view_from(taken["view"])
+        given["input"] = InputFormat(**taken)
     return Network(**given)
 
 

@@ -15,6 +15,8 @@ from faceshifter_jax.networks.build import (
     build_network,
     check_fits,
 )
+from faceshifter_jax.networks.channels import in_rgb
+from faceshifter_jax.networks.identity import for_generator
 from faceshifter_jax.networks.network import Weights, name_networks
 
 
@@ -25,17 +27,24 @@ class Generator:
     Attributes:
       variables: parameters and running statistics; the only part that lives on devices.
       module: the linen module.
+      embedding: what it takes of embeddings, see `Contract`; whoever calls gives them as the
+        identity network does, of any length.
+      size: S, pixels a side of the pictures that it was trained on; None for those it gets.
     """
 
     variables: Any
     module: nn.Module = flax.struct.field(pytree_node=False)
+    embedding: str = flax.struct.field(pytree_node=False, default="unit")
+    size: int | None = flax.struct.field(pytree_node=False, default=None)
 
     def swap(self, target: jax.Array, identity: jax.Array) -> jax.Array:
-        """Swaps identities (B, E), unit length, into pictures (B, S, S, 3) in [-1, 1]."""
+        """Puts identities (B, E) into pictures (B, S, S, 3) in [-1, 1]."""
+        identity = for_generator(identity, self.embedding)
         return self.module.apply(self.variables, target, identity).image
 
     def identity_terms(self, identity: jax.Array, size: int) -> GeneratorTerms:
-        """Computes what identities (B, E), unit length, contribute to swaps of `size` x `size`."""
+        """What identities (B, E) contribute to swaps of `size` x `size` pixels."""
+        identity = for_generator(identity, self.embedding)
         return self.module.apply(
             self.variables, identity, size, size, method=self.module.identity_terms
         )
@@ -49,10 +58,11 @@ class Generator:
     def folded(self) -> "Generator":
         """Returns the same function up to rounding, at lower cost; see `models.fold`."""
         module, variables = fold(self.module, self.variables)
-        return Generator(variables, module)
+        return Generator(variables, module, self.embedding, self.size)
 
     def masks(self, target: jax.Array, identity: jax.Array) -> dict[int, jax.Array]:
         """The masks of a swap, level by level; see `level_masks`."""
+        identity = for_generator(identity, self.embedding)
         return level_masks(self.module.apply(self.variables, target, identity).masks)
 
     def heuristic_error(self, target: jax.Array, identity: jax.Array) -> jax.Array:
@@ -61,7 +71,7 @@ class Generator:
 
         Args:
           target: (B, S, S, 3) in [-1, 1].
-          identity: (B, E), the targets' own embeddings, unit length.
+          identity: (B, E), the targets' own embeddings.
 
         Returns:
           (B, S, S, 3) in [-2, 2]: target - AEI(target, target).
@@ -118,11 +128,12 @@ def generator_from(weights: Weights, dtype: Any = jnp.float32) -> Generator:
         )
     if network.image_size is None:
         raise UserError(f"{weights.path} does not say for which size of pictures it was made")
+    network = in_rgb(network)
     module = build_network(network, dtype=dtype)
     picture = jnp.zeros((1, network.image_size, network.image_size, 3))
     embedding = jnp.zeros((1, network.embedding_size))
     check_fits(module, network.variables, picture, embedding, path=weights.path)
-    return Generator(network.variables, module)
+    return Generator(network.variables, module, network.feeding.embedding, network.image_size)
 
 
 def second_stage_from(weights: Weights, image_size: int) -> SecondStage:
@@ -142,6 +153,7 @@ def second_stage_from(weights: Weights, image_size: int) -> SecondStage:
             f"the HEAR-Net in {weights.path} is for pictures of {network.image_size} pixels, the "
             f"AEI-Net makes {image_size}: name one that was trained on it"
         )
+    network = in_rgb(network)
     module, picture = build_network(network), jnp.zeros((1, image_size, image_size, 3))
     check_fits(module, network.variables, picture, picture, path=weights.path)
     return SecondStage(network.variables, module)

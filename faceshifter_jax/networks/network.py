@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from faceshifter_jax.networks.contract import CHANNEL_ORDERS, REGIONS, USUAL_VIEW, Contract, View
+
 
 @dataclasses.dataclass(frozen=True)
 class InputFormat:
@@ -13,15 +15,20 @@ class InputFormat:
       size: side in pixels.
       channel_order: `rgb` or `bgr`.
       mean, scale: a grey level g in [0, 255] enters the network as (g - mean) / scale.
+      alignment: of the squares that it is fed from where nothing else is said.
+      view: what it sees of them.
     """
 
     size: int
     channel_order: str = "rgb"
     mean: float = 127.5
     scale: float = 127.5
+    alignment: str = "arcface"
+    view: View = USUAL_VIEW
 
     def __post_init__(self):
-        if self.channel_order not in ("rgb", "bgr") or self.size < 1 or not self.scale:
+        known = self.channel_order in CHANNEL_ORDERS and self.alignment in REGIONS
+        if not known or self.size < 1 or not self.scale:
             raise ValueError(f"impossible pictures: {self}")
 
 
@@ -41,6 +48,8 @@ class Network:
       input: what an identity network takes, None for the others.
       image_size: side in pixels of the pictures that any other network was trained on, None
         if it is not known.
+      channel_order: of the pictures that any other network takes and draws, `rgb` or `bgr`.
+      contract: how a generator is fed; None for the others.
     """
 
     architecture: str
@@ -49,6 +58,17 @@ class Network:
     embedding_size: int | None = None
     input: InputFormat | None = None
     image_size: int | None = None
+    channel_order: str = "rgb"
+    contract: Contract | None = None
+
+    def __post_init__(self):
+        if self.channel_order not in CHANNEL_ORDERS:
+            raise ValueError(f"impossible channel order: {self.channel_order!r}")
+
+    @property
+    def feeding(self) -> Contract:
+        """The contract; files and checkpoints from before there were any follow the usual one."""
+        return self.contract or Contract()
 
 
 class Weights(Protocol):

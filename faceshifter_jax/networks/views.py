@@ -8,8 +8,7 @@ A pattern that survives shifts, scales, colours, blur, noise and cut-outs has to
 import jax
 import jax.numpy as jnp
 
-CROP_START, CROP_STOP, PICTURE_SIZE = 19, 237, 256
-"""Rows and columns 19 to 237 of an aligned 256x256 picture are the ArcFace crop."""
+from faceshifter_jax.networks.contract import ARCFACE_CROP, REGION_SIDE
 
 _SHIFT = 0.05  # of the crop's side, to each side
 _SCALE = 0.10  # of the crop's side, larger or smaller
@@ -20,18 +19,22 @@ _CUT_CHANCE = 0.3
 _CUT_SIZE = 0.35  # of the crop's side at most
 
 
-def random_views(pictures: jax.Array, seeds: jax.Array, size: int) -> jax.Array:
+def random_views(
+    pictures: jax.Array, seeds: jax.Array, size: int, region: tuple[int, int] = ARCFACE_CROP
+) -> jax.Array:
     """Cuts a random view of the face out of each aligned picture.
 
     Args:
-      pictures: (B, S, S, 3) in [-1, 1], aligned by the template widened by 1 / 0.85.
+      pictures: (B, S, S, 3) in [-1, 1].
       seeds: (B,) uint32; a view is a function of its seed and its picture alone.
       size: of the views, in pixels.
+      region: what is seen of the pictures but for chance, see `View`; by default the ArcFace crop
+        of pictures that are aligned by the template widened by 1 / 0.85.
 
     Returns:
       (B, size, size, 3) in [-1, 1].
     """
-    return jax.vmap(lambda picture, seed: _view(picture, seed, size))(pictures, seeds)
+    return jax.vmap(lambda picture, seed: _view(picture, seed, size, region))(pictures, seeds)
 
 
 def split_seeds(seeds: jax.Array, number: int) -> jax.Array:
@@ -40,9 +43,9 @@ def split_seeds(seeds: jax.Array, number: int) -> jax.Array:
     return keys.T
 
 
-def _view(picture: jax.Array, seed: jax.Array, size: int) -> jax.Array:
+def _view(picture: jax.Array, seed: jax.Array, size: int, region: tuple[int, int]) -> jax.Array:
     geometry, colour, blur, noise, cut = jax.random.split(jax.random.key(seed), 5)
-    crop = _recolour(_random_crop(picture, geometry, size), colour)
+    crop = _recolour(_random_crop(picture, geometry, size, region), colour)
     blurred = jnp.where(jax.random.uniform(blur) < _BLUR_CHANCE, _blur(crop), crop)
     kept = _cut_out(blurred, cut)
     strength, pixels = jax.random.split(noise)
@@ -50,9 +53,11 @@ def _view(picture: jax.Array, seed: jax.Array, size: int) -> jax.Array:
     return jnp.clip(kept + sigma * jax.random.normal(pixels, kept.shape), -1, 1)
 
 
-def _random_crop(picture: jax.Array, key: jax.Array, size: int) -> jax.Array:
-    side = (CROP_STOP - CROP_START) * picture.shape[0] / PICTURE_SIZE
-    middle = (CROP_STOP + CROP_START) / 2 * picture.shape[0] / PICTURE_SIZE
+def _random_crop(
+    picture: jax.Array, key: jax.Array, size: int, region: tuple[int, int]
+) -> jax.Array:
+    begin, end = (edge * picture.shape[0] / REGION_SIDE for edge in region)
+    side, middle = end - begin, (begin + end) / 2
     zoom, *shift = jax.random.uniform(key, (3,), minval=-1, maxval=1)
     side = side * (1 + _SCALE * zoom)
     scale = jnp.full((2,), size / side)

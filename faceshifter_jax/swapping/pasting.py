@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import ndimage
 
-from faceshifter_jax.faces.alignment import Alignment, template_landmarks
+from faceshifter_jax.faces.alignment import ALIGNMENTS, Alignment
 from faceshifter_jax.faces.finder import AlignedFace
 from faceshifter_jax.faces.warp import LINEAR, to_uint8, warp
 
@@ -32,13 +32,16 @@ _CHANGED = 16.0
 _LARGEST_SHIFT = 24.0
 
 
-def face_mask(landmarks: np.ndarray, size: int, reach: float = 1.0) -> np.ndarray:
+def face_mask(
+    landmarks: np.ndarray, size: int, reach: float = 1.0, aligned_by: str = "arcface"
+) -> np.ndarray:
     """Draws the part of an aligned picture that a face covers: brows to chin, soft at its rim.
 
     Args:
       landmarks: (5, 2) points in the aligned picture, in the order of `Face.landmarks`.
       size: side of the aligned picture in pixels.
-      reach: the factor by which the ellipse is larger than the face.
+      reach: by what the ellipse is larger than the face.
+      aligned_by: a key of `ALIGNMENTS`, which says how large the face is that looks ahead.
 
     Returns:
       (size, size) float32 in [0, 1], 1 inside, falling to 0 at the rim of an ellipse.
@@ -47,7 +50,7 @@ def face_mask(landmarks: np.ndarray, size: int, reach: float = 1.0) -> np.ndarra
     way = float(np.hypot(*(mouth - eyes)))
     axis = (mouth - eyes) / max(way, 1e-6)
     # A face that nods shows less of the way from the eyes to the mouth than it has.
-    length = max(way, _length_in_template(size))
+    length = max(way, ALIGNMENTS[aligned_by].eyes_to_mouth * size)
     nose_aside = _across(nose - eyes, axis) / length
     y, x = np.mgrid[:size, :size] + 0.5
     from_centre = np.stack([x, y], -1) - (eyes + _CENTRE * length * axis)
@@ -59,7 +62,9 @@ def face_mask(landmarks: np.ndarray, size: int, reach: float = 1.0) -> np.ndarra
     return _smooth_step(inside / (_FEATHER * size)).astype(np.float32)
 
 
-def swap_mask(landmarks: np.ndarray, aligned: np.ndarray, swapped: np.ndarray) -> np.ndarray:
+def swap_mask(
+    landmarks: np.ndarray, aligned: np.ndarray, swapped: np.ndarray, aligned_by: str = "arcface"
+) -> np.ndarray:
     """Draws the part of an aligned picture that a swap replaces.
 
     That is the face, and beyond its outline what the network changed much and in one piece with
@@ -69,14 +74,15 @@ def swap_mask(landmarks: np.ndarray, aligned: np.ndarray, swapped: np.ndarray) -
     Args:
       landmarks: (5, 2) points in the aligned picture, in the order of `Face.landmarks`.
       aligned: uint8 (S, S, 3), the target.
-      swapped: uint8 (S, S, 3), the network's result.
+      swapped: uint8 (S, S, 3), what the network made of it.
+      aligned_by: see `face_mask`.
 
     Returns:
       (S, S) float32 in [0, 1].
     """
     size = len(aligned)
-    face = face_mask(landmarks, size)
-    reach = face_mask(landmarks, size, _LARGEST_REACH)
+    face = face_mask(landmarks, size, 1.0, aligned_by)
+    reach = face_mask(landmarks, size, _LARGEST_REACH, aligned_by)
     amount = _change_amount(swapped.astype(np.float32) - aligned)
     other = (amount > _OTHER_SHAPE) & (reach > 0)
     attached = ndimage.binary_propagation(face > 0, mask=other | (face > 0))
@@ -141,14 +147,15 @@ def put_back(
     Args:
       picture: uint8 (H, W, 3).
       faces: where they belong, the largest first.
-      swapped: uint8 (S, S, 3) for each.
+      swapped: uint8 (S, S, 3) for each; S need not be the side of the faces' squares.
 
     Returns:
       uint8 (H, W, 3); what is outside of the faces is as it was.
     """
     # A large face hides part of one behind it, so it is pasted later.
     for face, square in reversed(list(zip(faces, swapped, strict=True))):
-        mask = swap_mask(face.landmarks, face.square, square)
+        face = face.resized(len(square))
+        mask = swap_mask(face.landmarks, face.square, square, face.alignment.rule.name)
         picture = paste(picture, face.square, square, face.alignment, mask)
     return picture
 
@@ -215,8 +222,3 @@ def _middle_line(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def _across(points: np.ndarray, axis: np.ndarray) -> np.ndarray:
     return points[..., 1] * axis[0] - points[..., 0] * axis[1]
-
-
-def _length_in_template(size: int) -> float:
-    eyes, _, mouth = _middle_line(template_landmarks(size))
-    return float(np.hypot(*(mouth - eyes)))

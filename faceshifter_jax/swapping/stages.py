@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +15,22 @@ import numpy as np
 
 from faceshifter_jax.checkpoints.weights import LoadedWeights, read_weights, weights_exist
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.faces.alignment import check_alignment, resize_square
 from faceshifter_jax.media.grid import to_uint8
 from faceshifter_jax.models.aei_net import GeneratorTerms
+from faceshifter_jax.networks.contract import Contract, View
 from faceshifter_jax.networks.generator import (
     Generator,
     SecondStage,
     generator_from,
     second_stage_from,
 )
-from faceshifter_jax.networks.identity import IdentityNetwork, identity_network_from
+from faceshifter_jax.networks.identity import (
+    IdentityNetwork,
+    check_identity,
+    identity_network_from,
+)
+from faceshifter_jax.networks.network import Network
 from faceshifter_jax.networks.pixels import to_unit_range
 
 # Number of sources whose terms are kept, 100 kB each at paper scale: more than a film has people.
@@ -107,14 +115,18 @@ def build_embed(
     return partial(in_batches, partial(compiled, network), batch_size=batch_size)
 
 
-def load_identity(path: str) -> tuple[IdentityNetwork, LoadedWeights]:
-    """Reads an identity network from a run's workdir or from a network file, and folds it.
+def load_identity(path: str, view: View | None = None) -> tuple[IdentityNetwork, LoadedWeights]:
+    """Reads an identity network from a training's workdir or from a network file, and folds it.
+
+    Args:
+      path: the workdir or file.
+      view: what it is to see of pictures; None for what it was trained on.
 
     Raises:
       UserError: there is none.
     """
     weights = read_weights(path)
-    network = identity_network_from(weights).folded()
+    network = identity_network_from(weights, view=view).folded()
     return jax.tree.map(jnp.asarray, network), weights
 
 
@@ -125,7 +137,9 @@ class Stages:
     Attributes:
       generator: weights with the AEI-Net; `frozen["identity"]` says what z_id is of.
       hear: weights with the HEAR-Net, None without a second stage.
-      image_size: S in pixels.
+      image_size: S in pixels. Squares of another size, as `contract` may want them from
+        photographs, are taken, too: the targets are resized as the AEI-Net's authors do.
+      contract: how the AEI-Net is fed; alignment and side are for whoever cuts the squares.
       networks: the AEI-Net, its identity network and HEAR-Net or None; the first argument of
         `run_stages`, `draw_masks` and `find_errors`, of which the following are compiled.
       run: `run(source, target)`: two uint8 (B, S, S, 3) to float32 (B, 1 or 3, S, S, 3): AEI-Net's
@@ -143,11 +157,17 @@ class Stages:
     generator: LoadedWeights
     hear: LoadedWeights | None
     image_size: int
+    contract: Contract
     networks: Networks
     run: Callable[[np.ndarray, np.ndarray], np.ndarray]
     masks: Callable[[np.ndarray, np.ndarray], np.ndarray]
     errors: Callable[[np.ndarray], np.ndarray]
     embed: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def square_size(self) -> int:
+        """Side in pixels of the squares that are cut from photographs."""
+        return self.contract.side or self.image_size
 
     def swap(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Swaps by all stages: two uint8 (B, S, S, 3) to the swaps, the same."""
@@ -160,6 +180,7 @@ def load_stages(
     hear_path: str | None = None,
     *,
     batch_size: int | None = None,
+    alignment: str | None = None,
 ) -> Stages:
     """Reads the networks that swap faces: an AEI-Net, its identity network and, if any, HEAR-Net.
 
@@ -170,6 +191,7 @@ def load_stages(
       hear_path: workdir or network file of a second stage; None for none but that of `path`.
       batch_size: pictures that go through the networks together; None for as many as pictures of
         this size allow. Each function is compiled when it is first called, and only then.
+      alignment: of the squares; None for the one that the AEI-Net was trained on.
 
     Raises:
       UserError: not such networks, no identity network, or another one than in training.
@@ -178,32 +200,43 @@ def load_stages(
     hear = read_weights(hear_path) if hear_path else None
     if "hear" in weights.networks and "generator" not in weights.networks:
         hear, weights = hear or weights, _read_first_stage(weights)
-    generator, identity, weights = first_stage_from(weights, identity_path)
+    generator, identity, weights = first_stage_from(weights, identity_path, alignment)
     image_size = weights.networks["generator"].image_size
     if hear is not None:
         _warn_of_other_first_stage(hear, weights)
     second = None if hear is None else second_stage_from(hear, image_size).folded()
     networks = jax.tree.map(jnp.asarray, (generator, identity, second))
+    errors = _batched(find_errors, networks, batch_size)
+    masks = _batched(draw_masks, networks, batch_size)
     return Stages(
         weights,
         hear,
         image_size,
+        weights.networks["generator"].feeding,
         networks,
         run=build_run(networks, batch_size),
-        masks=_batched(draw_masks, networks, batch_size),
-        errors=_batched(find_errors, networks, batch_size),
+        masks=lambda source, target: masks(source, _resized(target, image_size)),
+        errors=lambda target: errors(_resized(target, image_size)),
         embed=build_embed(identity, batch_size),
     )
 
 
+def _resized(squares: np.ndarray, size: int | None) -> np.ndarray:
+    """Squares, uint8 (B, S, S, 3), in the size that an AEI-Net was trained on."""
+    if size in (None, squares.shape[1]):
+        return squares
+    return np.stack([resize_square(square, size) for square in squares])
+
+
 def first_stage_from(
-    weights: LoadedWeights, identity_path: str | None = None
+    weights: LoadedWeights, identity_path: str | None = None, alignment: str | None = None
 ) -> tuple[Generator, IdentityNetwork, LoadedWeights]:
     """Combines an AEI-Net with the identity network that belongs to it.
 
     Args:
       weights: what `read_weights` gives.
       identity_path: the identity network; None for the one of the training, where it was then.
+      alignment: see `load_stages`.
 
     Returns:
       both, and the weights with the identity network's path and hash in `frozen["identity"]`.
@@ -212,6 +245,7 @@ def first_stage_from(
       UserError: not an AEI-Net's weights, no identity network, or another one than in training.
     """
     generator = generator_from(weights)
+    weights = _aligned_by(weights, alignment)
     needed = weights.networks["generator"].embedding_size
     identity, source = _load_identity_of(weights, identity_path)
     if source["embedding_size"] != needed:
@@ -220,6 +254,16 @@ def first_stage_from(
             f"{source['path']} gives {source['embedding_size']}: name another --identity"
         )
     return generator.folded(), identity, dataclasses.replace(weights, frozen={"identity": source})
+
+
+def _aligned_by(weights: LoadedWeights, alignment: str | None) -> LoadedWeights:
+    """The weights as if their generator had been trained on another alignment."""
+    network = weights.networks["generator"]
+    if alignment is None or alignment == network.feeding.alignment:
+        return weights
+    check_alignment(alignment)
+    network = dataclasses.replace(network, contract=network.feeding.aligned_by(alignment))
+    return dataclasses.replace(weights, networks={**weights.networks, "generator": network})
 
 
 def _warn_of_other_first_stage(hear: LoadedWeights, weights: LoadedWeights) -> None:
@@ -258,10 +302,13 @@ def _load_identity_of(
 ) -> tuple[IdentityNetwork, dict[str, Any]]:
     """Returns the identity network of a generator, and its path, sha256 and embedding size."""
     trained_with = weights.frozen.get("identity")
+    network = weights.networks["generator"]
+    if trained_with is None and identity_path is None and "identity" in weights.networks:
+        identity_path = weights.path
     if trained_with is None and identity_path is None:
         raise UserError(
             f"{weights.path} does not say which identity network it was trained with: name it "
-            "with --identity"
+            f"with --identity{_which(network)}"
         )
     identity_path = identity_path or trained_with["path"]
     if not weights_exist(identity_path):
@@ -269,7 +316,9 @@ def _load_identity_of(
             f"the identity network of {weights.path} is not at {identity_path}: say with "
             "--identity where it is"
         )
-    identity, identity_weights = load_identity(identity_path)
+    identity, identity_weights = load_identity(identity_path, network.feeding.view)
+    for warning in check_identity(network, weights.path, identity_weights):
+        print(f"warning: {warning}", file=sys.stderr)
     if trained_with is not None and identity_weights.sha256 != trained_with["sha256"]:
         raise UserError(
             f"{identity_weights.path} does not hold the identity network that {weights.path} was "
@@ -280,6 +329,11 @@ def _load_identity_of(
         "sha256": identity_weights.sha256,
         "embedding_size": identity_weights.networks["identity"].embedding_size,
     }
+
+
+def _which(generator: Network) -> str:
+    wanted = generator.feeding.identity
+    return "" if wanted is None else f", converted from {wanted.name}"
 
 
 def _batched(
@@ -298,7 +352,7 @@ def build_run(
     def run(source: np.ndarray, target: np.ndarray) -> np.ndarray:
         return in_batches(
             lambda target, terms: swap(terms, target),
-            target,
+            _resized(target, networks[0].size),
             memory.find(source),
             batch_size=batch_size,
         )
@@ -307,10 +361,10 @@ def build_run(
 
 
 def find_terms(networks: Networks, source: jax.Array) -> GeneratorTerms:
-    """Computes what sources, uint8 (B, S, S, 3), contribute to swaps of this size."""
+    """What sources, uint8 (B, S, S, 3), contribute to swaps."""
     generator, identity, _ = networks
-    embedding = identity.embed(to_unit_range(source))
-    return generator.identity_terms(embedding, source.shape[1])
+    embedding = identity.features(to_unit_range(source))
+    return generator.identity_terms(embedding, generator.size or source.shape[1])
 
 
 def run_stages(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
@@ -325,7 +379,7 @@ def run_stages_by_terms(networks: Networks, terms: GeneratorTerms, target: jax.A
     swap = generator.swap_by_terms(target, terms)
     if second is None:
         return swap[:, None]
-    error = generator.heuristic_error(target, identity.embed(target))
+    error = generator.heuristic_error(target, identity.features(target))
     return jnp.stack([swap, error, second.refine(swap, error)], 1)
 
 
@@ -333,14 +387,14 @@ def find_errors(networks: Networks, target: jax.Array) -> jax.Array:
     """Computes `Stages.errors`; compiled there."""
     generator, identity, _ = networks
     target = to_unit_range(target)
-    return generator.heuristic_error(target, identity.embed(target))
+    return generator.heuristic_error(target, identity.features(target))
 
 
 def draw_masks(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
     """Computes `Stages.masks`; compiled there."""
     generator, identity, _ = networks
     target = to_unit_range(target)
-    masks = generator.masks(target, identity.embed(to_unit_range(source)))
+    masks = generator.masks(target, identity.features(to_unit_range(source)))
     shape = target.shape[:3]
     levels = [jax.image.resize(mask[..., 0], shape, "nearest") for mask in masks.values()]
     return jnp.stack(levels, 1)

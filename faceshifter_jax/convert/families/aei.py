@@ -8,6 +8,7 @@ from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.convert.layouts import UP_CONV, Layout, first_map
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import AADSettings, AEINet
+from faceshifter_jax.networks.contract import Contract
 from faceshifter_jax.networks.network import Network
 
 # Names of an AAD layer's convolutions and dense layers in most of them.
@@ -26,6 +27,8 @@ def convert_generator(
     module_key: Callable[..., str],
     family: str,
     *,
+    contract: Contract,
+    channel_order: str = "rgb",
     num_units: int = 2,
     norm: str = "instance",
     **fixed: Any,
@@ -36,6 +39,7 @@ def convert_generator(
       state: its tensors.
       module_key: see `fill`.
       family: what to call it in messages.
+      contract, channel_order: see `Network`; no file says them.
       num_units, norm: see `AADSettings`; keys and shapes say all others.
       **fixed: settings of `AEINet` that keys and shapes do not say.
 
@@ -77,6 +81,8 @@ def convert_generator(
         ),
         embedding_size=embedding_size,
         image_size=size,
+        channel_order=channel_order,
+        contract=contract,
     )
 
 

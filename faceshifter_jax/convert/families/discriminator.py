@@ -3,11 +3,16 @@
 from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.fill import fill, module_settings
 from faceshifter_jax.convert.families.state_dict import StateDict
+from faceshifter_jax.convert.families.taotaonice import CHANNEL_ORDER
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import MultiscaleDiscriminator
 from faceshifter_jax.networks.network import Network
 
 _ANY_SIZE = 64
+_OF_GHOST = (
+    "taotaonice's judges BGR pictures; of ghost's, which has the same keys and judges RGB, say "
+    "--channel-order rgb"
+)
 
 
 def _index(conv: int) -> int:
@@ -38,8 +43,10 @@ def _convert(state: StateDict) -> Converted:
     family = f"taotaonice discriminator, {num_scales} scales, {num_layers} layers"
     picture = (1, _ANY_SIZE, _ANY_SIZE, 3)
     variables = fill(module, (picture,), state, module_key, family=family)
-    network = Network("MultiscaleDiscriminator", module_settings(module), variables)
-    return Converted({"discriminator": network}, family)
+    network = Network(
+        "MultiscaleDiscriminator", module_settings(module), variables, channel_order=CHANNEL_ORDER
+    )
+    return Converted({"discriminator": network}, family, (_OF_GHOST,))
 
 
 FAMILY = Family(

@@ -5,9 +5,22 @@ from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.convert.families.taotaonice import outer_key
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.networks.contract import WHOLE, Contract, View, WantedIdentity
 
 # A unit is an AAD layer, a ReLU and a convolution.
 _LAYERS_OF_A_UNIT = 3
+# utils/inference/core.py and image_processing.py of ai-forever/ghost.
+_CONTRACT = Contract(
+    alignment="insightface-0.2",
+    side=224,
+    embedding="raw",
+    view=View(WHOLE, "corners"),
+    identity=WantedIdentity(
+        "ghost's own IResNet-100 (arcface/backbone.pth of its releases)",
+        (("architecture", "IResNet"), ("depth", 100), ("variant", "iresnet")),
+        is_one_of_many=True,
+    ),
+)
 
 
 def _module_key(part: str, name: str, *inner: str) -> str:
@@ -32,7 +45,9 @@ def _convert(state: StateDict) -> Converted:
     num_units = -(-num_layers // _LAYERS_OF_A_UNIT)
     if num_units > 3:
         raise UserError(f"{state.path} is a ghost AEI-Net of {num_units} blocks; 3 is the most")
-    network = convert_generator(state, _module_key, "a ghost AEI-Net", num_units=num_units)
+    network = convert_generator(
+        state, _module_key, "a ghost AEI-Net", contract=_CONTRACT, num_units=num_units
+    )
     backbone = "linknet" if network.settings["encoder_skip"] == "add" else "unet"
     blocks = f"{num_units} block{'s' if num_units > 1 else ''}"
     return Converted({"generator": network}, f"ghost AEI-Net, {backbone}, {blocks}")

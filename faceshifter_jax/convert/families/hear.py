@@ -3,6 +3,7 @@
 from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.fill import fill, module_settings
 from faceshifter_jax.convert.families.state_dict import StateDict
+from faceshifter_jax.convert.families.taotaonice import CHANNEL_ORDER
 from faceshifter_jax.convert.layouts import UP_CONV
 from faceshifter_jax.models import HEARNet
 from faceshifter_jax.networks.network import Network
@@ -23,7 +24,8 @@ def _convert(state: StateDict) -> Converted:
     picture = (1, 2**levels, 2**levels, 3)
     layouts = {f"up_{i}": UP_CONV for i in range(levels - 1)}
     variables = fill(module, (picture,) * 2, state, module_key, family=family, layouts=layouts)
-    return Converted({"hear": Network("HEARNet", module_settings(module), variables)}, family)
+    network = Network("HEARNet", module_settings(module), variables, channel_order=CHANNEL_ORDER)
+    return Converted({"hear": network}, family)
 
 
 FAMILY = Family(

@@ -22,6 +22,7 @@ def convert_identity(
     *,
     variant: str,
     squeeze_excitation: bool = False,
+    channel_order: str = "rgb",
 ) -> Converted:
     """Converts a residual network for 112-pixel faces, or for others of 16 times a whole number.
 
@@ -31,6 +32,7 @@ def convert_identity(
       blocks: the residual blocks of each stage.
       module_key: see `fill`.
       variant, squeeze_excitation: see `IResNet`.
+      channel_order: of the pictures that it was trained on.
 
     Raises:
       UserError: no known depth, a map that is not square, or what `fill` refuses.
@@ -60,7 +62,7 @@ def convert_identity(
         settings=module_settings(module),
         variables=variables,
         embedding_size=embedding_size,
-        input=InputFormat(size),
+        input=InputFormat(size, channel_order),
     )
     return Converted({"identity": network}, name)
 

@@ -48,8 +48,15 @@ def _convert(state: StateDict) -> Converted:
 
     attentive = state.has_key_like(r"body\.\d+\.res_layer\.5\..*")
     family = "InsightFace_Pytorch IR" + ("-SE" if attentive else "")
+    # Trained on what OpenCV reads, and nothing turns it round (data/data_pipe.py, Learner.py).
     return convert_identity(
-        state, family, blocks, module_key, variant="ir", squeeze_excitation=attentive
+        state,
+        family,
+        blocks,
+        module_key,
+        variant="ir",
+        squeeze_excitation=attentive,
+        channel_order="bgr",
     )
 
 

@@ -3,9 +3,19 @@
 from faceshifter_jax.convert.families.aei import AAD_NAMES, convert_generator
 from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.state_dict import StateDict
+from faceshifter_jax.networks.contract import WHOLE, Contract, View, WantedIdentity
 
 _AAD = {**AAD_NAMES, "gamma_id": "fc_1", "beta_id": "fc_2", "mask": "conv_f", "batch_norm": "BNorm"}
 _UNITS = {"0": 1, "1": 2, "skip": 3}
+# aei_net.py, aei_inference.py and preprocess/preprocess.py of maum-ai/faceshifter.
+_CONTRACT = Contract(
+    alignment="ffhq",
+    view=View(WHOLE, "bilinear"),
+    identity=WantedIdentity(
+        "a ResNet-101 of 256 numbers, which maum-ai/faceshifter links to and its checkpoints hold",
+        (("architecture", "ResNet"), ("depth", 101)),
+    ),
+)
 # What else a checkpoint of its training holds.
 _OTHERS = {
     "Z.": "its identity network, a torchvision ResNet",
@@ -39,6 +49,7 @@ def _convert(state: StateDict) -> Converted:
         state.without(*_OTHERS),
         _module_key,
         family,
+        contract=_CONTRACT,
         norm="batch",
         output="sigmoid",
         input_range="unit",

@@ -3,6 +3,7 @@
 from faceshifter_jax.convert.families.aei import AAD_NAMES, convert_generator
 from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.state_dict import StateDict
+from faceshifter_jax.networks.contract import ARCFACE_CROP, Contract, View, WantedIdentity
 
 _ENCODER = {
     "down": "conv{}.0",
@@ -11,6 +12,23 @@ _ENCODER = {
     "up_norm": "deconv{}.bn",
 }
 _UNITS = {"0": 1, "1": 2, "skip": 3}
+# inference_demo.py and face_modules/mtcnn_pytorch/src/align_trans.py of taotaonice/FaceShifter:
+# OpenCV reads the pictures, and nothing turns their channels round.
+CHANNEL_ORDER = "bgr"
+_CONTRACT = Contract(
+    alignment="taotaonice",
+    view=View(ARCFACE_CROP, "corners"),
+    identity=WantedIdentity(
+        "IR-SE50 (model_ir_se50.pth of TreB1eN/InsightFace_Pytorch)",
+        (
+            ("architecture", "IResNet"),
+            ("depth", 50),
+            ("variant", "ir"),
+            ("squeeze_excitation", True),
+        ),
+        channel_order="bgr",
+    ),
+)
 
 
 def outer_key(part: str, name: str) -> str:
@@ -35,7 +53,10 @@ def _module_key(part: str, name: str, *inner: str) -> str:
 
 def _convert(state: StateDict) -> Converted:
     family = "taotaonice AEI-Net"
-    return Converted({"generator": convert_generator(state, _module_key, family)}, family)
+    network = convert_generator(
+        state, _module_key, family, contract=_CONTRACT, channel_order=CHANNEL_ORDER
+    )
+    return Converted({"generator": network}, family)
 
 
 FAMILY = Family(
