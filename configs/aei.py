@@ -52,6 +52,7 @@ def _add_distributed(config: ml_collections.ConfigDict) -> None:
 def _add_data(config: ml_collections.ConfigDict) -> None:
     config.data = ml_collections.ConfigDict()
     config.data.path = ""
+    config.data.alignment = "arcface"  # of its faces, as `faceshifter prepare` has it
     config.data.same_picture_share = 0.2
     config.data.same_identity_share = 0.0
     config.data.reconstruct_same_identity = False
@@ -71,6 +72,9 @@ def _add_networks(config: ml_collections.ConfigDict) -> None:
     config.identity = ml_collections.ConfigDict()
     config.identity.weights = ""
     config.identity.embedding_size = 512
+    config.identity.embedding = "unit"  # or "raw": what the generator gets of the embedding
+    config.identity.region = (19, 237)  # rows and columns that it sees, in 256ths of a picture
+    config.identity.resize = "antialiased"  # or "bilinear", "corners"
     config.identity.loss_weights = ""  # another network for the loss; "": the same one
     config.identity.enough_cosine = 1.0  # beyond it the identity loss is 0
 

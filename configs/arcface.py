@@ -48,6 +48,7 @@ def _add_distributed(config: ml_collections.ConfigDict) -> None:
 def _add_data(config: ml_collections.ConfigDict) -> None:
     config.data = ml_collections.ConfigDict()
     config.data.path = ""
+    config.data.alignment = "arcface"  # of its faces, as `faceshifter prepare` has it
     config.data.horizontal_flip = True
     config.data.colour_jitter = 0.0
     config.data.identity_codes = False  # of rendered faces, for loss.code

@@ -49,6 +49,7 @@ def _add_distributed(config: ml_collections.ConfigDict) -> None:
 def _add_data(config: ml_collections.ConfigDict) -> None:
     config.data = ml_collections.ConfigDict()
     config.data.path = ""
+    config.data.alignment = "arcface"  # of its faces, as `faceshifter prepare` has it
     config.data.same_picture_share = 0.5
     config.data.same_identity_share = 0.0
     config.data.reconstruct_same_identity = False

@@ -15,6 +15,8 @@ class DataSettings:
 
     path: str
     """Directory of the prepared dataset; of several with shares: "photos:0.7,drawn:0.3"."""
+    alignment: str = "arcface"
+    """How its faces must be aligned, a key of `faces.alignment.ALIGNMENTS`."""
     same_picture_share: float = 0.2
     """Share of the pairs whose source and target are the same picture."""
     same_identity_share: float = 0.0

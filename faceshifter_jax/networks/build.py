@@ -18,6 +18,14 @@ from faceshifter_jax.models import (
     MobileFaceNet,
     MultiscaleDiscriminator,
 )
+from faceshifter_jax.networks.contract import (
+    EMBEDDINGS,
+    REGION_SIDE,
+    REGIONS,
+    RESIZES,
+    Contract,
+    View,
+)
 from faceshifter_jax.networks.network import Network
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -90,6 +98,30 @@ def build_discriminator(discriminator: Mapping[str, Any], **extra: Any) -> Multi
 def build_hear_net(model: Mapping[str, Any], **extra: Any) -> HEARNet:
     """The network of a `hear` config's `model` section; `extra` sets dtype and axis name."""
     return HEARNet(**_module_settings(HEARNet, "model", model), **extra)
+
+
+def build_contract(config: Mapping[str, Any]) -> Contract:
+    """How the generator of an `aei` config is fed; configs from before there were settings of it
+    mean the usual way.
+
+    Raises:
+      UserError: a setting that is not possible.
+    """
+    identity, usual = config["identity"], Contract()
+    region = tuple(identity.get("region", usual.view.region))
+    try:
+        return Contract(
+            alignment=config["data"].get("alignment", usual.alignment),
+            embedding=identity.get("embedding", usual.embedding),
+            view=View(region, identity.get("resize", usual.view.resize)),
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"config.data.alignment must be one of {', '.join(REGIONS)}, config.identity.embedding "
+            f"one of {', '.join(EMBEDDINGS)}, config.identity.resize one of {', '.join(RESIZES)}, "
+            f"and config.identity.region two numbers from 0 to {REGION_SIDE}, the first the "
+            f"smaller one ({error})"
+        ) from error
 
 
 def build_network(network: Network, **extra: Any) -> nn.Module:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.networks.build import build_contract
+from faceshifter_jax.networks.contract import REGIONS, View
 from faceshifter_jax.networks.network import InputFormat, Network
 
 
@@ -32,9 +35,20 @@ def _of_arcface(config, params, batch_stats) -> dict[str, Network]:
             "batch_stats": batch_stats["classifier"],
         },
         embedding_size=settings["embedding_size"],
-        input=InputFormat(size),
+        input=identity_input(size, config["data"].get("alignment", "arcface")),
     )
     return {"identity": network}
+
+
+def identity_input(size: int, alignment: str) -> InputFormat:
+    """What an identity network takes that is trained on pictures of an alignment, see `REGIONS`.
+
+    Raises:
+      UserError: there is no such alignment.
+    """
+    if alignment not in REGIONS:
+        raise UserError(f"config.data.alignment must be one of {', '.join(REGIONS)}")
+    return InputFormat(size, alignment=alignment, view=View(REGIONS[alignment]))
 
 
 def _of_aei(config, params, batch_stats) -> dict[str, Network]:
@@ -44,6 +58,7 @@ def _of_aei(config, params, batch_stats) -> dict[str, Network]:
         variables={"params": params["generator"], "batch_stats": batch_stats["generator"]},
         embedding_size=config["identity"]["embedding_size"],
         image_size=config["image_size"],
+        contract=build_contract(config),
     )
     discriminator = Network(
         architecture="MultiscaleDiscriminator",

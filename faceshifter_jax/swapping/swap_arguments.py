@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.faces.alignment import ALIGNMENTS
 from faceshifter_jax.faces.finder import DETECTORS
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.swapping.assignment import DEFAULT_THRESHOLD
@@ -77,6 +78,11 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
         help="look for faces below 3%% of a picture's longer side, too; several times slower",
     )
     group.add_argument(
+        "--alignment",
+        choices=tuple(ALIGNMENTS),
+        help="how faces are cut out, where it is not what CHECKPOINT was trained on",
+    )
+    group.add_argument(
         "--aligned",
         action="store_true",
         help="the photos are aligned squares; write the network's results for them",
@@ -129,6 +135,8 @@ def check(arguments: argparse.Namespace) -> None:
             raise UserError("--threshold is for --map, and there is none")
     if arguments.aligned and (arguments.map or Path(arguments.target).is_dir()):
         raise UserError("--aligned takes one --source and one --target picture")
+    if arguments.aligned and arguments.alignment:
+        raise UserError("--aligned takes squares as they are: leave --alignment out")
     if arguments.small_faces and arguments.detector != "mtcnn":
         raise UserError("--small-faces is a setting of the detector mtcnn")
 

@@ -182,6 +182,7 @@ def _load_swapper(arguments: argparse.Namespace) -> Swapper:
         identity=arguments.identity,
         hear=arguments.hear,
         detector=detector,
+        alignment=arguments.alignment,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.faces.alignment import resize_square
 from faceshifter_jax.faces.face import Detector
 from faceshifter_jax.faces.finder import AlignedFace, Embed, FaceFinder
 from faceshifter_jax.media.as_photo import Picture, as_photo, name_of, to_square
@@ -34,7 +35,9 @@ class Swapper:
     """Puts faces of pictures into others; its network is loaded and compiled once.
 
     Attributes:
-      image_size: side in pixels of the aligned squares that the network swaps between.
+      image_size: side in pixels of the squares that the network makes.
+      square_size: side in pixels of the aligned squares that it gets, the same unless it was
+        published with another.
       finder: finds, aligns and embeds faces.
       provenance: the statement of provenance in outputs; None for a network without a file.
       batch_size: how many squares the network takes at once; any other number is cut and filled up.
@@ -50,24 +53,30 @@ class Swapper:
         explain: Callable[[np.ndarray, np.ndarray], Explanation] | None = None,
         provenance: Provenance | None = None,
         batch_size: int = 1,
+        square_size: int | None = None,
+        alignment: str = "arcface",
     ):
         """Uses a network directly; `load` reads a trained one.
 
         Args:
           network: swaps aligned squares.
-          image_size: their side in pixels.
+          image_size: side in pixels of what it makes.
           detector: finds the faces; a name or None (MTCNN) is started when it is first needed.
           embed: tells people apart, for `cast_people`.
           explain: like `network`, to what explains its swaps.
           provenance: the statement of provenance in outputs.
           batch_size: squares that are collected for one call of `network`.
+          square_size: side in pixels of the squares that it gets; None for `image_size`.
+          alignment: how they are cut from photographs, a key of `faces.alignment.ALIGNMENTS`.
         """
         self._network = network
         self._explain = explain
         self.batch_size = batch_size
         self.image_size = image_size
         self.provenance = provenance
-        self.finder = FaceFinder(image_size, "mtcnn" if detector is None else detector, embed)
+        self.square_size = square_size or image_size
+        detector = "mtcnn" if detector is None else detector
+        self.finder = FaceFinder(self.square_size, detector, embed, alignment)
 
     @classmethod
     def load(
@@ -78,6 +87,7 @@ class Swapper:
         hear: str | None = None,
         detector: Detector | str | None = None,
         batch_size: int | None = None,
+        alignment: str | None = None,
     ) -> "Swapper":
         """Reads a trained network. Of a `hear` training run both stages are used.
 
@@ -88,6 +98,8 @@ class Swapper:
           detector: as in the constructor.
           batch_size: faces that go through the network together; None for 1 on a CPU and 8 on an
             accelerator. The network is compiled for it when it is first called, and never again.
+          alignment: how faces are cut from photographs, a key of `faces.alignment.ALIGNMENTS`;
+            None for what the network was trained on.
 
         Raises:
           UserError: not such a network, or its identity network is not known or another one.
@@ -97,7 +109,7 @@ class Swapper:
         from faceshifter_jax.swapping.stages import default_batch_size, load_stages
 
         batch_size = batch_size or default_batch_size()
-        stages = load_stages(checkpoint, identity, hear, batch_size=batch_size)
+        stages = load_stages(checkpoint, identity, hear, batch_size=batch_size, alignment=alignment)
 
         def explain(source: np.ndarray, target: np.ndarray) -> Explanation:
             masks = np.round(255 * stages.masks(source, target)).astype(np.uint8)
@@ -116,6 +128,8 @@ class Swapper:
             explain=explain,
             provenance=provenance,
             batch_size=batch_size,
+            square_size=stages.square_size,
+            alignment=stages.contract.alignment,
         )
 
     def swap(self, source: Picture, target: Picture, *, faces: Which = "largest") -> np.ndarray:
@@ -245,7 +259,7 @@ class Swapper:
     def swap_squares(self, source: Picture, target: Picture, *, explain: bool = False) -> Swap:
         """Like `swap_aligned`, as a `Swap`."""
         source, target = as_photo(source, "the source"), as_photo(target, "the target")
-        squares = [to_square(photo, self.image_size) for photo in (source, target)]
+        squares = [self._to_square(photo) for photo in (source, target)]
         (face,) = self._run(*(square[None] for square in squares), explain)
         # The metadata of the target's pixels is not true of the network's.
         return Swap(Photo(face.swapped, target.name), (face,))
@@ -273,12 +287,15 @@ class Swapper:
         """Swaps aligned squares, uint8 (B, S, S, 3) each, to the same.
 
         Args:
-          sources, targets: any number of squares from one on, whose side is `image_size`.
+          sources, targets: any number of squares from one on, whose side is `square_size`.
+
+        Returns:
+          uint8 (B, S, S, 3), S being `image_size`.
 
         Raises:
           ValueError: they are not such arrays.
         """
-        size = self.image_size
+        size = self.square_size
         for name, squares in (("sources", sources), ("targets", targets)):
             if not isinstance(squares, np.ndarray):
                 raise ValueError(f"{name} must be an array, not {type(squares).__name__}")
@@ -291,6 +308,11 @@ class Swapper:
         if len(sources) != len(targets):
             raise ValueError(f"there are {len(sources)} sources and {len(targets)} targets")
         return self._network(sources, targets)
+
+    def _to_square(self, photo: Photo) -> np.ndarray:
+        # A square of the network's own size needs no resizing, whatever is cut from photographs.
+        is_ready = photo.pixels.shape[:2] == (self.image_size, self.image_size)
+        return photo.pixels if is_ready else to_square(photo, self.square_size)
 
     def _largest(self, photo: Photo) -> tuple[AlignedFace, list[str]]:
         faces = self.finder.require(photo.pixels, photo.name)
@@ -333,4 +355,4 @@ class Swapper:
             explained = self._explain(sources, targets)
         for i, (target, square) in enumerate(zip(targets, swapped, strict=True)):
             own = explained and Explanation(explained.errors[i : i + 1], explained.masks[i : i + 1])
-            yield SwappedFace(target, square, own)
+            yield SwappedFace(resize_square(target, len(square)), square, own)

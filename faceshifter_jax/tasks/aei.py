@@ -13,13 +13,16 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import AEIOutput
 from faceshifter_jax.networks.build import (
     build_aei_net,
+    build_contract,
     build_discriminator,
     compute_dtype,
     remat_blocks,
 )
+from faceshifter_jax.networks.channels import in_rgb
+from faceshifter_jax.networks.contract import View
 from faceshifter_jax.networks.generator import level_masks
-from faceshifter_jax.networks.identity import identity_network_from
-from faceshifter_jax.networks.network import Weights
+from faceshifter_jax.networks.identity import for_generator, identity_network_from
+from faceshifter_jax.networks.network import Network, Weights
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.networks.views import split_seeds
 from faceshifter_jax.tasks.health import Health
@@ -62,6 +65,7 @@ class AEITask:
 
     def __init__(self, config: Mapping[str, Any]):
         self._config = config
+        self._contract = build_contract(config)
         _check_losses(config)
         self._weights = config["loss"]
         self._views = config["data"].get("identity_views", 0)
@@ -123,7 +127,12 @@ class AEITask:
             return loss, (output.image, updated["batch_stats"], metrics)
 
         def compute(state, frozen, rows):
-            rows = prepare_rows(frozen, rows, functools.partial(self._average_swap, state))
+            rows = prepare_rows(
+                frozen,
+                rows,
+                functools.partial(self._average_swap, state),
+                self._contract.embedding,
+            )
             generator_grads, (swap, batch_stats, metrics) = jax.grad(
                 generator_objective, has_aux=True
             )(state.params["generator"], state, frozen, rows)
@@ -264,7 +273,8 @@ class AEITask:
             "params": state.ema_params["generator"],
             "batch_stats": state.batch_stats["generator"],
         }
-        output = self._aei_net().apply(variables, target, frozen["identity"].embed(source))
+        identity = for_generator(frozen["identity"].features(source), self._contract.embedding)
+        output = self._aei_net().apply(variables, target, identity)
         columns = {"source": source, "target": target, "swap": output.image}
         if "answer" in batch:
             columns["right answer"] = to_unit_range(batch["answer"])
@@ -299,7 +309,13 @@ class AEITask:
                 "AEINet",
                 {
                     "model": self._config["model"],
-                    "identity": {"embedding_size": self._config["identity"]["embedding_size"]},
+                    "identity": {
+                        "embedding_size": self._config["identity"]["embedding_size"],
+                        "embedding": self._contract.embedding,
+                        "region": self._contract.view.region,
+                        "resize": self._contract.view.resize,
+                    },
+                    "data": {"alignment": self._contract.alignment},
                     "": {"image_size": self._config["image_size"]},
                 },
             ),
@@ -314,7 +330,8 @@ class AEITask:
                 "batch_stats": wanted.batch_stats.get(role, {}),
             }
             check_same_network(network, path, variables, *described[role])
-        return {role: network.variables for role, (network, _) in found.items()}, lines
+            lines += _say_what_it_was_trained_with(network, path)
+        return {role: in_rgb(network).variables for role, (network, _) in found.items()}, lines
 
     def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:
         for role, variables in networks.items():
@@ -331,7 +348,7 @@ class AEITask:
         return sources
 
     def load_frozen(self, sources: Mapping[str, Weights]) -> Frozen:
-        network = identity_network_from(sources["identity"], self._dtype)
+        network = identity_network_from(sources["identity"], self._dtype, self._contract.view)
         size = network.module.embedding_size
         if size != self._config["identity"]["embedding_size"]:
             raise UserError(
@@ -340,8 +357,18 @@ class AEITask:
             )
         networks = {"identity": network}
         if "identity_loss" in sources:
-            networks["identity_loss"] = identity_network_from(sources["identity_loss"], self._dtype)
+            view = View(self._contract.view.region)
+            networks["identity_loss"] = identity_network_from(
+                sources["identity_loss"], self._dtype, view
+            )
         return networks
+
+
+def _say_what_it_was_trained_with(network: Network, path: str) -> list[str]:
+    wanted = network.feeding.identity
+    if wanted is None:
+        return []
+    return [f"{path} was trained with {wanted.name}: config.identity.weights should hold that"]
 
 
 def _check_losses(config: Mapping[str, Any]) -> None:

@@ -17,8 +17,9 @@ from faceshifter_jax.networks.identity import (
     crop_for_identity,
     unit_length,
 )
-from faceshifter_jax.networks.network import InputFormat, Weights
+from faceshifter_jax.networks.network import Weights
 from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.networks.trained import identity_input
 from faceshifter_jax.networks.views import random_views
 from faceshifter_jax.tasks.health import Health
 from faceshifter_jax.tasks.optimizer import build_optimizer
@@ -52,6 +53,9 @@ class ArcFaceTask:
 
     def __init__(self, config: Mapping[str, Any]):
         self._model = config["model"]
+        self._input = identity_input(
+            self._model["input_size"], config["data"].get("alignment", "arcface")
+        )
         self._loss = config["loss"]
         self._ema_decay = config["ema_decay"]
         self._views = config["data"].get("identity_views", 0) > 0
@@ -130,10 +134,10 @@ class ArcFaceTask:
         return step
 
     def _crop(self, rows: Batch) -> jax.Array:
-        pictures, size = to_unit_range(rows["image"]), self._model["input_size"]
+        pictures, size = to_unit_range(rows["image"]), self._input.size
         if self._views:
-            return random_views(pictures, rows["view_seed"], size)
-        return crop_for_identity(pictures, size)
+            return random_views(pictures, rows["view_seed"], size, self._input.view.region)
+        return crop_for_identity(pictures, size, self._input.view)
 
     def _update(self, state: TrainState, grads: Any, batch_stats: Any) -> TrainState:
         params = state.params["classifier"]
@@ -155,7 +159,7 @@ class ArcFaceTask:
             "params": state.ema_params["classifier"]["network"],
             "batch_stats": state.batch_stats["classifier"],
         }
-        crops = crop_for_identity(pictures, self._model["input_size"])
+        crops = crop_for_identity(pictures, self._input.size, self._input.view)
         embedding = unit_length(self._network().apply(variables, crops))
         others = embedding @ embedding.T - 2 * jnp.eye(len(pictures))
         return {"picture": pictures, "nearest": pictures[jnp.argmax(others, 1)]}
@@ -173,10 +177,11 @@ class ArcFaceTask:
             "batch_stats": wanted.batch_stats["classifier"],
         }
         check_same_network(network, path, variables, "IResNet", {"model": self._model})
-        if network.input != InputFormat(self._model["input_size"]):
+        if network.input != self._input:
             raise UserError(
-                f"{path} takes other pictures ({network.input}) than this training feeds: RGB of "
-                f"config.model.input_size={self._model['input_size']} pixels in [-1, 1]"
+                f"{path} takes other pictures ({network.input}) than this training feeds: "
+                f"{self._input} (RGB of config.model.input_size pixels in [-1, 1], aligned by "
+                "config.data.alignment)"
             )
         return {"classifier": network.variables}, [*lines, "the classes' centres are fresh"]
 

@@ -1,6 +1,7 @@
 """Training HEAR-Net on the heuristic errors of a frozen AEI-Net (arXiv 1912.13457, 3.2)."""
 
 import functools
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,13 @@ import optax
 from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.build import build_hear_net, compute_dtype
+from faceshifter_jax.networks.channels import in_rgb
 from faceshifter_jax.networks.generator import generator_from
-from faceshifter_jax.networks.identity import identity_network_from
+from faceshifter_jax.networks.identity import (
+    check_identity,
+    identity_network_from,
+    unit_length,
+)
 from faceshifter_jax.networks.network import Weights
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.tasks.health import Health
@@ -193,7 +199,7 @@ class HEARTask:
         wanted = jax.eval_shape(self.init, jax.random.key(0))
         variables = {"params": wanted.params["hear"], "batch_stats": wanted.batch_stats["hear"]}
         check_same_network(network, path, variables, "HEARNet", {"model": self._config["model"]})
-        return {"hear": network.variables}, lines
+        return {"hear": in_rgb(network).variables}, lines
 
     def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:
         return adopt(state, "hear", networks["hear"])
@@ -209,10 +215,20 @@ class HEARTask:
         }
 
     def load_frozen(self, sources: Mapping[str, Weights]) -> Frozen:
-        identity = identity_network_from(sources["identity"], self._dtype)
-        embedding_size = sources["identity"].networks["identity"].embedding_size
         generator = generator_from(sources["aei"], self._dtype)
         network = sources["aei"].networks["generator"]
+        identity = identity_network_from(sources["identity"], self._dtype, network.feeding.view)
+        embedding_size = sources["identity"].networks["identity"].embedding_size
+        alignment = self._config["data"].get("alignment", "arcface")
+        if network.feeding.alignment != alignment:
+            raise UserError(
+                f"{sources['aei'].path} was trained on faces aligned by "
+                f"{network.feeding.alignment}: prepare the photos with --alignment "
+                f"{network.feeding.alignment} and set "
+                f"--config.data.alignment={network.feeding.alignment}"
+            )
+        for warning in check_identity(network, sources["aei"].path, sources["identity"]):
+            print(f"warning: {warning}", file=sys.stderr)
         if network.image_size != self._config["image_size"]:
             raise UserError(
                 f"{sources['aei'].path} makes pictures of {network.image_size} pixels: set "
@@ -237,12 +253,12 @@ class HEARTask:
 def _first_stage(frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
     """The inputs of HEAR-Net: the swap, the heuristic error, and what the losses need."""
     target = to_unit_range(batch["target"])
-    identity = frozen["identity"].embed(to_unit_range(batch["source"]))
-    own_identity = frozen["identity"].embed(target)
+    identity = frozen["identity"].features(to_unit_range(batch["source"]))
+    own_identity = frozen["identity"].features(target)
     return {
         "target": target,
-        "identity": identity,
-        "own_identity": own_identity,
+        "identity": unit_length(identity),
+        "own_identity": unit_length(own_identity),
         "swap": frozen["aei"].swap(target, identity),
         "error": frozen["aei"].heuristic_error(target, own_identity),
     }

@@ -1,12 +1,12 @@
 """The rows of a batch as an AEI-Net step needs them: embeddings, answers and pseudo targets."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from faceshifter_jax import losses
+from faceshifter_jax.networks.identity import IdentityNetwork, for_generator, unit_length
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.tasks.step import mean_over_devices
 from faceshifter_jax.tasks.task import Batch, Frozen
@@ -32,7 +32,9 @@ def row_weights(batch: Batch, axis_name: str | None) -> tuple[dict[str, jax.Arra
     return weights, shares["swap_weights"]
 
 
-def prepare_rows(frozen: Frozen, rows: Batch, swap: Swap) -> dict[str, jax.Array]:
+def prepare_rows(
+    frozen: Frozen, rows: Batch, swap: Swap, embedding: str = "unit"
+) -> dict[str, jax.Array]:
     """Adds what the losses compare with.
 
     Args:
@@ -40,21 +42,25 @@ def prepare_rows(frozen: Frozen, rows: Batch, swap: Swap) -> dict[str, jax.Array
         loss.
       rows: of `data.build_loader`.
       swap: the averaged generator, for pseudo targets.
+      embedding: what the generator takes of embeddings, see `Contract`.
 
     Returns:
       The rows with `target` and `answer` in [-1, 1]; `real`, the photographs that the
-      discriminator learns from; `identity`, the source's z_id (B, E); `wanted` and `unwanted`,
-      the source's and the target's embeddings by the loss's network. In a row with `pseudo` 1 the
+      discriminator learns from; `identity`, the source's z_id (B, E) as the generator takes it;
+      `wanted` and `unwanted`, the source's and the target's embeddings by the loss's network, of
+      unit length. In a row with `pseudo` 1 the
       averaged generator's swap is the target, the photograph is the answer, and the photograph's
       own identity is the source (arXiv 2306.05356, section 3; arXiv 2601.15288).
     """
     source, target = to_unit_range(rows["source"]), to_unit_range(rows["target"])
-    identity, own_identity = _embed_both(frozen["identity"], source, target)
-    wanted, unwanted = identity, own_identity
+    features = _features_of_both(frozen["identity"], source, target)
+    identity, own_identity = (for_generator(feature, embedding) for feature in features)
+    wanted, unwanted = map(unit_length, features)
     if "identity_loss" in frozen:
         # The targets' are for metrics alone: at paper scale 4 % of the step's operations with
         # IR-SE50, 7 % with IResNet-100.
-        wanted, unwanted = _embed_both(frozen["identity_loss"], source, target)
+        features = _features_of_both(frozen["identity_loss"], source, target)
+        wanted, unwanted = map(unit_length, features)
     answer = to_unit_range(rows["answer"]) if "answer" in rows else target
     prepared = {
         "target": target,
@@ -76,11 +82,13 @@ def prepare_rows(frozen: Frozen, rows: Batch, swap: Swap) -> dict[str, jax.Array
     return {**rows, **prepared}
 
 
-def _embed_both(network: Any, source: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _features_of_both(
+    network: IdentityNetwork, source: jax.Array, target: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     # One pass for both, interleaved so that every device keeps its rows.
     both = jnp.stack([source, target], 1).reshape(-1, *source.shape[1:])
-    embeddings = network.embed(both).reshape(len(source), 2, -1)
-    return embeddings[:, 0], embeddings[:, 1]
+    features = network.features(both).reshape(len(source), 2, -1)
+    return features[:, 0], features[:, 1]
 
 
 def _where(

@@ -117,7 +117,15 @@ def adopt(state: TrainState, player: str, variables: Any, inside: str | None = N
 
 def _differing_settings(network: Network, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The flags that turn the config's settings into those of a trained network."""
-    facts = {"embedding_size": network.embedding_size, "image_size": network.image_size}
+    feeding = network.feeding
+    facts = {
+        "embedding_size": network.embedding_size,
+        "image_size": network.image_size,
+        "alignment": feeding.alignment,
+        "embedding": feeding.embedding,
+        "region": feeding.view.region,
+        "resize": feeding.view.resize,
+    }
     trained = {**facts, **traverse_util.flatten_dict(_plain(network.settings), sep=".")}
     flags = []
     for section, values in settings.items():

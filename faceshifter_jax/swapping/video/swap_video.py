@@ -207,6 +207,7 @@ def _plan(swapper: Swapper, casting: Casting, video: Path, settings: VideoSettin
         "video": [str(video.resolve()), facts.st_size, facts.st_mtime_ns],
         "casting": [type(casting).__name__, cast.hexdigest()],
         "network": [swapper.image_size, provenance.to_pairs() if provenance else None],
+        "squares": [swapper.square_size, swapper.finder.alignment],
         "detector": _describe(swapper.finder.detector),
         "settings": vars(settings),
         "clock": _CLOCK,
