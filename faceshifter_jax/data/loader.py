@@ -225,6 +225,12 @@ def _open_datasets(
                 f"training run needs {image_size}: prepare it again with --size {image_size}, or "
                 f"set image_size to {dataset.image_size}"
             )
+        if not dataset.is_aligned_by(settings.alignment):
+            raise UserError(
+                f"the faces in {source.path} are aligned by {dataset.alignment}, the training "
+                f"wants {settings.alignment}: prepare the photos again with --alignment "
+                f"{settings.alignment}, or set data.alignment to {dataset.alignment}"
+            )
         if dataset.num_pictures < 2:
             raise UserError(f"the dataset in {source.path} has a single picture: 2 are needed")
         megabytes -= dataset.cache_bytes / 2**20

@@ -20,6 +20,7 @@ from faceshifter_jax.data.seeds import identity_seed
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.images import decode_picture
 
+_OF_RENDERED = ("arcface", "taotaonice")
 _HOW_TO_PREPARE = (
     "make one with `faceshifter prepare PHOTOS OUT --size N` or `faceshifter render OUT --size N`"
 )
@@ -34,6 +35,9 @@ class PreparedDataset:
         image_size: height and width of its pictures in pixels.
         identities: int64 (num_pictures,), the identity of every picture: 0 …
             num_identities - 1, or -1 where it is unknown.
+        alignment: how its faces are aligned, a key of `faces.alignment.ALIGNMENTS`; None where
+            that is not known. See `is_aligned_by`.
+        is_rendered: whether it holds the embedded faces.
         num_pictures: number of records.
         num_identities: number of known identities.
         fingerprint: a hash (hex) of the number of records and the metadata, which holds picture
@@ -53,6 +57,8 @@ class PreparedDataset:
         self.path = Path(path)
         self._source, self.metadata = _open(self.path)
         self.image_size = int(self.metadata["size"])
+        self.is_rendered = "occluder_share" in self.metadata
+        self.alignment = self.metadata.get("alignment", "arcface" if self.is_rendered else None)
         self.identities = np.asarray(self.metadata["identities"], np.int64)
         self.num_pictures = len(self._source)
         self.num_identities = int(self.metadata["num_identities"])
@@ -86,6 +92,15 @@ class PreparedDataset:
         if left_out := self.metadata.get("num_left_out", 0):
             parts.append(f"{left_out} files left out (named in left_out.txt)")
         return f"{self.path}: {', '.join(parts)}"
+
+    def is_aligned_by(self, alignment: str) -> bool:
+        """Whether, as far as is known, its faces are where `alignment` would have put them.
+
+        Rendered faces are at the ArcFace template to the pixel, however one fits it.
+        """
+        if self.is_rendered:
+            return alignment in _OF_RENDERED
+        return self.alignment in (None, alignment)
 
     def record(self, index: int) -> dict[str, Any]:
         """Reads a record: `image` still encoded (bytes), `identity`, `name` (str), seeds (int).

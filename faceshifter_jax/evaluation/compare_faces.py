@@ -51,8 +51,11 @@ def run(arguments: argparse.Namespace) -> None:
         # Not at the top: jax takes seconds, and mistakes in file names are found without it.
         from faceshifter_jax.swapping.stages import build_embed, load_identity
 
-        embed = build_embed(load_identity(arguments.identity)[0])
-        names, embeddings = embed_faces(paths, FaceFinder(_ALIGNED_SIZE, embed=embed))
+        network, _ = load_identity(arguments.identity)
+        finder = FaceFinder(
+            _ALIGNED_SIZE, embed=build_embed(network), alignment=network.input.alignment
+        )
+        names, embeddings = embed_faces(paths, finder)
         if len(names) < 2:
             raise UserError(
                 f"a face was found in {len(names)} of {len(paths)} pictures: two are the least "

@@ -1,10 +1,12 @@
 """`faceshifter evaluate`: scores a checkpoint by a protocol and writes a report."""
 
 import argparse
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
+from faceshifter_jax.data.prepared import PreparedDataset
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation import processes
 from faceshifter_jax.evaluation.evaluate import (
@@ -96,7 +98,8 @@ def _evaluate(arguments: argparse.Namespace, protocol: ModuleType, command: str)
     check_same_everywhere({"the protocol": protocol.NAME, **options})
     # Known before anything is read, where the judge is named: mistakes are found at once.
     with together():
-        judge = load_judge(arguments.judge) if arguments.judge else None
+        alignment = _alignment_of(arguments, protocol)
+        judge = load_judge(arguments.judge, alignment) if arguments.judge else None
     if arguments.watch:
         return watch(
             Path(arguments.checkpoint),
@@ -150,6 +153,26 @@ def _measure(
     command: str,
 ) -> Measurement:
     with together():
-        judge = judge or load_judge(subject.identity_path)
+        _check_alignment(subject, arguments, protocol)
+        judge = judge or load_judge(subject.identity_path, _alignment_of(arguments, protocol))
     check_same_everywhere({"the size of the pictures": subject.image_size})
     return Measurement(protocol, protocol.prepare(arguments, subject.image_size), judge, command)
+
+
+def _alignment_of(arguments: argparse.Namespace, protocol: ModuleType) -> str | None:
+    """How the faces of a protocol are aligned; None where that is not known."""
+    return PreparedDataset(arguments.data).alignment if protocol.NAME == "pairs" else "arcface"
+
+
+def _check_alignment(subject: Subject, arguments: argparse.Namespace, protocol: ModuleType) -> None:
+    """Raises UserError for a dataset of photos aligned otherwise; warns of other faces."""
+    wanted, alignment = subject.alignment, _alignment_of(arguments, protocol)
+    if alignment in (None, wanted) or {alignment, wanted} <= {"arcface", "taotaonice"}:
+        return
+    facts = (
+        f"{arguments.checkpoint} was trained on faces aligned by {wanted}, these are aligned by "
+        f"{alignment}"
+    )
+    if protocol.NAME == "pairs" and not PreparedDataset(arguments.data).is_rendered:
+        raise UserError(f"{facts}: prepare the photos again with --alignment {wanted}")
+    print(f"warning: {facts}: its figures are worse than they should be", file=sys.stderr)

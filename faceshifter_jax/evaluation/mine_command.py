@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         list_file = stack.enter_context(publish_file(output, overwrite=arguments.overwrite))
         sheet_file = stack.enter_context(publish_file(sheet, overwrite=arguments.overwrite))
         heuristic_error, weights = load_heuristic_error(arguments.checkpoint, arguments.identity)
-        _check_size(weights, dataset)
+        _check_pictures(weights, dataset)
         ranking = rank(dataset, heuristic_error)
         worst = ranking.order[:_SHEET_PICTURES]
         errors = apply_to_pictures(heuristic_error, dataset, worst, doing="drawing the worst")
@@ -98,13 +98,19 @@ def _count_listed(share: float, dataset: PreparedDataset) -> int:
     return number
 
 
-def _check_size(weights: LoadedWeights, dataset: PreparedDataset) -> None:
+def _check_pictures(weights: LoadedWeights, dataset: PreparedDataset) -> None:
     size = weights.networks["generator"].image_size
     if dataset.image_size != size:
         raise UserError(
             f"{weights.path} takes pictures of {size} pixels, the dataset in {dataset.path} has "
             f"{dataset.image_size}: prepare it again with --size {size}, or choose another "
             "--checkpoint"
+        )
+    alignment = weights.networks["generator"].feeding.alignment
+    if not dataset.is_aligned_by(alignment):
+        raise UserError(
+            f"{weights.path} was trained on faces aligned by {alignment}, those in {dataset.path} "
+            f"are by {dataset.alignment}: prepare the photos again with --alignment {alignment}"
         )
 
 

@@ -81,7 +81,7 @@ def load_heuristic_error(
 @jax.jit
 def _compute(generator: Generator, identity: IdentityNetwork, pictures: jax.Array) -> jax.Array:
     target = to_unit_range(pictures)
-    return 127.5 * generator.heuristic_error(target, identity.embed(target))
+    return 127.5 * generator.heuristic_error(target, identity.features(target))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The evaluated and the judging networks, as functions of pictures over all devices."""
 
+import dataclasses
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,19 +11,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from faceshifter_jax.checkpoints.manager import read_weights
 from faceshifter_jax.checkpoints.reading import DIRECTORY, read_meta
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.devices import build_row_function
 from faceshifter_jax.media.grid import to_uint8
-from faceshifter_jax.networks.identity import IdentityNetwork
+from faceshifter_jax.networks.contract import REGIONS, have_one_template
+from faceshifter_jax.networks.identity import IdentityNetwork, identity_network_from
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.swapping.stages import (
     Networks,
     draw_masks,
     find_errors,
-    load_identity,
     load_stages,
     run_stages,
 )
@@ -78,6 +82,7 @@ class Subject:
       inspect: `inspect(source, target)`: the same to `Insides`.
       has_second_stage: whether there is a HEAR-Net.
       image_size: S in pixels.
+      alignment: of the faces that it was trained on, a key of `faces.alignment.ALIGNMENTS`.
       step: updates behind what is evaluated: the AEI-Net, or the HEAR-Net where the path of one
         was given; 0 for converted weights.
       checkpoint_sha256, hear_sha256, identity_sha256: hashes of the weights.
@@ -90,6 +95,7 @@ class Subject:
     inspect: Callable[[np.ndarray, np.ndarray], Insides]
     has_second_stage: bool
     image_size: int
+    alignment: str
     step: int
     checkpoint_sha256: str
     hear_sha256: str | None
@@ -119,6 +125,7 @@ def load_subject(path: str, identity_path: str | None, hear_path: str | None) ->
         inspect=build_row_function(_inspect, stages.networks, _to_insides),
         has_second_stage=stages.hear is not None,
         image_size=stages.image_size,
+        alignment=stages.contract.alignment,
         step=named.step,
         checkpoint_sha256=stages.generator.sha256,
         hear_sha256=stages.hear.sha256 if stages.hear else None,
@@ -142,13 +149,29 @@ def hash_meta(checkpoint: Path) -> str | None:
     return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
-def load_judge(path: str) -> Judge:
-    """Reads the judging identity network from a training run's workdir or a network file.
+def load_judge(path: str, alignment: str | None = "arcface") -> Judge:
+    """Reads the identity network that judges: a training run's workdir or a network file.
+
+    Args:
+      path: where it is.
+      alignment: of the faces that it will see, of whose squares it gets the usual part where that
+        is not what it was trained on; None where nobody knows.
 
     Raises:
       UserError: there is none.
     """
-    network, weights = load_identity(path)
+    weights = read_weights(path)
+    network = identity_network_from(weights).folded()
+    view = network.input.view
+    if alignment not in (None, network.input.alignment):
+        view = dataclasses.replace(view, region=REGIONS[alignment])
+    if alignment is not None and not have_one_template(alignment, network.input.alignment):
+        print(
+            f"warning: {path} was trained on faces aligned by {network.input.alignment}, and sees "
+            f"{view} of faces aligned by {alignment}: its cosines are lower than they should be",
+            file=sys.stderr,
+        )
+    network = jax.tree.map(jnp.asarray, network.replace(view=view))
     check = partial(check_finite, of=f"the embeddings by {path}")
     return Judge(build_row_function(_embed, network, check), weights.sha256, weights.directory)
 

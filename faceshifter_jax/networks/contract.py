@@ -23,6 +23,13 @@ REGIONS = {
 }
 """Name of an alignment (`faces.alignment`) -> what identity networks usually see of its squares."""
 
+_OF_ONE_TEMPLATE = ("arcface", "arcface-tight", "taotaonice")
+
+
+def have_one_template(first: str, second: str) -> bool:
+    """Whether two alignments put a face to the same place of what `REGIONS` has for them."""
+    return first == second or {first, second} <= set(_OF_ONE_TEMPLATE)
+
 
 @dataclasses.dataclass(frozen=True)
 class View:

@@ -93,17 +93,19 @@ class FaceFolder(_FaceBuilder):
         num_workers: int,
         pictures: Iterator[ReadPicture] | None = None,
         num_ready: int = 0,
+        alignment: str | None = None,
         **tfds_arguments: Any,
     ):
         """`files` are the result of `list_picture_files(photos)`.
 
         `pictures` are the results for each of them, the first `num_ready` from an earlier run; None
-        to read them with `read_photo`.
+        to read them with `read_photo`. `alignment` says how the faces are aligned, if known.
         """
         self._photos = photos
         self._files = files
         self._pictures = pictures
         self._num_ready = num_ready
+        self._alignment = alignment
         self.left_out: list[tuple[str, str]] = []
         """(name, reason) of every file that could not be used, once prepared."""
         super().__init__(size=size, num_workers=num_workers, **tfds_arguments)
@@ -141,6 +143,8 @@ class FaceFolder(_FaceBuilder):
             identity_names=list(identity_names),
             identities=identities,
         )
+        if self._alignment:
+            self.info.metadata.update(alignment=self._alignment)
 
     def _read(self) -> Iterator[ReadPicture]:
         read = functools.partial(read_photo, size=self._size)

@@ -17,6 +17,7 @@ from faceshifter_jax.data.preparation.publish import (
 )
 from faceshifter_jax.data.seeds import HELD_OUT_SEED
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.faces.alignment import check_alignment
 from faceshifter_jax.files import UnfinishedWork, unfinished_work
 from faceshifter_jax.media.folders import Folder, read_folder, why_left_out
 from faceshifter_jax.media.images import ReadPicture
@@ -38,6 +39,7 @@ def prepare_folder(
     out: str | os.PathLike,
     *,
     size: int = 256,
+    alignment: str | None = None,
     overwrite: bool = False,
     num_workers: int | None = None,
 ) -> Path:
@@ -46,8 +48,9 @@ def prepare_folder(
     Every sub-folder with pictures, at any depth, is one identity, named by its path; pictures at
     the top have unknown identities. Files that cannot be used, and the number of files that are not
     pictures, are reported on stderr and, with the reason, in `out`/left_out.txt. `read_photo`
-    describes how a photograph becomes a square of `size` pixels. `out` appears when it is complete;
-    `overwrite` replaces an existing dataset.
+    describes how a photograph becomes a square of `size` pixels. `alignment` says how the faces in them are
+    aligned, a key of `faces.alignment.ALIGNMENTS`; None if unknown. `out` appears when it is
+    complete; `overwrite` replaces an existing dataset.
 
     `num_workers` processes (default: one a core) decode; a calling script needs the usual
     `if __name__ == "__main__":`. The result does not depend on their number.
@@ -56,6 +59,8 @@ def prepare_folder(
         UserError: the folder is missing or has no readable picture, or `out` exists.
     """
     _check_counts(size, num_workers)
+    if alignment is not None:
+        check_alignment(alignment)
     photos, out = Path(local_path(photos)), Path(local_path(out))
     with publish_when_complete(out, overwrite=overwrite) as scratch:
         found = _read_folder(photos)
@@ -67,6 +72,7 @@ def prepare_folder(
             files=found.pictures,
             size=size,
             num_workers=num_workers or usable_cores(),
+            alignment=alignment,
             data_dir=scratch,
         )
         result = _build_in(scratch, builder)
@@ -83,6 +89,7 @@ def prepare_photos(
     min_pixels: int | None = None,
     min_sharpness: float | None = None,
     detector: str = "mtcnn",
+    alignment: str = "arcface",
     overwrite: bool = False,
     num_workers: int | None = None,
 ) -> Path:
@@ -103,6 +110,7 @@ def prepare_photos(
         min_sharpness: reject faces that are less sharp, see `raw_photos.sharpness`; None for
             `raw_photos.DEFAULT_SHARPNESS`.
         detector: a name of `swapping.faces.DETECTORS`, or module:class.
+        alignment: how faces are cut out, a key of `faces.alignment.ALIGNMENTS`.
         overwrite: replace an existing dataset.
         num_workers: processes; None for one a core, or as many as the free memory allows. The
             result does not depend on it.
@@ -120,7 +128,9 @@ def prepare_photos(
         min_pixels=-(-size // 2) if min_pixels is None else min_pixels,
         min_sharpness=raw_photos.DEFAULT_SHARPNESS if min_sharpness is None else min_sharpness,
         detector=detector,
+        alignment=alignment,
     )
+    check_alignment(alignment)
     if not (rules.min_pixels >= 0 and 0 <= rules.min_sharpness < float("inf")):
         raise UserError("the least number of pixels and the least sharpness must not be negative")
     photos, out = Path(local_path(photos)), Path(local_path(out)).absolute()
@@ -136,7 +146,15 @@ def prepare_photos(
             findings, num_ready = raw_photos.find_in_photos(
                 photos, files, work, size=size, rules=rules, num_workers=num_workers
             )
-            _build_from_findings(photos, found, findings, scratch, size=size, num_ready=num_ready)
+            _build_from_findings(
+                photos,
+                found,
+                findings,
+                scratch,
+                size=size,
+                num_ready=num_ready,
+                alignment=alignment,
+            )
     return out
 
 
@@ -213,6 +231,7 @@ def _build_from_findings(
     *,
     size: int,
     num_ready: int,
+    alignment: str,
 ) -> None:
     """Makes the dataset of `raw_photos.find_in_photos`, with its table, in `scratch`/result."""
     from faceshifter_jax.data.preparation.builders import FaceFolder
@@ -232,6 +251,7 @@ def _build_from_findings(
         num_workers=1,
         pictures=pictures(),
         num_ready=num_ready,
+        alignment=alignment,
         data_dir=scratch,
     )
     result = _build_in(scratch, builder)

@@ -5,6 +5,7 @@ import argparse
 from faceshifter_jax.data.preparation.prepare import prepare_folder, prepare_photos
 from faceshifter_jax.data.prepared import PreparedDataset
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.faces.alignment import ALIGNMENTS
 from faceshifter_jax.paths import local_path
 
 _FOR_DETECTION = ("single", "min_pixels", "min_sharpness", "detector")
@@ -25,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="aligned",
         help="detect: PHOTOS are raw photographs, find and align the face of each; aligned: they "
         "are already cut out, take each as it is (default)",
+    )
+    parser.add_argument(
+        "--alignment",
+        choices=tuple(ALIGNMENTS),
+        help="how faces are cut out (arcface); with --faces aligned how they were, for whoever "
+        "trains on them",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the dataset in OUT")
     parser.add_argument("--num-workers", type=int, help="processes (default: one a core)")
@@ -60,6 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
         "overwrite": arguments.overwrite,
         "num_workers": arguments.num_workers,
     }
+    if arguments.alignment:
+        common["alignment"] = arguments.alignment
     given = {name: getattr(arguments, name) for name in _FOR_DETECTION}
     given = {name: value for name, value in given.items() if value is not None}
     if arguments.faces == "detect":

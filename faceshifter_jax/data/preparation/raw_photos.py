@@ -45,12 +45,14 @@ class FaceRules:
       min_pixels: pixels of the photograph across the aligned square, at least.
       min_sharpness: `sharpness` of the face, at least.
       detector: the face detector, a name or module:class.
+      alignment: how faces are cut out, a key of `faces.alignment.ALIGNMENTS`.
     """
 
     single: bool = False
     min_pixels: int = 128
     min_sharpness: float = DEFAULT_SHARPNESS
     detector: str = "mtcnn"
+    alignment: str = "arcface"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +226,7 @@ def _judge_file(path: Path, *, size: int, rules: FaceRules) -> Finding:
         photo = load_photo(path)
     except UserError as error:
         return _rejected("unreadable", _reason_of(error, path))
-    return judge_photo(photo.pixels, _finder(size, rules.detector), rules)
+    return judge_photo(photo.pixels, _finder(size, rules.detector, rules.alignment), rules)
 
 
 def _reason_of(error: UserError, path: Path) -> str:
@@ -234,10 +236,10 @@ def _reason_of(error: UserError, path: Path) -> str:
 
 
 @functools.cache
-def _finder(size: int, detector: str) -> Any:
+def _finder(size: int, detector: str, alignment: str) -> Any:
     from faceshifter_jax.faces.finder import FaceFinder
 
-    return FaceFinder(size, detector)
+    return FaceFinder(size, detector, alignment=alignment)
 
 
 def _write(file: BinaryIO, finding: Finding) -> None:
