@@ -86,6 +86,6 @@ def ghost_matrix(landmarks: np.ndarray, template: list) -> np.ndarray:
     return similarity(landmarks, 2 * np.array(template))
 
 
-def taotaonice_matrix(landmarks: np.ndarray) -> np.ndarray:
-    template = ((np.array(ARCFACE) - 56) * 0.85 + 56) * 256 / 112
+def taotaonice_matrix(landmarks: np.ndarray, size: int = 256) -> np.ndarray:
+    template = ((np.array(ARCFACE) - 56) * 0.85 + 56) * size / 112
     return inverted(similarity(template, landmarks))

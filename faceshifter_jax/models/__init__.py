@@ -8,6 +8,7 @@ from faceshifter_jax.models.discriminator import MultiscaleDiscriminator, PatchD
 from faceshifter_jax.models.folding import fold
 from faceshifter_jax.models.hear_net import HEARNet
 from faceshifter_jax.models.mobilefacenet import MobileFaceNet
+from faceshifter_jax.models.resnet import ResNet
 
 __all__ = [
     "STAGE_BLOCKS",
@@ -23,5 +24,6 @@ __all__ = [
     "MobileFaceNet",
     "MultiscaleDiscriminator",
     "PatchDiscriminator",
+    "ResNet",
     "fold",
 ]

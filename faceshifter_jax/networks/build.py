@@ -17,6 +17,7 @@ from faceshifter_jax.models import (
     IResNet,
     MobileFaceNet,
     MultiscaleDiscriminator,
+    ResNet,
 )
 from faceshifter_jax.networks.contract import (
     EMBEDDINGS,
@@ -132,7 +133,8 @@ def build_network(network: Network, **extra: Any) -> nn.Module:
     """
     builders = {"IResNet": build_identity_network, "AEINet": build_aei_net}
     plain = {
-        module.__name__: module for module in (MobileFaceNet, HEARNet, MultiscaleDiscriminator)
+        module.__name__: module
+        for module in (MobileFaceNet, ResNet, HEARNet, MultiscaleDiscriminator)
     }
     name = network.architecture
     if name in builders:

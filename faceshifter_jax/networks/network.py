@@ -37,7 +37,7 @@ class Network:
     """One trained network.
 
     Attributes:
-      architecture: class name of the linen module: `IResNet`, `MobileFaceNet`, `AEINet`,
+      architecture: class name of the linen module: `IResNet`, `MobileFaceNet`, `ResNet`, `AEINet`,
         `HEARNet` or `MultiscaleDiscriminator`.
       settings: the module's keyword arguments, except dtype and axis name; plain values, with
         lists for tuples and nested dicts.

@@ -12,6 +12,7 @@ from faceshifter_jax.convert.families import (
     ir,
     iresnet,
     maum,
+    resnet,
     taotaonice,
 )
 from faceshifter_jax.convert.families.family import Converted, Family
@@ -19,7 +20,7 @@ from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.errors import UserError
 
 _FAMILIES = tuple(
-    module.FAMILY for module in (iresnet, ir, ghost, taotaonice, maum, hear, discriminator)
+    module.FAMILY for module in (iresnet, ir, resnet, ghost, taotaonice, maum, hear, discriminator)
 )
 KNOWN: tuple[str, ...] = tuple(family.known for family in _FAMILIES)
 

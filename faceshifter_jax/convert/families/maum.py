@@ -2,23 +2,25 @@
 
 from faceshifter_jax.convert.families.aei import AAD_NAMES, convert_generator
 from faceshifter_jax.convert.families.family import Converted, Family
+from faceshifter_jax.convert.families.resnet import VIEW, convert_resnet, has_bottlenecks
 from faceshifter_jax.convert.families.state_dict import StateDict
-from faceshifter_jax.networks.contract import WHOLE, Contract, View, WantedIdentity
+from faceshifter_jax.networks.contract import Contract, WantedIdentity
 
 _AAD = {**AAD_NAMES, "gamma_id": "fc_1", "beta_id": "fc_2", "mask": "conv_f", "batch_norm": "BNorm"}
 _UNITS = {"0": 1, "1": 2, "skip": 3}
 # aei_net.py, aei_inference.py and preprocess/preprocess.py of maum-ai/faceshifter.
 _CONTRACT = Contract(
     alignment="ffhq",
-    view=View(WHOLE, "bilinear"),
+    view=VIEW,
     identity=WantedIdentity(
         "a ResNet-101 of 256 numbers, which maum-ai/faceshifter links to and its checkpoints hold",
         (("architecture", "ResNet"), ("depth", 101)),
     ),
 )
+_IDENTITY = "Z."
 # What else a checkpoint of its training holds.
 _OTHERS = {
-    "Z.": "its identity network, a torchvision ResNet",
+    _IDENTITY: "its identity network, but no torchvision ResNet",
     "D.": "its discriminator, which has batch normalisation",
 }
 
@@ -39,9 +41,14 @@ def _module_key(part: str, name: str, *inner: str) -> str:
 
 def _convert(state: StateDict) -> Converted:
     family = "maum-ai AEI-Net"
-    counts = {prefix: len(state.within(prefix)) for prefix in _OTHERS}
+    networks = {}
+    others = dict(_OTHERS)
+    if has_bottlenecks(state.within(_IDENTITY)):
+        networks |= convert_resnet(state.within(_IDENTITY)).networks
+        del others[_IDENTITY]
+    counts = {prefix: len(state.within(prefix)) for prefix in others}
     notes = tuple(
-        f"left out: {count} tensors under {prefix}, {_OTHERS[prefix]}"
+        f"left out: {count} tensors under {prefix}, {others[prefix]}"
         for prefix, count in counts.items()
         if count
     )
@@ -54,7 +61,7 @@ def _convert(state: StateDict) -> Converted:
         output="sigmoid",
         input_range="unit",
     )
-    return Converted({"generator": network}, family, notes)
+    return Converted({"generator": network, **networks}, family, notes)
 
 
 FAMILY = Family(

@@ -85,6 +85,26 @@ def ir(blocks: tuple[int, ...], width: int = 64, side: int = 7, attentive: bool 
     return shapes
 
 
+def resnet(blocks: tuple[int, ...], width: int = 64, size: int = 256) -> Shapes:
+    """torchvision's ResNet with bottlenecks, as maum-ai/faceshifter embeds people by it."""
+    shapes = join(conv("conv1", 3, width, 7), batch_norm("bn1", width))
+    into = width
+    for stage, count in enumerate(blocks):
+        inner, out = width * 2**stage, 4 * width * 2**stage
+        for i in range(count):
+            name = f"layer{stage + 1}.{i}"
+            for j, (a, b, kernel) in enumerate(
+                ((into, inner, 1), (inner, inner, 3), (inner, out, 1)), 1
+            ):
+                shapes |= conv(f"{name}.conv{j}", a, b, kernel)
+                shapes |= batch_norm(f"{name}.bn{j}", b)
+            if i == 0:
+                shapes |= conv(f"{name}.downsample.0", into, out, 1)
+                shapes |= batch_norm(f"{name}.downsample.1", out)
+            into = out
+    return join(shapes, dense("fc", into, size))
+
+
 def aei_encoder(widths: tuple[int, ...], linknet: bool = False) -> tuple[Shapes, list[int]]:
     """The encoder of taotaonice and ghost, and the widths of the attributes that it gives."""
     shapes: Shapes = {}
