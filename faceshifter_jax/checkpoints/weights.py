@@ -1,6 +1,7 @@
 """Weights of a training run, read for evaluation or as a frozen network."""
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from flax import traverse_util
 
 from faceshifter_jax.checkpoints import reading
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.networks.file import read_network_file
+from faceshifter_jax.networks.file import NetworkFile, read_network_file
 from faceshifter_jax.networks.network import Network
 from faceshifter_jax.networks.shipped import find_shipped, is_shipped
 from faceshifter_jax.networks.trained import trained_networks
+
+_FAMILIES_WITH_CONTRACT = ("ghost", "taotaonice", "maum-ai")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def weights_exist(path: str | Path) -> bool:
 
 def _read_network_file(file_path: Path, path: str, directory: str) -> LoadedWeights:
     file = read_network_file(file_path)
+    _warn_of_missing_contract(file, path)
     return LoadedWeights(
         networks=file.networks,
         config={},
@@ -101,6 +105,20 @@ def _read_network_file(file_path: Path, path: str, directory: str) -> LoadedWeig
         step=0,
         frozen=dict(file.source.get("frozen", {})),
     )
+
+
+def _warn_of_missing_contract(file: NetworkFile, path: str) -> None:
+    """Files of published generators from before contracts are fed in a way that is not theirs."""
+    generator = file.networks.get("generator")
+    family = str(file.source.get("family", ""))
+    if generator is None or generator.contract is not None:
+        return
+    if family.startswith(_FAMILIES_WITH_CONTRACT):
+        print(
+            f"warning: {path} was converted from a {family} before network files said how they "
+            "are fed: convert the original again to swap as at home",
+            file=sys.stderr,
+        )
 
 
 def _read_weights_only(
