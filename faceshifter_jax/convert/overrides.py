@@ -20,6 +20,7 @@ from faceshifter_jax.networks.contract import (
     WantedIdentity,
 )
 from faceshifter_jax.networks.network import Network
+from faceshifter_jax.paths import local_path
 
 _OF_GENERATORS = (
     *("side", "embedding", "range", "identity"),
@@ -49,9 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--embedding", choices=EMBEDDINGS, help="scaled to unit length, or as it comes"
     )
     group.add_argument(
-        "--identity", metavar="FILE", help="the converted identity network that it was trained "
-        "with: any other is refused from then on"
-    )  # fmt: skip
+        "--identity",
+        type=local_path,
+        metavar="FILE",
+        help="the converted identity network that it was trained with: any other is refused from "
+        "then on",
+    )
     group.add_argument(
         "--identity-region",
         metavar="BEGIN:END",

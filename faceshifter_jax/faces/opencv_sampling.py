@@ -7,8 +7,9 @@ interpolates exactly and prints other pixels. The warp agrees with 4.10 to the b
 are coordinates: the first pixel's centre is at 0.
 """
 
-import numba
 import numpy as np
+
+from faceshifter_jax.compiled import compiled
 
 _POSITION_BITS = 10  # of a pixel, while positions are added up
 _STEP_BITS = 5  # of a pixel, where weights are looked up
@@ -44,7 +45,7 @@ def warp_as_opencv(picture: np.ndarray, matrix: np.ndarray, size: int) -> np.nda
     return result
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _sample(picture, across_x, across_y, down_x, down_y, result):
     """Writes the square; a pixel's position is the sum of its column's and its row's."""
     height, width, channels = picture.shape

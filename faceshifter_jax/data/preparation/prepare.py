@@ -48,9 +48,9 @@ def prepare_folder(
     Every sub-folder with pictures, at any depth, is one identity, named by its path; pictures at
     the top have unknown identities. Files that cannot be used, and the number of files that are not
     pictures, are reported on stderr and, with the reason, in `out`/left_out.txt. `read_photo`
-    describes how a photograph becomes a square of `size` pixels. `alignment` says how the faces in them are
-    aligned, a key of `faces.alignment.ALIGNMENTS`; None if unknown. `out` appears when it is
-    complete; `overwrite` replaces an existing dataset.
+    describes how a photograph becomes a square of `size` pixels. `alignment` says how the faces in
+    them are aligned, a key of `faces.alignment.ALIGNMENTS`; None if unknown. `out` appears when it
+    is complete; `overwrite` replaces an existing dataset.
 
     `num_workers` processes (default: one a core) decode; a calling script needs the usual
     `if __name__ == "__main__":`. The result does not depend on their number.
