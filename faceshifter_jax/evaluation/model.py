@@ -150,7 +150,7 @@ def hash_meta(checkpoint: Path) -> str | None:
 
 
 def load_judge(path: str, alignment: str | None = "arcface") -> Judge:
-    """Reads the identity network that judges: a training run's workdir or a network file.
+    """Reads the judging identity network from a training run's workdir or a network file.
 
     Args:
       path: where it is.

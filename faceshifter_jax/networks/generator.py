@@ -38,12 +38,12 @@ class Generator:
     size: int | None = flax.struct.field(pytree_node=False, default=None)
 
     def swap(self, target: jax.Array, identity: jax.Array) -> jax.Array:
-        """Puts identities (B, E) into pictures (B, S, S, 3) in [-1, 1]."""
+        """Swaps identities (B, E) into pictures (B, S, S, 3) in [-1, 1]."""
         identity = for_generator(identity, self.embedding)
         return self.module.apply(self.variables, target, identity).image
 
     def identity_terms(self, identity: jax.Array, size: int) -> GeneratorTerms:
-        """What identities (B, E) contribute to swaps of `size` x `size` pixels."""
+        """Computes what identities (B, E) contribute to swaps of `size` x `size`."""
         identity = for_generator(identity, self.embedding)
         return self.module.apply(
             self.variables, identity, size, size, method=self.module.identity_terms

@@ -115,10 +115,10 @@ class IdentityNetwork:
 def identity_network_from(
     weights: Weights, dtype: Any = jnp.float32, view: View | None = None
 ) -> IdentityNetwork:
-    """Turns what a training or `faceshifter convert` left into a network that embeds pictures.
+    """Turns trained or converted weights into a network that embeds pictures.
 
     Args:
-      weights: what a reader of checkpoints and network files returns.
+      weights: the result of a reader of checkpoints or network files.
       dtype: of the computation between the normalisations, which are float32 always, as the
         embeddings are.
       view: what it is to see of the pictures: what a generator was trained with; None for what

@@ -40,7 +40,7 @@ def face_mask(
     Args:
       landmarks: (5, 2) points in the aligned picture, in the order of `Face.landmarks`.
       size: side of the aligned picture in pixels.
-      reach: by what the ellipse is larger than the face.
+      reach: the factor by which the ellipse is larger than the face.
       aligned_by: a key of `ALIGNMENTS`, which says how large the face is that looks ahead.
 
     Returns:
@@ -74,7 +74,7 @@ def swap_mask(
     Args:
       landmarks: (5, 2) points in the aligned picture, in the order of `Face.landmarks`.
       aligned: uint8 (S, S, 3), the target.
-      swapped: uint8 (S, S, 3), what the network made of it.
+      swapped: uint8 (S, S, 3), the network's result.
       aligned_by: see `face_mask`.
 
     Returns:

@@ -116,7 +116,7 @@ def build_embed(
 
 
 def load_identity(path: str, view: View | None = None) -> tuple[IdentityNetwork, LoadedWeights]:
-    """Reads an identity network from a training's workdir or from a network file, and folds it.
+    """Reads an identity network from a run's workdir or from a network file, and folds it.
 
     Args:
       path: the workdir or file.
@@ -361,7 +361,7 @@ def build_run(
 
 
 def find_terms(networks: Networks, source: jax.Array) -> GeneratorTerms:
-    """What sources, uint8 (B, S, S, 3), contribute to swaps."""
+    """Computes what sources, uint8 (B, S, S, 3), contribute to swaps."""
     generator, identity, _ = networks
     embedding = identity.features(to_unit_range(source))
     return generator.identity_terms(embedding, generator.size or source.shape[1])
