@@ -1,8 +1,9 @@
 """The main job on embedded faces: `make demo`.
 
-Swaps two faces with the networks that come with the package, then trains AEI-Net and HEAR-Net on
-rendered faces, small ones, and measures both on people that no training has seen. It only calls the
-commands that it prints.
+Trains an identity network, AEI-Net and HEAR-Net on rendered faces, small ones, and measures their
+swaps of people that no training run has seen, by a judge that comes with the package. Where the
+package has networks that swap, it begins with a swap of theirs and measures both side by side. It
+only calls the commands that it prints.
 """
 
 import json
@@ -24,13 +25,13 @@ from faceshifter_jax.evaluation.presentation import (
 )
 from faceshifter_jax.evaluation.protocols.rendered_pairs import render_ground_truth
 from faceshifter_jax.networks.file import read_network_file
-from faceshifter_jax.networks.shipped import find_shipped, shipped_names
+from faceshifter_jax.networks.shipped import PREFIX, find_shipped, shipped_names
 
 RUNS = Path("runs/demo")
-DATA, AEI, HEAR = RUNS / "data" / "train", RUNS / "aei", RUNS / "hear"
+DATA, ARCFACE, AEI, HEAR = RUNS / "data" / "train", RUNS / "arcface", RUNS / "aei", RUNS / "hear"
 FIRST, SHIPPED, TRAINED = RUNS / "first_swap", RUNS / "shipped", RUNS / "trained"
 REPORT = RUNS / "report.html"
-IDENTITY, JUDGE = "shipped:identity", "shipped:judge"
+JUDGE, SWAPPING = "judge", {"identity", "aei", "hear"}
 
 FACESHIFTER = [sys.executable, "-m", "faceshifter_jax.cli"]
 TRAIN = [sys.executable, "train.py"]
@@ -104,9 +105,8 @@ def render_data() -> None:
 
 
 def train(title: str, config: str, workdir: Path) -> None:
-    """Trains with the demo variant of a config, and the identity network of the package."""
-    words = ["--config", f"configs/{config}.py:demo", "--workdir", workdir]
-    run(title, [*TRAIN, *words, f"--config.identity.weights={IDENTITY}"])
+    """Trains with the demo variant of a config."""
+    run(title, [*TRAIN, "--config", f"configs/{config}.py:demo", "--workdir", workdir])
 
 
 def evaluate(title: str, output: Path, *options: str | Path) -> dict[str, Any]:
@@ -117,29 +117,37 @@ def evaluate(title: str, output: Path, *options: str | Path) -> dict[str, Any]:
 
 def main() -> None:
     begin = time.monotonic()
-    if not {"identity", "judge", "aei", "hear"} <= set(shipped_names()):
+    if JUDGE not in shipped_names():
         sys.exit(
-            "error: this copy of the package comes without trained networks, which the demo swaps "
-            "and measures with: make them with scripts/ship_networks.py, or take a complete copy"
+            "error: this copy of the package comes without trained networks, which the demo "
+            "measures with: make them with scripts/ship_networks.py, or take a complete copy"
         )
-    print("The demo swaps faces with the networks that come with the package, trains small ones")
-    print("before your eyes, and measures both: at most twelve minutes on two cores. To type the")
-    print("commands yourself, first: . .venv/bin/activate")
-    swap_first()
+    print("The demo trains small networks on rendered faces before your eyes and measures them on")
+    print(
+        "people that none has seen: about a quarter of an hour on two cores. To type the commands"
+    )
+    print("yourself, first: . .venv/bin/activate")
+    has_swappers = set(shipped_names()) >= SWAPPING
+    if has_swappers:
+        swap_first()
     render_data()
+    train("the identity network, which AEI-Net's loss uses", "arcface", ARCFACE)
     train("AEI-Net, which swaps faces", "aei", AEI)
     train("HEAR-Net, which gives back what AEI-Net loses: glasses, hands, hair", "hear", HEAR)
     trained = evaluate(
         "the networks just trained: swaps of people that they have not seen",
-        TRAINED, "--checkpoint", HEAR, "--judge", JUDGE,
+        TRAINED, "--checkpoint", HEAR, "--judge", f"{PREFIX}{JUDGE}",
     )  # fmt: skip
-    shipped = evaluate("the networks of the package: swaps of the same people, larger", SHIPPED)
-    compare = ["compare", SHIPPED, TRAINED, "--report", REPORT, "--overwrite"]
-    run("both side by side", [*FACESHIFTER, *compare])
+    columns, reports = {"were trained here": trained}, [TRAINED / "report.html"]
+    if has_swappers:
+        shipped = evaluate("the networks of the package: swaps of the same people, larger", SHIPPED)
+        columns = {"come with the package": shipped} | columns
+        compare = ["compare", SHIPPED, TRAINED, "--report", REPORT, "--overwrite"]
+        run("both side by side", [*FACESHIFTER, *compare])
+        reports = [REPORT, *reports, SHIPPED / "report.html"]
     print(f"\nDone in {(time.monotonic() - begin) / 60:.1f} minutes.")
-    columns = {"come with the package": shipped, "were trained here": trained}
     print("\n".join(summarise(columns)))
-    print(f"Look at {REPORT}, at {TRAINED / 'report.html'} and {SHIPPED / 'report.html'},")
+    print(f"Look at {', '.join(map(str, reports))},")
     print(f"at {AEI / 'samples'} and {HEAR / 'samples'}; and: tensorboard --logdir {RUNS}")
 
 

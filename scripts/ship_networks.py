@@ -3,8 +3,8 @@
     python scripts/ship_networks.py --identity runs/ship/identity --judge runs/ship/judge \\
         --aei runs/ship/aei --hear runs/ship/hear
 
-AEI-Net must have been trained with that identity network, HEAR-Net with both. The model card is
-written by hand.
+Networks that are not named stay as they are. AEI-Net must have been trained with that identity
+network, HEAR-Net with both: name them together. The model card is written by hand.
 """
 
 import argparse
@@ -27,23 +27,30 @@ _NETWORKS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description="Puts trained networks into the package.")
     for name, (role, _) in _NETWORKS.items():
-        parser.add_argument(f"--{name}", metavar="WORKDIR", required=True, help=f"its {role}")
+        parser.add_argument(f"--{name}", metavar="WORKDIR", help=f"its {role}")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder (that of the package)")
     arguments = parser.parse_args()
     try:
-        ship_all({name: getattr(arguments, name) for name in _NETWORKS}, arguments.out)
+        given = {name: getattr(arguments, name) for name in _NETWORKS}
+        ship_all({name: path for name, path in given.items() if path}, arguments.out)
     except UserError as error:
         parser.exit(2, f"error: {error}\n")
 
 
 def ship_all(paths: dict[str, str], out: Path) -> None:
-    """Writes all networks; `paths` has a workdir for each name."""
+    """Writes the networks of `paths`, name -> workdir."""
+    if not paths:
+        raise UserError("name a network to ship, such as --judge WORKDIR")
+    wanted = {name: entry for name, entry in _NETWORKS.items() if name in paths}
+    for name, (_, needed) in wanted.items():
+        if missing := [f"--{other}" for other in needed if other not in paths]:
+            raise UserError(f"--{name} needs {' and '.join(missing)}, which it was trained with")
     loaded = {name: read_weights(path) for name, path in paths.items()}
-    for name, (role, needed) in _NETWORKS.items():
+    for name, (role, needed) in wanted.items():
         _check(loaded, name, role, needed)
     out.mkdir(parents=True, exist_ok=True)
     hashes: dict[str, str] = {}
-    for name, (role, needed) in _NETWORKS.items():
+    for name, (role, needed) in wanted.items():
         weights = loaded[name]
         source: dict[str, Any] = {
             "family": f"training run of this project, step {weights.step}",
