@@ -9,9 +9,9 @@ import numpy as np
 from operations import plain_operations
 from step_scale import Scale, random_batch, read_config
 
-from faceshifter_jax.networks.build import build_identity_network
+from faceshifter_jax.networks.build import build_network
 from faceshifter_jax.networks.identity import IdentityNetwork
-from faceshifter_jax.networks.network import InputFormat
+from faceshifter_jax.networks.network import InputFormat, Network
 from faceshifter_jax.runtime.parallel import build_parallel
 from faceshifter_jax.tasks.aei import AEITask
 from faceshifter_jax.training.guard import guard_step, make_request, not_finite
@@ -30,15 +30,13 @@ class OurStep:
     def __init__(self, scale: Scale, batch_size: int, dtype: str = "float32", remat: str = "none"):
         self.batch = random_batch(scale, batch_size) | make_request(0, 1)
         self._task = AEITask(_config(scale, batch_size, dtype, remat))
-        network = build_identity_network(
-            {
-                "depth": scale.identity_depth,
-                "width": scale.identity_width,
-                "embedding_size": scale.embedding_size,
-                "squeeze_excitation": True,
-            },
-            dtype=self._task._dtype,
-        )
+        settings = {
+            "depth": scale.identity_depth,
+            "width": scale.identity_width,
+            "embedding_size": scale.embedding_size,
+            "squeeze_excitation": True,
+        }
+        network = build_network(Network("IResNet", settings, {}), dtype=self._task._dtype)
         self._identity = network
         self._parallel = build_parallel("jit", jax.devices()[:1])
         guarded = guard_step(self._task.make_step(None), None)

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from faceshifter_jax.checkpoints.weights import LoadedWeights, read_weights
+from faceshifter_jax.checkpoints.weights import Weights, read_weights
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.shipped import FOLDER, PREFIX, SUMS_FILE, ship
 
@@ -65,7 +65,7 @@ def ship_all(paths: dict[str, str], out: Path) -> None:
     print(f"wrote {out}: {total / 1e6:.2f} MB together, hashes in {SUMS_FILE}")
 
 
-def _check(loaded: dict[str, LoadedWeights], name: str, role: str, needed: tuple[str, ...]) -> None:
+def _check(loaded: dict[str, Weights], name: str, role: str, needed: tuple[str, ...]) -> None:
     weights = loaded[name]
     if role not in weights.networks:
         raise UserError(f"--{name} {weights.path} holds no {role} network")

@@ -25,7 +25,11 @@ def config_to_json(config: ConfigDict) -> dict[str, Any]:
 
 
 def build_meta(
-    config: ConfigDict, *, dataset: str, frozen: Mapping[str, Mapping[str, str]]
+    config: ConfigDict,
+    *,
+    dataset: str,
+    frozen: Mapping[str, Mapping[str, str]],
+    networks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns the `meta` part of a checkpoint.
 
@@ -33,13 +37,17 @@ def build_meta(
       config: the complete config of the training run.
       dataset: the fingerprint of the dataset.
       frozen: name of a frozen network -> {"path": ..., "sha256": ...}.
+      networks: what `describe_parts` says of the task's networks; None leaves it out, as
+        checkpoints did before they said it.
     """
+    described = {} if networks is None else {"networks": dict(networks)}
     return {
         "format_version": FORMAT_VERSION,
         "task": config.task,
         "config": config_to_json(config),
         "dataset": dataset,
         "frozen": {name: dict(source) for name, source in frozen.items()},
+        **described,
     }
 
 

@@ -19,13 +19,10 @@ from faceshifter_jax.checkpoints.reading import (
     array_checksums,
     seal_meta,
 )
-from faceshifter_jax.checkpoints.weights import LoadedWeights, read_weights
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import locked
 from faceshifter_jax.runtime import distributed
 from faceshifter_jax.runtime.faults import explain_write_error
-
-__all__ = ["DIRECTORY", "Checkpoints", "DamagedCheckpoint", "LoadedWeights", "read_weights"]
 
 DAMAGED_DIRECTORY = "damaged_checkpoints"
 LOCK_FILE = ".lock"

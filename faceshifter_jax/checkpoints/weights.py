@@ -3,7 +3,6 @@
 import hashlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +12,14 @@ from flax import traverse_util
 from faceshifter_jax.checkpoints import reading
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.file import NetworkFile, read_network_file
-from faceshifter_jax.networks.network import Network
+from faceshifter_jax.networks.network import Weights, plain
 from faceshifter_jax.networks.shipped import find_shipped, is_shipped
-from faceshifter_jax.networks.trained import trained_networks
+from faceshifter_jax.networks.trained import parts_of
 
 _FAMILIES_WITH_CONTRACT = ("ghost", "taotaonice", "maum-ai")
 
 
-@dataclass(frozen=True)
-class LoadedWeights:
-    """Weights of trained networks, ready for evaluation or as a frozen network.
-
-    Attributes:
-      networks: role -> network.
-      config: the complete config of the training run; its sequences are tuples. Empty, as are
-        `params` and `batch_stats`, for a network file.
-      params: player -> parameters as numpy arrays: their average over the steps where the run kept
-        one, otherwise the parameters themselves.
-      batch_stats: player -> running statistics as numpy arrays.
-      sha256: hash of the keys, shapes, dtypes and bytes of `params` and `batch_stats`, or of
-        the network file's content.
-      path: the path that was asked for.
-      directory: the absolute path of what was read, `workdir`/checkpoints/STEP or a file; the
-        name of a network that comes with the package, which is the same on every machine.
-      step: the number of updates made, 0 for a network file.
-      frozen: the frozen networks of the training run, name -> {"path", "sha256"}; empty for a
-        network file that does not record them.
-    """
-
-    networks: Mapping[str, Network]
-    config: dict[str, Any]
-    params: dict[str, Any]
-    batch_stats: dict[str, Any]
-    sha256: str
-    path: str
-    directory: str
-    step: int
-    frozen: dict[str, dict[str, str]]
-
-
-def read_weights(path: str | Path) -> LoadedWeights:
+def read_weights(path: str | Path) -> Weights:
     """Reads the weights of a training run, finished or not, or of a network file.
 
     Args:
@@ -72,10 +39,11 @@ def read_weights(path: str | Path) -> LoadedWeights:
     directory = _find_checkpoint(Path(path))
     meta = reading.read_meta(directory)
     params, batch_stats = _read_weights_only(directory, meta)
-    config = _with_tuples(meta["config"])
-    return LoadedWeights(
-        networks=trained_networks(config, params, batch_stats),
-        config=config,
+    return Weights(
+        networks={
+            role: part.take(params, batch_stats) for role, part in parts_of(meta, str(path)).items()
+        },
+        config=plain(meta["config"]),
         params=params,
         batch_stats=batch_stats,
         sha256=hash_arrays({"params": params, "batch_stats": batch_stats}),
@@ -91,20 +59,11 @@ def weights_exist(path: str | Path) -> bool:
     return is_shipped(path) or Path(path).exists()
 
 
-def _read_network_file(file_path: Path, path: str, directory: str) -> LoadedWeights:
+def _read_network_file(file_path: Path, path: str, directory: str) -> Weights:
     file = read_network_file(file_path)
     _warn_of_missing_contract(file, path)
-    return LoadedWeights(
-        networks=file.networks,
-        config={},
-        params={},
-        batch_stats={},
-        sha256=file.sha256,
-        path=path,
-        directory=directory,
-        step=0,
-        frozen=dict(file.source.get("frozen", {})),
-    )
+    frozen = dict(file.source.get("frozen", {}))
+    return Weights(file.networks, path, file.sha256, frozen, directory)
 
 
 def _warn_of_missing_contract(file: NetworkFile, path: str) -> None:
@@ -154,12 +113,6 @@ def _find_checkpoint(path: Path) -> Path:
     if not steps:
         raise UserError(f"no weights at {path}: no training run has saved a checkpoint in it")
     return path / reading.DIRECTORY / str(max(steps))
-
-
-def _with_tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_tuples(item) for key, item in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def hash_arrays(tree: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ Other projects took keys over and feed their networks otherwise.
 import argparse
 import dataclasses
 
-from faceshifter_jax.checkpoints.manager import read_weights
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.convert.families.family import Converted
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.contract import (

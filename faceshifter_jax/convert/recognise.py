@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from faceshifter_jax.checkpoints.manager import read_weights
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.convert import families
 from faceshifter_jax.convert.families.family import Converted
 from faceshifter_jax.convert.mobilefacenet import convert_tflite

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -87,7 +86,7 @@ def frozen_shapes(task: Task, config: ConfigDict) -> tuple[Shapes, list[str]]:
 
 def _read(path: str) -> Weights:
     # Orbax, which it imports, takes seconds.
-    from faceshifter_jax.checkpoints.manager import read_weights
+    from faceshifter_jax.checkpoints.weights import read_weights
 
     return read_weights(path)
 
@@ -135,9 +134,4 @@ def _as_weights(role: str, network: Network, name: str, *inputs: jax.Array) -> W
     """The network with shapes in place of weights, as a reader of checkpoints returns one."""
     module = build_network(network)
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs))
-    return SimpleNamespace(
-        networks={role: dataclasses.replace(network, variables=shapes)},
-        path=name,
-        sha256="",
-        frozen={},
-    )
+    return Weights({role: dataclasses.replace(network, variables=shapes)}, name)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from faceshifter_jax.checkpoints.manager import DIRECTORY
+from faceshifter_jax.checkpoints.reading import DIRECTORY
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.evaluate import STEPS_DIRECTORY
 from faceshifter_jax.evaluation.findings import (

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from faceshifter_jax.checkpoints.manager import DIRECTORY
+from faceshifter_jax.checkpoints.reading import DIRECTORY
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.compare import Result, compare_results, find_result, name_apart
 from faceshifter_jax.evaluation.protocols.registry import PROTOCOLS

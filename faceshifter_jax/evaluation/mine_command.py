@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from faceshifter_jax.checkpoints.manager import LoadedWeights
 from faceshifter_jax.data import PreparedDataset
 from faceshifter_jax.data.subset import ListedPicture, write_subset
 from faceshifter_jax.errors import UserError
@@ -21,6 +20,7 @@ from faceshifter_jax.evaluation.mining import (
 )
 from faceshifter_jax.files import publish_file
 from faceshifter_jax.media.grid import draw_grid
+from faceshifter_jax.networks.network import Weights
 from faceshifter_jax.paths import local_path
 
 _SHEET_PICTURES = 64
@@ -98,7 +98,7 @@ def _count_listed(share: float, dataset: PreparedDataset) -> int:
     return number
 
 
-def _check_pictures(weights: LoadedWeights, dataset: PreparedDataset) -> None:
+def _check_pictures(weights: Weights, dataset: PreparedDataset) -> None:
     size = weights.networks["generator"].image_size
     if dataset.image_size != size:
         raise UserError(
@@ -120,7 +120,7 @@ def _write_list(
     share: float,
     ranking: Ranking,
     listed: np.ndarray,
-    weights: LoadedWeights,
+    weights: Weights,
 ) -> None:
     face = face_weights(dataset.image_size)
     facts = {

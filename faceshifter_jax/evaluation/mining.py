@@ -24,11 +24,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from faceshifter_jax.checkpoints.manager import LoadedWeights, read_weights
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.data import PreparedDataset
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.generator import Generator
 from faceshifter_jax.networks.identity import IdentityNetwork
+from faceshifter_jax.networks.network import Weights
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.runtime.parallel import build_parallel
 from faceshifter_jax.runtime.progress import Progress
@@ -54,7 +55,7 @@ _CENTRE_X, _CENTRE_Y, _HALF_WIDTH, _HALF_HEIGHT, _ALIGNED_SIZE = 128, 138, 85, 9
 
 def load_heuristic_error(
     checkpoint: str, identity: str | None = None
-) -> tuple[HeuristicError, LoadedWeights]:
+) -> tuple[HeuristicError, Weights]:
     """Reads an AEI-Net and the identity network that belongs to it.
 
     Args:

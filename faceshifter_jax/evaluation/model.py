@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from faceshifter_jax.checkpoints.manager import read_weights
 from faceshifter_jax.checkpoints.reading import DIRECTORY, read_meta
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.devices import build_row_function
 from faceshifter_jax.media.grid import to_uint8

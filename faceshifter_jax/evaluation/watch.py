@@ -9,8 +9,7 @@ from typing import Any
 
 import jax
 
-from faceshifter_jax.checkpoints.manager import DIRECTORY, DamagedCheckpoint
-from faceshifter_jax.checkpoints.reading import is_step
+from faceshifter_jax.checkpoints.reading import DIRECTORY, DamagedCheckpoint, is_step
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.evaluate import (
     Measurement,

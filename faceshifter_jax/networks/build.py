@@ -1,4 +1,4 @@
-"""Networks and optimisers from the sections of a config."""
+"""Networks from their settings."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from flax import traverse_util
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import (
-    AADSettings,
     AEINet,
     HEARNet,
     IResNet,
@@ -27,8 +26,12 @@ from faceshifter_jax.networks.contract import (
     Contract,
     View,
 )
-from faceshifter_jax.networks.network import Network
+from faceshifter_jax.networks.network import Network, plain
 
+_MODULES = {
+    module.__name__: module
+    for module in (IResNet, MobileFaceNet, ResNet, AEINet, HEARNet, MultiscaleDiscriminator)
+}
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -47,58 +50,45 @@ def remat_blocks(config: Mapping[str, Any]) -> bool:
     return config["remat"] == "aad"
 
 
-def _module_settings(
-    module: type, section: str, settings: Mapping[str, Any], ignore: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """A config's section as keyword arguments; lists, as JSON has them, become tuples.
-
-    Raises:
-      UserError: an unknown setting, or a whole number less than 1.
-    """
-    known = {field.name for field in dataclasses.fields(module)}
-    given = {key: value for key, value in settings.items() if key not in ignore}
-    for key in given:
-        if key not in known:
-            raise UserError(f"{module.__name__} has no setting {key!r}; it has {sorted(known)}")
-    for key, value in settings.items():
-        # All of them are counts or sizes.
-        if any(number < 1 for number in _whole_numbers(value)):
-            raise UserError(f"{section}.{key} must be at least 1, not {value}")
-    return {key: _with_tuples(value) for key, value in given.items()}
-
-
 def _whole_numbers(value: Any) -> list[int]:
     if isinstance(value, list | tuple):
         return [number for item in value for number in _whole_numbers(item)]
     return [value] if isinstance(value, int) and not isinstance(value, bool) else []
 
 
-def _with_tuples(value: Any) -> Any:
-    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
+def build_network(network: Network, section: str = "", **extra: Any) -> nn.Module:
+    """The module of a trained network; `extra` sets dtype, axis name and the like.
+
+    Args:
+      network: what it is.
+      section: of the config that its settings come from, for messages.
+
+    Raises:
+      UserError: an architecture that this version does not know, a setting that it does not have,
+        or a whole number less than 1.
+    """
+    if network.architecture not in _MODULES:
+        known = ", ".join(sorted(_MODULES))
+        raise UserError(f"this version knows no network {network.architecture!r}, only {known}")
+    module = _MODULES[network.architecture]
+    return _build(module, network.settings, section or module.__name__, **extra)
 
 
-def build_identity_network(model: Mapping[str, Any], **extra: Any) -> IResNet:
-    """The network of an `arcface` config's `model` section; `extra` sets dtype and axis name."""
-    settings = _module_settings(IResNet, "model", model, ignore=("input_size", "num_classes"))
-    return IResNet(**settings, **extra)
-
-
-def build_aei_net(model: Mapping[str, Any], **extra: Any) -> AEINet:
-    """The network of an `aei` config's `model` section; `extra` sets dtype, axis name, remat."""
-    settings = _module_settings(AEINet, "model", model, ignore=("aad",))
-    aad = AADSettings(**_module_settings(AADSettings, "model.aad", model["aad"]))
-    return AEINet(**settings, aad=aad, **extra)
-
-
-def build_discriminator(discriminator: Mapping[str, Any], **extra: Any) -> MultiscaleDiscriminator:
-    """The network of an `aei` config's `discriminator` section; `extra` sets the dtype."""
-    settings = _module_settings(MultiscaleDiscriminator, "discriminator", discriminator)
-    return MultiscaleDiscriminator(**settings, **extra)
-
-
-def build_hear_net(model: Mapping[str, Any], **extra: Any) -> HEARNet:
-    """The network of a `hear` config's `model` section; `extra` sets dtype and axis name."""
-    return HEARNet(**_module_settings(HEARNet, "model", model), **extra)
+def _build(module: Any, settings: Mapping[str, Any], section: str, **extra: Any) -> Any:
+    """A dataclass of its settings; lists, as JSON has them, become tuples."""
+    known = {field.name: field.type for field in dataclasses.fields(module)}
+    given = {}
+    for key, value in settings.items():
+        if key not in known:
+            raise UserError(f"{module.__name__} has no setting {key!r}; it has {sorted(known)}")
+        if isinstance(known[key], type) and dataclasses.is_dataclass(known[key]):
+            given[key] = _build(known[key], value, f"{section}.{key}")
+            continue
+        # All whole numbers are counts or sizes.
+        if any(number < 1 for number in _whole_numbers(value)):
+            raise UserError(f"{section}.{key} must be at least 1, not {value}")
+        given[key] = plain(value)
+    return module(**given, **extra)
 
 
 def build_contract(config: Mapping[str, Any]) -> Contract:
@@ -123,25 +113,6 @@ def build_contract(config: Mapping[str, Any]) -> Contract:
             f"and config.identity.region two numbers from 0 to {REGION_SIDE}, the first the "
             f"smaller one ({error})"
         ) from error
-
-
-def build_network(network: Network, **extra: Any) -> nn.Module:
-    """The module of a trained network; `extra` sets dtype and axis name.
-
-    Raises:
-      UserError: an architecture that this version does not know, or a setting it does not have.
-    """
-    builders = {"IResNet": build_identity_network, "AEINet": build_aei_net}
-    plain = {
-        module.__name__: module
-        for module in (MobileFaceNet, ResNet, HEARNet, MultiscaleDiscriminator)
-    }
-    name = network.architecture
-    if name in builders:
-        return builders[name](network.settings, **extra)
-    if name not in plain:
-        raise UserError(f"this version knows no network {name!r}, only {sorted(builders | plain)}")
-    return plain[name](**_module_settings(plain[name], name, network.settings), **extra)
 
 
 def check_fits(module: nn.Module, variables: Mapping[str, Any], *inputs: Any, path: str) -> None:

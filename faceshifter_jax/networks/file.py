@@ -70,7 +70,7 @@ def write_network_file(
     _check_usable(arrays)
     header = {
         "format_version": FORMAT_VERSION,
-        "networks": {role: _describe(network) for role, network in networks.items()},
+        "networks": {role: describe_network(network) for role, network in networks.items()},
         "source": dict(source),
     }
     header["sha256"] = _hash(header, arrays)
@@ -139,7 +139,7 @@ def _parse(text: str, arrays: Mapping[str, np.ndarray], path: Path) -> NetworkFi
     trees = traverse_util.unflatten_dict(whole, sep="/")
     try:
         networks = {
-            role: _rebuild(fields, trees.get(role, {}))
+            role: rebuild_network(fields, trees.get(role, {}))
             for role, fields in header["networks"].items()
         }
         _check_frozen(header["source"])
@@ -163,7 +163,8 @@ def _flatten(networks: Mapping[str, Network]) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(array) for name, array in flat.items()}
 
 
-def _describe(network: Network) -> dict[str, Any]:
+def describe_network(network: Network) -> dict[str, Any]:
+    """What JSON can say of a network: all but its weights."""
     fields = {
         field.name: getattr(network, field.name)
         for field in dataclasses.fields(network)
@@ -175,7 +176,12 @@ def _describe(network: Network) -> dict[str, Any]:
     return json.loads(json.dumps(fields))
 
 
-def _rebuild(fields: Mapping[str, Any], tree: Mapping[str, Any]) -> Network:
+def rebuild_network(fields: Mapping[str, Any], tree: Mapping[str, Any]) -> Network:
+    """Returns the network of what `describe_network` said and of its weights.
+
+    Raises:
+      AttributeError, KeyError, TypeError, ValueError: these are no fields of a network.
+    """
     variables = {"params": tree.get("params", {}), "batch_stats": tree.get("batch_stats", {})}
     given = dict(fields, variables=variables)
     # Files from before there were views and contracts lack them, and mean the usual ones.

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from faceshifter_jax.networks.contract import CHANNEL_ORDERS, REGIONS, USUAL_VIEW, Contract, View
 
@@ -71,8 +71,35 @@ class Network:
         return self.contract or Contract()
 
 
-class Weights(Protocol):
-    """Trained networks, as a reader of checkpoints and network files hands them to a task.
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A network as a part of what a task trains.
+
+    Attributes:
+      network: what it is; it has no `variables`.
+      player: the player that it belongs to, a key of the state's `params`.
+      inside: the part of the player's parameters that it is, "" for all of them.
+      settings: key of the config, such as `model.output` -> the value; those on which it depends.
+    """
+
+    network: Network
+    player: str
+    inside: str = ""
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def take(self, params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> Network:
+        """Returns the network with its weights, from those of all players."""
+        own = params[self.player]
+        variables = {
+            "params": own[self.inside] if self.inside else own,
+            "batch_stats": batch_stats.get(self.player, {}),
+        }
+        return dataclasses.replace(self.network, variables=variables)
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Trained networks as they were read from a checkpoint or a network file.
 
     Attributes:
       networks: role (`identity`, `generator`, `discriminator` or `hear`) -> network.
@@ -80,12 +107,31 @@ class Weights(Protocol):
       sha256: hash of the weights.
       frozen: the frozen networks that they were trained with, name -> {"path", "sha256"}; empty
         where that is not known.
+      directory: the absolute path of what was read, `workdir`/checkpoints/STEP or a file.
+      step: the number of updates behind them, 0 for a network file.
+      config: the complete config of the training run; its sequences are tuples. Empty, as are
+        the following, for a network file.
+      params: player -> parameters as numpy arrays: their average over the steps where the
+        training run kept one, else the parameters themselves.
+      batch_stats: player -> running statistics as numpy arrays.
     """
 
     networks: Mapping[str, Network]
     path: str
-    sha256: str
-    frozen: Mapping[str, Mapping[str, str]]
+    sha256: str = ""
+    frozen: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    directory: str = ""
+    step: int = 0
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    batch_stats: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def plain(value: Any) -> Any:
+    """Returns settings as plain dicts, with tuples for sequences; a ConfigDict is no Mapping."""
+    if hasattr(value, "items"):
+        return {key: plain(item) for key, item in value.items()}
+    return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
 
 
 def name_networks(weights: Weights) -> str:

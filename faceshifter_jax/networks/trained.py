@@ -1,4 +1,4 @@
-"""Turning the parameters of a finished training run into standalone networks."""
+"""The description of the networks in a checkpoint, and the reader of checkpoints without one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,74 +6,86 @@ from typing import Any
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.build import build_contract
 from faceshifter_jax.networks.contract import REGIONS, View
-from faceshifter_jax.networks.network import InputFormat, Network
+from faceshifter_jax.networks.file import describe_network, rebuild_network
+from faceshifter_jax.networks.network import InputFormat, Network, Part, plain
 
 
-def trained_networks(
-    config: Mapping[str, Any], params: Mapping[str, Any], batch_stats: Mapping[str, Any]
-) -> dict[str, Network]:
-    """Returns role -> network for a training run; nothing for an unknown task.
+def describe_parts(parts: Mapping[str, Part]) -> dict[str, Any]:
+    """What the `meta` of a checkpoint says of its networks, role by role."""
+    return {
+        role: {
+            **describe_network(part.network),
+            "player": part.player,
+            "inside": part.inside,
+        }
+        for role, part in parts.items()
+    }
+
+
+def parts_of(meta: Mapping[str, Any], path: str) -> dict[str, Part]:
+    """Returns the networks that a checkpoint holds, role by role.
 
     Args:
-      config: the complete config of the training run.
-      params: player -> parameters.
-      batch_stats: player -> running statistics.
+      meta: what the checkpoint says of itself.
+      path: of the checkpoint, for the error.
+
+    Raises:
+      UserError: it describes a network in a way that this version does not know.
     """
-    find = {"arcface": _of_arcface, "aei": _of_aei, "hear": _of_hear}.get(config.get("task"))
-    return find(config, params, batch_stats) if find else {}
-
-
-def _of_arcface(config, params, batch_stats) -> dict[str, Network]:
-    settings = dict(config["model"])
-    size = settings.pop("input_size")
-    settings.pop("num_classes")
-    network = Network(
-        architecture="IResNet",
-        settings=settings,
-        variables={
-            "params": params["classifier"]["network"],
-            "batch_stats": batch_stats["classifier"],
-        },
-        embedding_size=settings["embedding_size"],
-        input=identity_input(size, config["data"].get("alignment", "arcface")),
-    )
-    return {"identity": network}
+    if "networks" not in meta:
+        return _parts_of_config(plain(meta["config"]))
+    parts = {}
+    try:
+        for role, fields in meta["networks"].items():
+            fields = dict(fields)
+            player, inside = fields.pop("player"), fields.pop("inside")
+            parts[role] = Part(rebuild_network(fields, {}), player, inside)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} describes a network in a way that this version does not know ({error}): use "
+            "the version that wrote it"
+        ) from error
+    return parts
 
 
 def identity_input(size: int, alignment: str) -> InputFormat:
     """What an identity network takes that is trained on pictures of an alignment, see `REGIONS`.
 
     Raises:
-      UserError: there is no such alignment.
+      UserError: there is no such alignment, or no such size.
     """
     if alignment not in REGIONS:
         raise UserError(f"config.data.alignment must be one of {', '.join(REGIONS)}")
+    if size < 1:
+        raise UserError(f"model.input_size must be at least 1, not {size}")
     return InputFormat(size, alignment=alignment, view=View(REGIONS[alignment]))
 
 
-def _of_aei(config, params, batch_stats) -> dict[str, Network]:
+def _parts_of_config(config: Mapping[str, Any]) -> dict[str, Part]:
+    """The networks of a checkpoint from before checkpoints described them."""
+    task, model = config.get("task"), dict(config.get("model", {}))
+    if task == "arcface":
+        size = model.pop("input_size")
+        model.pop("num_classes")
+        taken = identity_input(size, config["data"].get("alignment", "arcface"))
+        network = Network("IResNet", model, {}, embedding_size=model["embedding_size"], input=taken)
+        return {"identity": Part(network, "classifier", "network")}
+    if task == "hear":
+        network = Network("HEARNet", model, {}, image_size=config["image_size"])
+        return {"hear": Part(network, "hear")}
+    if task != "aei":
+        return {}
+    size = config["image_size"]
     generator = Network(
-        architecture="AEINet",
-        settings=config["model"],
-        variables={"params": params["generator"], "batch_stats": batch_stats["generator"]},
+        "AEINet",
+        model,
+        {},
         embedding_size=config["identity"]["embedding_size"],
-        image_size=config["image_size"],
+        image_size=size,
         contract=build_contract(config),
     )
-    discriminator = Network(
-        architecture="MultiscaleDiscriminator",
-        settings=config["discriminator"],
-        variables={"params": params["discriminator"], "batch_stats": {}},
-        image_size=config["image_size"],
-    )
-    return {"generator": generator, "discriminator": discriminator}
-
-
-def _of_hear(config, params, batch_stats) -> dict[str, Network]:
-    network = Network(
-        architecture="HEARNet",
-        settings=config["model"],
-        variables={"params": params["hear"], "batch_stats": batch_stats["hear"]},
-        image_size=config["image_size"],
-    )
-    return {"hear": network}
+    discriminator = Network("MultiscaleDiscriminator", config["discriminator"], {}, image_size=size)
+    return {
+        "generator": Part(generator, "generator"),
+        "discriminator": Part(discriminator, "discriminator"),
+    }

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from faceshifter_jax.checkpoints.weights import LoadedWeights, read_weights, weights_exist
+from faceshifter_jax.checkpoints.weights import read_weights, weights_exist
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import check_alignment, resize_square
 from faceshifter_jax.media.grid import to_uint8
@@ -30,7 +30,7 @@ from faceshifter_jax.networks.identity import (
     check_identity,
     identity_network_from,
 )
-from faceshifter_jax.networks.network import Network
+from faceshifter_jax.networks.network import Network, Weights
 from faceshifter_jax.networks.pixels import to_unit_range
 
 # Number of sources whose terms are kept, 100 kB each at paper scale: more than a film has people.
@@ -115,7 +115,7 @@ def build_embed(
     return partial(in_batches, partial(compiled, network), batch_size=batch_size)
 
 
-def load_identity(path: str, view: View | None = None) -> tuple[IdentityNetwork, LoadedWeights]:
+def load_identity(path: str, view: View | None = None) -> tuple[IdentityNetwork, Weights]:
     """Reads an identity network from a run's workdir or from a network file, and folds it.
 
     Args:
@@ -154,8 +154,8 @@ class Stages:
         (B, E) of unit length.
     """
 
-    generator: LoadedWeights
-    hear: LoadedWeights | None
+    generator: Weights
+    hear: Weights | None
     image_size: int
     contract: Contract
     networks: Networks
@@ -229,8 +229,8 @@ def _resized(squares: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def first_stage_from(
-    weights: LoadedWeights, identity_path: str | None = None, alignment: str | None = None
-) -> tuple[Generator, IdentityNetwork, LoadedWeights]:
+    weights: Weights, identity_path: str | None = None, alignment: str | None = None
+) -> tuple[Generator, IdentityNetwork, Weights]:
     """Combines an AEI-Net with the identity network that belongs to it.
 
     Args:
@@ -256,7 +256,7 @@ def first_stage_from(
     return generator.folded(), identity, dataclasses.replace(weights, frozen={"identity": source})
 
 
-def _aligned_by(weights: LoadedWeights, alignment: str | None) -> LoadedWeights:
+def _aligned_by(weights: Weights, alignment: str | None) -> Weights:
     """The weights as if their generator had been trained on another alignment."""
     network = weights.networks["generator"]
     if alignment is None or alignment == network.feeding.alignment:
@@ -266,7 +266,7 @@ def _aligned_by(weights: LoadedWeights, alignment: str | None) -> LoadedWeights:
     return dataclasses.replace(weights, networks={**weights.networks, "generator": network})
 
 
-def _warn_of_other_first_stage(hear: LoadedWeights, weights: LoadedWeights) -> None:
+def _warn_of_other_first_stage(hear: Weights, weights: Weights) -> None:
     trained_on = hear.frozen.get("aei")
     if trained_on is not None and trained_on["sha256"] != weights.sha256:
         print(
@@ -275,7 +275,7 @@ def _warn_of_other_first_stage(hear: LoadedWeights, weights: LoadedWeights) -> N
         )
 
 
-def _read_first_stage(hear: LoadedWeights) -> LoadedWeights:
+def _read_first_stage(hear: Weights) -> Weights:
     """The AEI-Net that a HEAR-Net was trained on."""
     source = hear.frozen.get("aei")
     if source is None:
@@ -298,7 +298,7 @@ def _read_first_stage(hear: LoadedWeights) -> LoadedWeights:
 
 
 def _load_identity_of(
-    weights: LoadedWeights, identity_path: str | None
+    weights: Weights, identity_path: str | None
 ) -> tuple[IdentityNetwork, dict[str, Any]]:
     """Returns the identity network of a generator, and its path, sha256 and embedding size."""
     trained_with = weights.frozen.get("identity")

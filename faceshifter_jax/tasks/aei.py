@@ -6,30 +6,27 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import AEIOutput
 from faceshifter_jax.networks.build import (
-    build_aei_net,
     build_contract,
-    build_discriminator,
+    build_network,
     compute_dtype,
     remat_blocks,
 )
-from faceshifter_jax.networks.channels import in_rgb
 from faceshifter_jax.networks.contract import View
 from faceshifter_jax.networks.generator import level_masks
 from faceshifter_jax.networks.identity import for_generator, identity_network_from
-from faceshifter_jax.networks.network import Network, Weights
+from faceshifter_jax.networks.network import Network, Part, Weights, plain
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.networks.views import split_seeds
 from faceshifter_jax.tasks.health import Health
 from faceshifter_jax.tasks.optimizer import build_optimizer
 from faceshifter_jax.tasks.step import (
     accumulate_steps,
-    average_weights,
+    apply_gradients,
     check_loss_weights,
     gradient_norms,
     mean_over_devices,
@@ -43,7 +40,6 @@ from faceshifter_jax.tasks.swap_metrics import (
 )
 from faceshifter_jax.tasks.swap_rows import prepare_rows, row_weights
 from faceshifter_jax.tasks.task import Batch, Frozen, Metrics, Step, TrainState
-from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
 _NO_WEIGHTS = (
     "config.identity.weights is empty: name a file that `faceshifter convert` made of a published "
@@ -78,11 +74,49 @@ class AEITask:
             "generator": build_optimizer(config["optimizer"]["generator"], steps),
             "discriminator": build_optimizer(config["optimizer"]["discriminator"], steps),
         }
-        self._discriminator = build_discriminator(config["discriminator"], dtype=self._dtype)
+        self._parts = self._build_parts()
+        self._discriminator = build_network(
+            self._parts["discriminator"].network, "discriminator", dtype=self._dtype
+        )
 
-    def _aei_net(self, axis_name: str | None = None):
+    def _build_parts(self) -> dict[str, Part]:
+        config, size = self._config, self._config["image_size"]
+        model, discriminator = plain(config["model"]), plain(config["discriminator"])
+        contract, embedding_size = self._contract, config["identity"]["embedding_size"]
+        settings = {
+            "model": model,
+            "identity": {
+                "embedding_size": embedding_size,
+                "embedding": contract.embedding,
+                "region": contract.view.region,
+                "resize": contract.view.resize,
+            },
+            "data": {"alignment": contract.alignment},
+            # The generator's first map has a size of its own for every size of pictures.
+            "image_size": size,
+        }
+        generator = Network(
+            "AEINet",
+            model,
+            {},
+            embedding_size=embedding_size,
+            image_size=size,
+            contract=contract,
+        )
+        of_discriminator = Network("MultiscaleDiscriminator", discriminator, {}, image_size=size)
+        return {
+            "generator": Part(generator, "generator", settings=settings),
+            "discriminator": Part(
+                of_discriminator, "discriminator", settings={"discriminator": discriminator}
+            ),
+        }
+
+    def networks(self) -> Mapping[str, Part]:
+        return self._parts
+
+    def _aei_net(self, axis_name: str | None = None) -> Any:
         extra = {"dtype": self._dtype, "axis_name": axis_name, "remat": self._remat}
-        return build_aei_net(self._config["model"], **extra)
+        return build_network(self._parts["generator"].network, "model", **extra)
 
     def init(self, rng: jax.Array) -> TrainState:
         size = self._config["image_size"]
@@ -153,7 +187,8 @@ class AEITask:
             )
             grads, metrics = mean_over_devices((grads, metrics), axis_name)
             metrics |= {"swap_share": swap_share} | gradient_norms(grads)
-            return self._update(state, grads, batch_stats), metrics
+            stats, decay = {"generator": batch_stats}, self._config["ema_decay"]
+            return apply_gradients(state, grads, stats, self._optimizers, decay), metrics
 
         return step
 
@@ -242,30 +277,6 @@ class AEITask:
         }
         return loss, metrics
 
-    def _update(self, state: TrainState, grads: Mapping[str, Any], batch_stats: Any) -> TrainState:
-        params, opt_state = {}, {}
-        for name, optimizer in self._optimizers.items():
-            if name not in grads:
-                params[name], opt_state[name] = state.params[name], state.opt_state[name]
-                continue
-            updates, opt_state[name] = optimizer.update(
-                grads[name], state.opt_state[name], state.params[name]
-            )
-            params[name] = optax.apply_updates(state.params[name], updates)
-        average = average_weights(
-            state.ema_params["generator"],
-            params["generator"],
-            state.step,
-            self._config["ema_decay"],
-        )
-        return TrainState(
-            step=state.step + 1,
-            params=params,
-            batch_stats={"generator": batch_stats},
-            opt_state=opt_state,
-            ema_params={"generator": average},
-        )
-
     def predict(self, state: TrainState, frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
         """Columns `source`, `target`, `swap`, and each level's mask (white: identity)."""
         source, target = to_unit_range(batch["source"]), to_unit_range(batch["target"])
@@ -300,44 +311,6 @@ class AEITask:
             checks.append(check_of_discriminator(self._config))
         return swap_health(self._config, *checks)
 
-    def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
-        found, lines = find_networks(sources, ("generator", "discriminator"))
-        wanted = jax.eval_shape(self.init, jax.random.key(0))
-        # The generator's first map has a size of its own for every size of pictures.
-        described = {
-            "generator": (
-                "AEINet",
-                {
-                    "model": self._config["model"],
-                    "identity": {
-                        "embedding_size": self._config["identity"]["embedding_size"],
-                        "embedding": self._contract.embedding,
-                        "region": self._contract.view.region,
-                        "resize": self._contract.view.resize,
-                    },
-                    "data": {"alignment": self._contract.alignment},
-                    "": {"image_size": self._config["image_size"]},
-                },
-            ),
-            "discriminator": (
-                "MultiscaleDiscriminator",
-                {"discriminator": self._config["discriminator"]},
-            ),
-        }
-        for role, (network, path) in found.items():
-            variables = {
-                "params": wanted.params[role],
-                "batch_stats": wanted.batch_stats.get(role, {}),
-            }
-            check_same_network(network, path, variables, *described[role])
-            lines += _say_what_it_was_trained_with(network, path)
-        return {role: in_rgb(network).variables for role, (network, _) in found.items()}, lines
-
-    def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:
-        for role, variables in networks.items():
-            state = adopt(state, role, variables)
-        return state
-
     def frozen_sources(self) -> dict[str, str]:
         if not self._config["identity"]["weights"]:
             raise UserError(_NO_WEIGHTS)
@@ -362,13 +335,6 @@ class AEITask:
                 sources["identity_loss"], self._dtype, view
             )
         return networks
-
-
-def _say_what_it_was_trained_with(network: Network, path: str) -> list[str]:
-    wanted = network.feeding.identity
-    if wanted is None:
-        return []
-    return [f"{path} was trained with {wanted.name}: config.identity.weights should hold that"]
 
 
 def _check_losses(config: Mapping[str, Any]) -> None:

@@ -1,23 +1,22 @@
 """Training an identity network with the additive angular margin loss (arXiv 1801.07698)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.build import (
-    build_identity_network,
+    build_network,
     compute_dtype,
 )
 from faceshifter_jax.networks.identity import (
     crop_for_identity,
     unit_length,
 )
-from faceshifter_jax.networks.network import Weights
+from faceshifter_jax.networks.network import Network, Part, Weights, plain
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.networks.trained import identity_input
 from faceshifter_jax.networks.views import random_views
@@ -25,14 +24,13 @@ from faceshifter_jax.tasks.health import Health
 from faceshifter_jax.tasks.optimizer import build_optimizer
 from faceshifter_jax.tasks.step import (
     accumulate_steps,
-    average_weights,
+    apply_gradients,
     check_loss_weights,
     gradient_norms,
     mean_over_devices,
     mean_over_micro_batches,
 )
 from faceshifter_jax.tasks.task import Batch, Frozen, Metrics, Step, TrainState
-from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
 CODE_SIZE = 103
 """Numbers that make a rendered person, see `synthetic.identity_code`."""
@@ -66,8 +64,21 @@ class ArcFaceTask:
         if self._model["num_classes"] < 2:
             raise UserError("an identity network needs a dataset of at least two identities")
 
-    def _network(self, axis_name: str | None = None):
-        return build_identity_network(self._model, dtype=self._dtype, axis_name=axis_name)
+    def networks(self) -> Mapping[str, Part]:
+        settings = plain(self._model)
+        del settings["input_size"], settings["num_classes"]
+        network = Network(
+            "IResNet",
+            settings,
+            {},
+            embedding_size=self._model["embedding_size"],
+            input=self._input,
+        )
+        return {"identity": Part(network, "classifier", "network", {"model": settings})}
+
+    def _network(self, axis_name: str | None = None) -> Any:
+        network = self.networks()["identity"].network
+        return build_network(network, "model", dtype=self._dtype, axis_name=axis_name)
 
     def init(self, rng: jax.Array) -> TrainState:
         size = self._model["input_size"]
@@ -128,8 +139,10 @@ class ArcFaceTask:
             computed = mean_over_micro_batches(compute, batch, self._accumulate_steps)
             grads, (batch_stats, metrics) = computed
             grads, metrics = mean_over_devices((grads, metrics), axis_name)
-            metrics |= gradient_norms({"classifier": grads})
-            return self._update(state, grads, batch_stats), metrics
+            grads, optimizers = {"classifier": grads}, {"classifier": self._optimizer}
+            metrics |= gradient_norms(grads)
+            stats = {"classifier": batch_stats}
+            return apply_gradients(state, grads, stats, optimizers, self._ema_decay), metrics
 
         return step
 
@@ -138,18 +151,6 @@ class ArcFaceTask:
         if self._views:
             return random_views(pictures, rows["view_seed"], size, self._input.view.region)
         return crop_for_identity(pictures, size, self._input.view)
-
-    def _update(self, state: TrainState, grads: Any, batch_stats: Any) -> TrainState:
-        params = state.params["classifier"]
-        updates, opt_state = self._optimizer.update(grads, state.opt_state["classifier"], params)
-        params = {"classifier": optax.apply_updates(params, updates)}
-        return TrainState(
-            step=state.step + 1,
-            params=params,
-            batch_stats={"classifier": batch_stats},
-            opt_state={"classifier": opt_state},
-            ema_params=average_weights(state.ema_params, params, state.step, self._ema_decay),
-        )
 
     def predict(self, state: TrainState, frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
         """Columns `picture` and `nearest`: of the other pictures, the one of closest identity."""
@@ -167,26 +168,6 @@ class ArcFaceTask:
     def health(self) -> Health:
         shown = {"accuracy": "accuracy"} if self._loss["classes"] > 0 else {}
         return Health(shown=shown | ({"code_loss": "code"} if self._loss["code"] > 0 else {}))
-
-    def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
-        found, lines = find_networks(sources, ("identity",))
-        network, path = found["identity"]
-        wanted = jax.eval_shape(self.init, jax.random.key(0))
-        variables = {
-            "params": wanted.params["classifier"]["network"],
-            "batch_stats": wanted.batch_stats["classifier"],
-        }
-        check_same_network(network, path, variables, "IResNet", {"model": self._model})
-        if network.input != self._input:
-            raise UserError(
-                f"{path} takes other pictures ({network.input}) than this training feeds: "
-                f"{self._input} (RGB of config.model.input_size pixels in [-1, 1], aligned by "
-                "config.data.alignment)"
-            )
-        return {"classifier": network.variables}, [*lines, "the classes' centres are fresh"]
-
-    def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:
-        return adopt(state, "classifier", networks["classifier"], inside="network")
 
     def frozen_sources(self) -> dict[str, str]:
         return {}

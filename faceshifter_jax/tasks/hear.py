@@ -2,30 +2,28 @@
 
 import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.networks.build import build_hear_net, compute_dtype
-from faceshifter_jax.networks.channels import in_rgb
+from faceshifter_jax.networks.build import build_network, compute_dtype
 from faceshifter_jax.networks.generator import generator_from
 from faceshifter_jax.networks.identity import (
     check_identity,
     identity_network_from,
     unit_length,
 )
-from faceshifter_jax.networks.network import Weights
+from faceshifter_jax.networks.network import Network, Part, Weights, plain
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.tasks.health import Health
 from faceshifter_jax.tasks.optimizer import build_optimizer
 from faceshifter_jax.tasks.step import (
     accumulate_steps,
-    average_weights,
+    apply_gradients,
     check_loss_weights,
     gradient_norms,
     mean_over_devices,
@@ -38,7 +36,6 @@ from faceshifter_jax.tasks.swap_metrics import (
 )
 from faceshifter_jax.tasks.swap_rows import row_weights
 from faceshifter_jax.tasks.task import Batch, Frozen, Metrics, Step, TrainState
-from faceshifter_jax.tasks.warm_start import adopt, check_same_network, find_networks
 
 _NO_AEI = (
     "config.aei.weights is empty: name the workdir of a training run with configs/aei.py, or a "
@@ -76,8 +73,14 @@ class HEARTask:
         self._health = self._build_health()
         self._optimizer = build_optimizer(config["optimizer"], config["num_steps"])
 
-    def _hear_net(self, axis_name: str | None = None):
-        return build_hear_net(self._config["model"], dtype=self._dtype, axis_name=axis_name)
+    def networks(self) -> Mapping[str, Part]:
+        settings = plain(self._config["model"])
+        network = Network("HEARNet", settings, {}, image_size=self._config["image_size"])
+        return {"hear": Part(network, "hear", settings={"model": settings})}
+
+    def _hear_net(self, axis_name: str | None = None) -> Any:
+        network = self.networks()["hear"].network
+        return build_network(network, "model", dtype=self._dtype, axis_name=axis_name)
 
     def init(self, rng: jax.Array) -> TrainState:
         size = self._config["image_size"]
@@ -129,8 +132,10 @@ class HEARTask:
                 self._accumulate_steps,
             )
             grads, metrics = mean_over_devices((grads, metrics), axis_name)
-            metrics |= {"swap_share": swap_share} | gradient_norms({"hear": grads})
-            return self._update(state, grads, batch_stats), metrics
+            grads, stats = {"hear": grads}, {"hear": batch_stats}
+            metrics |= {"swap_share": swap_share} | gradient_norms(grads)
+            optimizers, decay = {"hear": self._optimizer}, self._config["ema_decay"]
+            return apply_gradients(state, grads, stats, optimizers, decay), metrics
 
         return step
 
@@ -148,19 +153,6 @@ class HEARTask:
         if self._weights["occluder"] > 0:
             terms["occluder"] = losses.occluder_loss(result, target, inputs["occluder"])
         return terms
-
-    def _update(self, state: TrainState, grads: Any, batch_stats: Any) -> TrainState:
-        params = state.params["hear"]
-        updates, opt_state = self._optimizer.update(grads, state.opt_state["hear"], params)
-        params = {"hear": optax.apply_updates(params, updates)}
-        decay = self._config["ema_decay"]
-        return TrainState(
-            step=state.step + 1,
-            params=params,
-            batch_stats={"hear": batch_stats},
-            opt_state={"hear": opt_state},
-            ema_params=average_weights(state.ema_params, params, state.step, decay),
-        )
 
     def predict(self, state: TrainState, frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
         """Columns `source`, `target`, `AEI-Net`, the heuristic `error` (grey: none), `HEAR-Net`."""
@@ -192,17 +184,6 @@ class HEARTask:
             f"config.data.same_picture_share ({data['same_picture_share']:g})",
         )
         return swap_health(self._config, copying)
-
-    def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
-        found, lines = find_networks(sources, ("hear",))
-        network, path = found["hear"]
-        wanted = jax.eval_shape(self.init, jax.random.key(0))
-        variables = {"params": wanted.params["hear"], "batch_stats": wanted.batch_stats["hear"]}
-        check_same_network(network, path, variables, "HEARNet", {"model": self._config["model"]})
-        return {"hear": in_rgb(network).variables}, lines
-
-    def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:
-        return adopt(state, "hear", networks["hear"])
 
     def frozen_sources(self) -> dict[str, str]:
         if not self._config["aei"]["weights"]:

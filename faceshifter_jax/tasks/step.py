@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.tasks.task import TrainState
 
 
 def mean_over_devices(tree: Any, axis_name: str | None) -> Any:
@@ -57,6 +58,41 @@ def mean_over_micro_batches(
 def gradient_norms(grads: Mapping[str, Any]) -> dict[str, jax.Array]:
     """`PLAYER_gradient_norm`, the Euclidean norm of all of a player's gradients together."""
     return {f"{player}_gradient_norm": optax.tree.norm(tree) for player, tree in grads.items()}
+
+
+def apply_gradients(
+    state: TrainState,
+    grads: Mapping[str, Any],
+    batch_stats: Mapping[str, Any],
+    optimizers: Mapping[str, optax.GradientTransformation],
+    ema_decay: float,
+) -> TrainState:
+    """The state after one update of the players that have gradients.
+
+    Args:
+      state: the state before.
+      grads: player -> gradients; a player without any stays as it is.
+      batch_stats: player -> its new running statistics.
+      optimizers: player -> its optimiser.
+      ema_decay: see `average_weights`; of the players whose weights are averaged.
+    """
+    params, opt_state = dict(state.params), dict(state.opt_state)
+    for player, gradients in grads.items():
+        updates, opt_state[player] = optimizers[player].update(
+            gradients, opt_state[player], params[player]
+        )
+        params[player] = optax.apply_updates(params[player], updates)
+    averages = {
+        player: average_weights(average, params[player], state.step, ema_decay)
+        for player, average in state.ema_params.items()
+    }
+    return TrainState(
+        step=state.step + 1,
+        params=params,
+        batch_stats={**state.batch_stats, **batch_stats},
+        opt_state=opt_state,
+        ema_params=averages,
+    )
 
 
 def average_weights(average: Any, params: Any, step: jax.Array, decay: float) -> Any:

@@ -1,12 +1,12 @@
 """The interface between the training loop and a task."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import flax
 import jax
 
-from faceshifter_jax.networks.network import Weights
+from faceshifter_jax.networks.network import Part, Weights
 from faceshifter_jax.tasks.health import Health
 
 
@@ -66,20 +66,11 @@ class Task(Protocol):
         """Returns how the step's metrics are averaged, shown and judged."""
         ...
 
-    def check_start(self, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
-        """Picks the initial networks of a training run from the weights that `config.init_from`
-        names.
+    def networks(self) -> Mapping[str, Part]:
+        """Returns which networks the task trains: role -> what it is, and where in the state.
 
-        Returns:
-          The argument of `start_from`, and a line for each network that names its origin.
-
-        Raises:
-          UserError: networks that do not fit the config; the message says how they differ.
+        Checkpoints record it, and what begins with trained networks reads it.
         """
-        ...
-
-    def start_from(self, state: TrainState, networks: Mapping[str, Any]) -> TrainState:
-        """Returns the state with trained networks in place of fresh ones; traceable."""
         ...
 
     def frozen_sources(self) -> dict[str, str]:

@@ -8,85 +8,122 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.networks.network import Network, Weights, name_networks
-from faceshifter_jax.tasks.task import TrainState
+from faceshifter_jax.networks.channels import in_rgb
+from faceshifter_jax.networks.network import Network, Part, Weights, name_networks, plain
+from faceshifter_jax.tasks.task import Task, TrainState
 
 
-def find_networks(
-    sources: Sequence[Weights], roles: Sequence[str]
-) -> tuple[dict[str, tuple[Network, str]], list[str]]:
-    """Picks the networks that a training run can start from.
+def choose_networks(task: Task, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
+    """Picks the networks that a training run can begin with.
 
     Args:
+      task: what is to be trained.
       sources: what `config.init_from` names; where two have the same role, the first counts.
-      roles: the roles in the training run.
 
     Returns:
-      role -> (network, path), and a line for each role that names its origin.
+      What `start_from` takes, and a line for each network saying where it comes from.
 
     Raises:
-      UserError: a source holds no network of these roles.
+      UserError: a source holds no network of the task, or one that does not fit the config; the
+        message says how they differ.
     """
+    parts = task.networks()
+    found = _find_networks(sources, tuple(parts))
+    wanted = jax.eval_shape(task.init, jax.random.key(0))
+    lines = []
+    for role, part in parts.items():
+        if role not in found:
+            lines.append(f"starting from: no {role} in config.init_from, so a fresh one")
+            continue
+        network, path = found[role]
+        _check_same(network, path, part, part.take(wanted.params, wanted.batch_stats))
+        lines.append(f"starting from: {role} of {path}")
+        if part.inside:
+            lines.append(f"the rest of the {part.player} is fresh")
+        if network.feeding.identity is not None:
+            name = network.feeding.identity.name
+            lines.append(
+                f"{path} was trained with {name}: config.identity.weights should hold that"
+            )
+    return {role: in_rgb(network).variables for role, (network, _) in found.items()}, lines
+
+
+def start_from(
+    state: TrainState, networks: Mapping[str, Any], parts: Mapping[str, Part]
+) -> TrainState:
+    """Returns the state with trained networks in place of fresh ones, their averages too.
+
+    Args:
+      state: the state before the first step; traceable.
+      networks: role -> {"params", "batch_stats"}.
+      parts: `Task.networks()`.
+    """
+    params, averages = dict(state.params), dict(state.ema_params)
+    batch_stats = dict(state.batch_stats)
+    for role, variables in networks.items():
+        player, inside = parts[role].player, parts[role].inside
+        for trees in (params, averages):
+            if player in trees:
+                new = jax.tree.map(jnp.copy, variables["params"])
+                trees[player] = {**trees[player], inside: new} if inside else new
+        if player in batch_stats:
+            batch_stats[player] = jax.tree.map(jnp.copy, variables["batch_stats"])
+    return state.replace(params=params, ema_params=averages, batch_stats=batch_stats)
+
+
+def _find_networks(
+    sources: Sequence[Weights], roles: Sequence[str]
+) -> dict[str, tuple[Network, str]]:
     found: dict[str, tuple[Network, str]] = {}
     for weights in sources:
         here = [role for role in roles if role in weights.networks]
         if not here:
             raise UserError(
                 f"config.init_from: {weights.path} holds {name_networks(weights)}, "
-                f"this training run starts from {' or '.join(roles)}"
+                f"this training run starts from {' or '.join(roles) or 'none'}"
             )
         for role in here:
             found.setdefault(role, (weights.networks[role], weights.path))
-    lines = [
-        f"starting from: {role} of {found[role][1]}"
-        if role in found
-        else f"starting from: no {role} in config.init_from, so a fresh one"
-        for role in roles
-    ]
-    return found, lines
+    return found
 
 
-def check_same_network(
-    network: Network,
-    path: str,
-    wanted: Any,
-    architecture: str,
-    settings: Mapping[str, Mapping[str, Any]],
-) -> None:
+def _check_same(network: Network, path: str, part: Part, needed: Network) -> None:
     """Checks that a trained network is the one that the config describes.
 
     Args:
       network: the trained network.
       path: where it was read from.
-      wanted: the variables that the config's network has, {"params", "batch_stats"} of things
-        with a shape.
-      architecture: what the run trains, such as `AEINet`.
-      settings: a config's section, such as `model`, or "" for the top -> the settings in it on
-        which the network depends.
+      part: the task's.
+      needed: the task's network, with things that have a shape for weights.
 
     Raises:
       UserError: names the first differing keys with both shapes, and the settings to change.
     """
-    if network.architecture != architecture:
+    if network.architecture != needed.architecture:
         raise UserError(
             f"config.init_from: {path} holds a {network.architecture}, this training trains "
-            f"{architecture}"
+            f"{needed.architecture}"
         )
-    given, needed = (_shapes(tree) for tree in (network.variables, wanted))
-    keys = [key for key in sorted(given.keys() | needed) if given.get(key) != needed.get(key)]
-    flags = _differing_settings(network, settings)
-    if not keys and not flags:
-        return
-    shown = "; ".join(
-        f"{key} is {given.get(key, 'missing')}, not {needed.get(key, 'in the config')}"
-        for key in keys[:3]
-    )
-    more = f"; and {len(keys) - 3} more" if len(keys) > 3 else ""
-    advice = f": it needs {' '.join(flags)}" if flags else ""
-    differs = f": {shown}{more}" if keys else ""
-    raise UserError(
-        f"the {network.architecture} in {path} is not the one of the config{differs}{advice}"
-    )
+    given, wanted = (_shapes(tree) for tree in (network.variables, needed.variables))
+    keys = [key for key in sorted(given.keys() | wanted) if given.get(key) != wanted.get(key)]
+    flags = _differing_settings(network, part.settings)
+    if keys or flags:
+        shown = "; ".join(
+            f"{key} is {given.get(key, 'missing')}, not {wanted.get(key, 'in the config')}"
+            for key in keys[:3]
+        )
+        more = f"; and {len(keys) - 3} more" if len(keys) > 3 else ""
+        advice = f": it needs {' '.join(flags)}" if flags else ""
+        differs = f": {shown}{more}" if keys else ""
+        raise UserError(
+            f"the {network.architecture} in {path} is not the one of the config{differs}{advice}"
+        )
+    if network.input != needed.input:
+        raise UserError(
+            f"{path} takes other pictures ({network.input}) than this training feeds: "
+            f"{needed.input} (RGB of config.model.input_size pixels in [-1, 1], aligned by "
+            "config.data.alignment)"
+        )
 
 
 def _shapes(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -94,28 +131,7 @@ def _shapes(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(leaf.shape) for key, leaf in flat.items()}
 
 
-def adopt(state: TrainState, player: str, variables: Any, inside: str | None = None) -> TrainState:
-    """Returns the state with a player's weights replaced by trained ones, the average too.
-
-    Args:
-      state: the state before the first step; traceable.
-      player: the player whose weights are replaced.
-      variables: {"params", "batch_stats"}.
-      inside: the part of the player's parameters that they are, None for all of them.
-    """
-
-    def replace(params):
-        new = jax.tree.map(jnp.copy, variables["params"])
-        return {**params, player: {**params[player], inside: new} if inside else new}
-
-    batch_stats = dict(state.batch_stats)
-    if player in batch_stats:
-        batch_stats[player] = jax.tree.map(jnp.copy, variables["batch_stats"])
-    average = replace(state.ema_params) if player in state.ema_params else state.ema_params
-    return state.replace(params=replace(state.params), ema_params=average, batch_stats=batch_stats)
-
-
-def _differing_settings(network: Network, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _differing_settings(network: Network, settings: Mapping[str, Any]) -> list[str]:
     """The flags that turn the config's settings into those of a trained network."""
     feeding = network.feeding
     facts = {
@@ -126,21 +142,14 @@ def _differing_settings(network: Network, settings: Mapping[str, Mapping[str, An
         "region": feeding.view.region,
         "resize": feeding.view.resize,
     }
-    trained = {**facts, **traverse_util.flatten_dict(_plain(network.settings), sep=".")}
+    trained = {**facts, **traverse_util.flatten_dict(plain(network.settings), sep=".")}
     flags = []
-    for section, values in settings.items():
-        prefix = f"--config.{section}." if section else "--config."
-        for key, value in traverse_util.flatten_dict(_plain(values), sep=".").items():
-            if trained.get(key) is not None and trained[key] != value:
-                flags.append(f"{prefix}{key}={_as_flag(trained[key])}")
+    for key, value in traverse_util.flatten_dict(plain(settings), sep=".").items():
+        # The network's own names have no section of the config before them.
+        was = trained.get(key.partition(".")[2] or key)
+        if was is not None and was != value:
+            flags.append(f"--config.{key}={_as_flag(was)}")
     return flags
-
-
-def _plain(value: Any) -> Any:
-    # A ConfigDict is not a Mapping.
-    if hasattr(value, "items"):
-        return {key: _plain(item) for key, item in value.items()}
-    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 def _as_flag(value: Any) -> str:

@@ -19,9 +19,10 @@ from faceshifter_jax.checkpoints.compatibility import (
     check_same_run,
     describe_changes,
 )
-from faceshifter_jax.checkpoints.manager import Checkpoints, read_weights
-from faceshifter_jax.checkpoints.weights import hash_arrays
+from faceshifter_jax.checkpoints.manager import Checkpoints
+from faceshifter_jax.checkpoints.weights import hash_arrays, read_weights
 from faceshifter_jax.files import write_text
+from faceshifter_jax.networks.trained import describe_parts
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime import distributed
 from faceshifter_jax.runtime.compilation import use_compilation_cache
@@ -29,6 +30,7 @@ from faceshifter_jax.runtime.faults import no_room_is_one_line
 from faceshifter_jax.runtime.parallel import Parallel, build_parallel
 from faceshifter_jax.runtime.signals import catch_signals
 from faceshifter_jax.tasks.task import Task
+from faceshifter_jax.tasks.warm_start import choose_networks, start_from
 from faceshifter_jax.training.config import check_config, fill_num_classes, make_paths_local
 from faceshifter_jax.training.loop import Session
 from faceshifter_jax.training.monitor import Monitor
@@ -144,7 +146,7 @@ class _Inputs:
       task: what is trained.
       loader: this process's loader, at the right step.
       frozen: the frozen networks.
-      networks: what `Task.start_from` takes; empty for a continued run.
+      networks: what `start_from` takes; empty for a continued run.
       start: lines that name the origin of `networks`.
       samples: rows for the sample grids.
       meta: the `meta` part of new checkpoints.
@@ -191,7 +193,7 @@ def _read_inputs(
         # A continued run no longer needs them: they may be gone.
         paths = "" if first_step else config.init_from
         found = [read_weights(path.strip()) for path in paths.split(",") if path.strip()]
-        networks, start = task.check_start(found) if found else ({}, [])
+        networks, start = choose_networks(task, found) if found else ({}, [])
         # Complete and equal in every process.
         seed = config.seed + _SAMPLE_SEED_OFFSET
         with closing(build_loader(seed=seed, batch_size=_SAMPLE_ROWS)) as sample_loader:
@@ -208,16 +210,17 @@ def _start_or_continue(
     Raises:
       UserError: the workdir holds another training run.
     """
-    workdir = checkpoints.workdir
+    workdir, networks = checkpoints.workdir, describe_parts(task.networks())
     stored = checkpoints.read_meta(first_step) if first_step else None
     if stored:
-        check_same_run(stored, build_meta(config, dataset=dataset, frozen={}), workdir)
+        now = build_meta(config, dataset=dataset, frozen={}, networks=networks)
+        check_same_run(stored, now, workdir)
     weights = {name: read_weights(path) for name, path in task.frozen_sources().items()}
     sources = {name: {"path": w.directory, "sha256": w.sha256} for name, w in weights.items()}
     frozen = task.load_frozen(weights)
     if stored:
         check_same_frozen(stored["frozen"], sources, workdir)
-    meta = build_meta(config, dataset=dataset, frozen=sources)
+    meta = build_meta(config, dataset=dataset, frozen=sources, networks=networks)
     changes = describe_changes(stored["config"], meta["config"]) if stored else ""
     return frozen, meta, changes
 
@@ -260,8 +263,9 @@ def _build_state(
     if not inputs.networks:
         return state
     # Compiled, so that parameters and their average get separate memory: both are donated.
-    start_from = jax.jit(task.start_from, out_shardings=parallel.replicated)
-    return start_from(state, parallel.replicate(inputs.networks))
+    start = partial(start_from, parts=task.networks())
+    start = jax.jit(start, out_shardings=parallel.replicated)
+    return start(state, parallel.replicate(inputs.networks))
 
 
 def _open_workdir(

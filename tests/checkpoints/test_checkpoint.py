@@ -8,7 +8,8 @@ from jax.sharding import SingleDeviceSharding
 from toy import FACTORIES, ToyTask, toy_config
 
 from faceshifter_jax.checkpoints.compatibility import build_meta, config_to_json
-from faceshifter_jax.checkpoints.manager import Checkpoints, read_weights
+from faceshifter_jax.checkpoints.manager import Checkpoints
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.training.train import train
 

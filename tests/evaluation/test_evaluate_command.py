@@ -16,7 +16,7 @@ from PIL import Image
 from tiny_checkpoints import save_aei, save_hear, save_identity
 
 from faceshifter_jax import cli
-from faceshifter_jax.checkpoints.manager import read_weights
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.data import prepare_embedded
 from faceshifter_jax.evaluation.findings import read_values
 from faceshifter_jax.evaluation.ledger import append_to_ledger, read_ledger

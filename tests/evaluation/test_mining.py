@@ -13,7 +13,7 @@ from PIL import Image
 from tiny_checkpoints import save_aei, save_identity
 from tiny_tasks import SIZE
 
-from faceshifter_jax.checkpoints.manager import read_weights
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.data import PreparedDataset, prepare_folder
 from faceshifter_jax.data.subset import read_subset
 from faceshifter_jax.errors import UserError

@@ -11,7 +11,7 @@ import pytest
 from tiny_checkpoints import save_aei, save_hear, save_identity
 
 from faceshifter_jax import cli
-from faceshifter_jax.checkpoints.manager import read_weights
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.data import prepare_embedded
 
 ROOT = Path(__file__).parents[2]

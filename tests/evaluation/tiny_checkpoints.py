@@ -3,7 +3,9 @@
 from tiny_tasks import aei_config, arcface_config, hear_config, make_state
 
 from faceshifter_jax.checkpoints.compatibility import build_meta
-from faceshifter_jax.checkpoints.manager import Checkpoints, LoadedWeights, read_weights
+from faceshifter_jax.checkpoints.manager import Checkpoints
+from faceshifter_jax.checkpoints.weights import read_weights
+from faceshifter_jax.networks.network import Weights
 from faceshifter_jax.tasks import AEITask, ArcFaceTask, HEARTask
 
 
@@ -12,20 +14,20 @@ def save(workdir, config, state, step=1, **frozen) -> None:
         checkpoints.save(step, state, build_meta(config, dataset="none", frozen=frozen))
 
 
-def save_identity(workdir, seed, step=1) -> LoadedWeights:
+def save_identity(workdir, seed, step=1) -> Weights:
     config = arcface_config()
     save(workdir, config, make_state(ArcFaceTask(config), seed=seed), step)
     return read_weights(workdir)
 
 
-def save_aei(workdir, identity: LoadedWeights, step=1, seed=0) -> None:
+def save_aei(workdir, identity: Weights, step=1, seed=0) -> None:
     """An AEI-Net that belongs to an identity network."""
     config = aei_config()
     source = {"path": identity.directory, "sha256": identity.sha256}
     save(workdir, config, make_state(AEITask(config), seed=seed), step, identity=source)
 
 
-def save_hear(workdir, identity: LoadedWeights, aei: LoadedWeights) -> None:
+def save_hear(workdir, identity: Weights, aei: Weights) -> None:
     """A HEAR-Net that belongs to both."""
     config = hear_config()
     sources = {

@@ -5,7 +5,7 @@ import pytest
 from checkpoint_arrays import read_state
 from toy import FACTORIES, start_toy, toy_config
 
-from faceshifter_jax.checkpoints.manager import read_weights
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.training.train import train
 
 

@@ -16,7 +16,8 @@ from killing import train_through_kills
 from toy import FACTORIES, start_toy, start_two, toy_config
 
 from faceshifter_jax.checkpoints import reading
-from faceshifter_jax.checkpoints.manager import Checkpoints, read_weights
+from faceshifter_jax.checkpoints.manager import Checkpoints
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.training.train import train
 

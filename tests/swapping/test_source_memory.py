@@ -7,7 +7,8 @@ import pytest
 from tiny_tasks import aei_config, arcface_config, hear_config, make_state, pair_batch
 
 from faceshifter_jax.checkpoints.compatibility import build_meta
-from faceshifter_jax.checkpoints.manager import Checkpoints, read_weights
+from faceshifter_jax.checkpoints.manager import Checkpoints
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.networks.generator import generator_from, second_stage_from
 from faceshifter_jax.networks.identity import identity_network_from
 from faceshifter_jax.networks.pixels import to_unit_range

@@ -5,7 +5,8 @@ import pytest
 from tiny_tasks import SIZE, aei_config, arcface_config, make_state, pair_batch
 
 from faceshifter_jax.checkpoints.compatibility import build_meta
-from faceshifter_jax.checkpoints.manager import Checkpoints, read_weights
+from faceshifter_jax.checkpoints.manager import Checkpoints
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.swapping.stages import load_stages
 from faceshifter_jax.tasks import AEITask, ArcFaceTask

@@ -5,7 +5,8 @@ from pathlib import Path
 from tiny_tasks import aei_config, arcface_config, make_state
 
 from faceshifter_jax.checkpoints.compatibility import build_meta
-from faceshifter_jax.checkpoints.manager import Checkpoints, read_weights
+from faceshifter_jax.checkpoints.manager import Checkpoints
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.tasks import AEITask, ArcFaceTask
 
 

@@ -7,7 +7,7 @@ import pytest
 from tiny_tasks import SIZE, aei_config, load_identity, make_state, pair_batch
 
 from faceshifter_jax import losses
-from faceshifter_jax.networks.build import build_aei_net, build_discriminator
+from faceshifter_jax.networks.build import build_network
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.tasks import AEITask, build_task
 
@@ -57,7 +57,7 @@ class Setup:
         }
 
         def run(variables, target, identity):
-            output, _ = build_aei_net(self.config.model).apply(
+            output, _ = build_network(self.task.networks()["generator"].network).apply(
                 variables, target, identity, train=True, mutable=["batch_stats"]
             )
             return output.image
@@ -88,7 +88,7 @@ def test_generator_at_rest_leaves_the_discriminators_update_as_it_is_and_the_rev
 
 
 def test_discriminators_gradient_is_that_of_its_own_loss_alone(setup):
-    network = build_discriminator(setup.config.discriminator)
+    network = build_network(setup.task.networks()["discriminator"].network)
     target, swap = to_unit_range(setup.batch["target"]), setup.swap()
 
     def loss(params):

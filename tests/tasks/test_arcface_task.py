@@ -7,7 +7,7 @@ import pytest
 from tiny_tasks import SIZE, arcface_config, identity_batch, identity_weights, make_state
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.networks.build import build_identity_network
+from faceshifter_jax.networks.build import build_network
 from faceshifter_jax.networks.identity import crop_for_identity, identity_network_from, unit_length
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.tasks import ArcFaceTask
@@ -41,7 +41,7 @@ def test_step_changes_network_and_centres_and_nothing_is_lost(setup):
 
 
 def test_loss_is_that_of_the_formula(setup):
-    network = build_identity_network(setup.config.model)
+    network = build_network(setup.task.networks()["identity"].network)
     crops = crop_for_identity(to_unit_range(setup.batch["image"]), 16)
     params = setup.state.params["classifier"]
     variables = {"params": params["network"], "batch_stats": setup.state.batch_stats["classifier"]}

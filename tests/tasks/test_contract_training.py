@@ -1,7 +1,6 @@
 """Training feeds a generator as its contract says, and what it leaves behind says so again."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -14,6 +13,7 @@ from tiny_tasks import (
     identity_weights,
     load_identity,
     make_state,
+    networks_of,
     pair_batch,
 )
 
@@ -21,8 +21,10 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.channels import in_rgb
 from faceshifter_jax.networks.contract import WHOLE, Contract, View
 from faceshifter_jax.networks.generator import generator_from
-from faceshifter_jax.networks.trained import trained_networks
+from faceshifter_jax.networks.network import Weights
+from faceshifter_jax.networks.trained import parts_of
 from faceshifter_jax.tasks import AEITask, HEARTask
+from faceshifter_jax.tasks.warm_start import choose_networks
 
 GHOST = {
     "identity.embedding": "raw",
@@ -39,18 +41,14 @@ def config_with(changes):
     return config
 
 
-def networks_of(config, state):
-    params = {**state.params, **state.ema_params}
-    return trained_networks(config.to_dict(), params, state.batch_stats)
-
-
 def test_the_trained_generator_swaps_as_it_was_trained_to():
     config = config_with(GHOST)
     task = AEITask(config)
     state, batch = make_state(task), pair_batch(2, same=0)
-    network = networks_of(config, state)["generator"]
+    params = {**state.params, **state.ema_params}
+    network = networks_of(task, params, state.batch_stats)["generator"]
     assert network.contract == CONTRACT
-    generator = generator_from(SimpleNamespace(networks={"generator": network}, path="runs/aei"))
+    generator = generator_from(Weights({"generator": network}, "runs/aei"))
     identity = load_identity(task)["identity"]
     assert identity.view == View(WHOLE, "corners")
     source, target = (batch[name] / np.float32(127.5) - 1 for name in ("source", "target"))
@@ -84,9 +82,9 @@ def test_a_step_reaches_the_generator_by_the_raw_embedding():
 
 def test_a_published_generator_names_the_settings_that_it_needs():
     network = dataclasses.replace(generator_weights().networks["generator"], contract=CONTRACT)
-    source = SimpleNamespace(networks={"generator": network}, path="ghost.safetensors")
+    source = Weights({"generator": network}, "ghost.safetensors")
     with pytest.raises(UserError) as error:
-        AEITask(aei_config()).check_start([source])
+        choose_networks(AEITask(aei_config()), [source])
     for flag in (
         "--config.identity.embedding=raw",
         "--config.identity.region='(0,256)'",
@@ -94,15 +92,15 @@ def test_a_published_generator_names_the_settings_that_it_needs():
         "--config.data.alignment=insightface-0.2",
     ):
         assert flag in str(error.value)
-    networks, _ = AEITask(config_with(GHOST)).check_start([source])
+    networks, _ = choose_networks(AEITask(config_with(GHOST)), [source])
     assert networks["generator"] is network.variables
 
 
 def test_networks_of_bgr_pictures_begin_as_the_same_ones_of_rgb_pictures():
     source = generator_weights()
     network = dataclasses.replace(source.networks["generator"], channel_order="bgr")
-    networks, _ = AEITask(aei_config()).check_start(
-        [SimpleNamespace(networks={"generator": network}, path="taotaonice.safetensors")]
+    networks, _ = choose_networks(
+        AEITask(aei_config()), [Weights({"generator": network}, "taotaonice.safetensors")]
     )
     jax.tree.map(np.testing.assert_array_equal, networks["generator"], in_rgb(network).variables)
     first = networks["generator"]["params"]["encoder"]["down_0"]["kernel"]
@@ -145,6 +143,4 @@ def test_configs_from_before_contracts_mean_the_usual_way():
         ("data", "alignment"),
     ):
         del config[section][key]
-    state = make_state(AEITask(aei_config()))
-    networks = trained_networks(config, {**state.params, **state.ema_params}, state.batch_stats)
-    assert networks["generator"].contract == Contract()
+    assert parts_of({"config": config}, "runs/aei")["generator"].network.contract == Contract()

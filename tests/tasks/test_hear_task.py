@@ -18,7 +18,7 @@ from tiny_tasks import (
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import AEIOutput
-from faceshifter_jax.networks.build import build_hear_net
+from faceshifter_jax.networks.build import build_network
 from faceshifter_jax.networks.generator import Generator
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.tasks import HEARTask
@@ -87,7 +87,7 @@ def test_losses_are_those_of_the_paper(setup):
         "params": setup.state.params["hear"],
         "batch_stats": setup.state.batch_stats["hear"],
     }
-    network = build_hear_net(setup.config.model)
+    network = build_network(setup.task.networks()["hear"].network)
 
     @jax.jit
     def run(variables, frozen, swap, error):
@@ -155,7 +155,7 @@ def test_an_occluder_teaches_every_pair(setup):
         "params": setup.state.params["hear"],
         "batch_stats": setup.state.batch_stats["hear"],
     }
-    result, _ = build_hear_net(config.model).apply(
+    result, _ = build_network(HEARTask(config).networks()["hear"].network).apply(
         variables, swap, error, train=True, mutable=["batch_stats"]
     )
     squares = np.square(np.asarray(result - target, np.float64)) * (alpha / 255)[..., None]

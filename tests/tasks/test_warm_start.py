@@ -1,16 +1,17 @@
 """Trainings that begin with trained networks."""
 
 import dataclasses
-from types import SimpleNamespace
+import functools
 
 import jax
 import numpy as np
 import pytest
-from tiny_tasks import aei_config, arcface_config, identity_weights, make_state
+from tiny_tasks import aei_config, arcface_config, identity_weights, make_state, networks_of
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.networks.trained import trained_networks
+from faceshifter_jax.networks.network import Weights
 from faceshifter_jax.tasks import AEITask, ArcFaceTask
+from faceshifter_jax.tasks.warm_start import choose_networks, start_from
 
 
 def trained(roles=("generator", "discriminator"), **changes):
@@ -18,15 +19,17 @@ def trained(roles=("generator", "discriminator"), **changes):
     config = aei_config()
     with config.unlocked():
         config.update_from_flattened_dict(changes)
-    state = make_state(AEITask(config), seed=8)
-    networks = trained_networks(config.to_dict(), state.ema_params | {
-        "discriminator": state.params["discriminator"]}, state.batch_stats)  # fmt: skip
-    return SimpleNamespace(networks={r: networks[r] for r in roles}, path="runs/before")
+    task = AEITask(config)
+    state = make_state(task, seed=8)
+    params = {**state.params, **state.ema_params}
+    networks = networks_of(task, params, state.batch_stats)
+    return Weights({role: networks[role] for role in roles}, "runs/before")
 
 
 def start(task, *sources):
-    networks, lines = task.check_start(sources)
-    return jax.jit(task.start_from)(make_state(task), networks), lines
+    networks, lines = choose_networks(task, sources)
+    begin = functools.partial(start_from, parts=task.networks())
+    return jax.jit(begin)(make_state(task), networks), lines
 
 
 def assert_equal(ours, theirs):
@@ -71,7 +74,7 @@ def test_two_files_give_a_network_each():
 
 def refuse(task, source, *messages):
     with pytest.raises(UserError) as error:
-        task.check_start([source])
+        choose_networks(task, [source])
     for message in messages:
         assert message in str(error.value)
     assert "\n" not in str(error.value)

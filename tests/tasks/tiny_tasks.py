@@ -2,16 +2,15 @@
 
 import importlib.util
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from faceshifter_jax.networks.trained import trained_networks
+from faceshifter_jax.networks.network import Network, Weights
 from faceshifter_jax.tasks import AEITask, ArcFaceTask, HEARTask, TrainState
-from faceshifter_jax.tasks.task import Frozen
+from faceshifter_jax.tasks.task import Frozen, Task
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SIZE = 32
@@ -87,25 +86,27 @@ def make_state(task: AEITask | ArcFaceTask | HEARTask, seed: int = 0) -> TrainSt
     )
 
 
-def identity_weights(config: ConfigDict | None = None, seed: int = 5) -> SimpleNamespace:
+def networks_of(task: Task, params: dict, batch_stats: dict) -> dict[str, Network]:
+    """What a checkpoint reader makes of a task's networks: role -> network."""
+    return {role: part.take(params, batch_stats) for role, part in task.networks().items()}
+
+
+def identity_weights(config: ConfigDict | None = None, seed: int = 5) -> Weights:
     """What a checkpoint reader makes of a training of the identity network."""
     config = arcface_config() if config is None else config
-    state = make_state(ArcFaceTask(config), seed=seed)
-    networks = trained_networks(config.to_dict(), state.ema_params, state.batch_stats)
-    return SimpleNamespace(networks=networks, path="runs/identity", sha256="1d", frozen={})
+    task = ArcFaceTask(config)
+    state = make_state(task, seed=seed)
+    networks = networks_of(task, state.ema_params, state.batch_stats)
+    return Weights(networks, "runs/identity", "1d")
 
 
-def generator_weights() -> SimpleNamespace:
+def generator_weights() -> Weights:
     """What a checkpoint reader makes of a training of AEI-Net, but for the discriminator."""
-    config = aei_config()
-    state = make_state(AEITask(config), seed=6)
-    networks = trained_networks(config.to_dict(), state.params, state.batch_stats)
-    return SimpleNamespace(
-        networks={"generator": networks["generator"]},
-        path="runs/aei",
-        sha256="ae1",
-        frozen={"identity": {"path": "runs/identity", "sha256": "1d"}},
-    )
+    task = AEITask(aei_config())
+    state = make_state(task, seed=6)
+    network = networks_of(task, state.params, state.batch_stats)["generator"]
+    frozen = {"identity": {"path": "runs/identity", "sha256": "1d"}}
+    return Weights({"generator": network}, "runs/aei", "ae1", frozen)
 
 
 def load_two_stages(task: HEARTask) -> Frozen:

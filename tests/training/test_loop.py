@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from toy import FACTORIES, ToyLoader, start_toy, toy_config
 
-from faceshifter_jax.checkpoints.manager import read_weights
+from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.data.loader import DatasetInfo
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.training.train import train

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from several_processes import free_port
 
 from faceshifter_jax.data import LoaderInfo
+from faceshifter_jax.networks.network import Network, Part
 from faceshifter_jax.tasks.health import Health
 from faceshifter_jax.tasks.task import TrainState
 
@@ -170,11 +171,8 @@ class ToyTask:
     def health(self):
         return Health()
 
-    def check_start(self, sources):
-        return {"generator": sources[0].params["generator"]}, []
-
-    def start_from(self, state, networks):
-        return state.replace(params=networks, ema_params=networks)
+    def networks(self):
+        return {"generator": Part(Network("Toy", {}, {}), "generator")}
 
     def frozen_sources(self):
         return {"teacher": self.config.frozen} if self.config.frozen else {}
