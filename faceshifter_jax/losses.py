@@ -4,6 +4,7 @@ Equation numbers refer to FaceShifter (arXiv 1912.13457) unless said otherwise.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,8 @@ def attribute_loss(swap: Sequence[jax.Array], target: Sequence[jax.Array]) -> ja
         _mean_per_sample(jnp.square(a.astype(jnp.float32) - b.astype(jnp.float32)))
         for a, b in zip(swap, target, strict=True)
     ]
-    return 0.5 * sum(levels)
+    total: Any = sum(levels)
+    return 0.5 * total
 
 
 def reconstruction_loss(swap: jax.Array, target: jax.Array) -> jax.Array:
@@ -93,7 +95,8 @@ def feature_loss(swap: Sequence[jax.Array], answer: Sequence[jax.Array]) -> jax.
       answer: those of the right answers, of the same shapes.
     """
     distances = [_mean_per_sample(jnp.abs(a - b)) for a, b in zip(swap, answer, strict=True)]
-    return sum(distances) / len(distances)
+    total: Any = sum(distances)
+    return total / len(distances)
 
 
 def change_loss(result: jax.Array, swap: jax.Array) -> jax.Array:
@@ -137,12 +140,14 @@ def hinge_discriminator_loss(real: Sequence[jax.Array], fake: Sequence[jax.Array
         _mean_per_sample(jax.nn.relu(1 - r)) + _mean_per_sample(jax.nn.relu(1 + f))
         for r, f in zip(real, fake, strict=True)
     ]
-    return sum(scales) / len(scales)
+    total: Any = sum(scales)
+    return total / len(scales)
 
 
 def hinge_generator_loss(fake: Sequence[jax.Array]) -> jax.Array:
     """-mean D(fake), averaged over the scales."""
-    return -sum(_mean_per_sample(f) for f in fake) / len(fake)
+    total: Any = sum(_mean_per_sample(f) for f in fake)
+    return -total / len(fake)
 
 
 def angular_margin_logits(

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 from flax import traverse_util
-from ml_collections import ConfigDict
 
 from faceshifter_jax.errors import UserError
 
@@ -15,7 +14,7 @@ FORMAT_VERSION = 1
 _ADVICE = "use what that run used, or another --workdir"
 
 
-def config_to_json(config: ConfigDict) -> dict[str, Any]:
+def config_to_json(config: Any) -> dict[str, Any]:
     """Returns the config as it is after a round trip through JSON: tuples become lists.
 
     Raises:
@@ -25,7 +24,7 @@ def config_to_json(config: ConfigDict) -> dict[str, Any]:
 
 
 def build_meta(
-    config: ConfigDict,
+    config: Any,
     *,
     dataset: str,
     frozen: Mapping[str, Mapping[str, str]],
@@ -148,7 +147,7 @@ def _fixed_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(tree: Any) -> dict[str, str]:
+    flat: dict[str, Any] = traverse_util.flatten_dict(tree, sep="/")
     return {
-        key: f"{jax.numpy.dtype(leaf.dtype).name}{list(leaf.shape)}"
-        for key, leaf in traverse_util.flatten_dict(tree, sep="/").items()
+        key: f"{jax.numpy.dtype(leaf.dtype).name}{list(leaf.shape)}" for key, leaf in flat.items()
     }

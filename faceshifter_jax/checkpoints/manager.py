@@ -245,11 +245,11 @@ class Checkpoints:
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             serialization.to_state_dict(shapes),
         )
-        saved = ocp.PyTreeCheckpointHandler().metadata(directory / "state").tree
+        handler: Any = ocp.PyTreeCheckpointHandler()
+        saved = handler.metadata(directory / "state").tree
         check_same_arrays(saved, target, directory)
-        restored = ocp.StandardCheckpointHandler().restore(
-            directory / "state", args=ocp.args.StandardRestore(target)
-        )
+        handler = ocp.StandardCheckpointHandler()
+        restored = handler.restore(directory / "state", args=ocp.args.StandardRestore(target))
         return serialization.from_state_dict(shapes, restored)
 
 

@@ -66,7 +66,8 @@ def read_meta(directory: Path) -> dict[str, Any]:
         raise UserError(f"there is no checkpoint at {directory}")
     _check_has(directory, "meta")
     with _damaged_if_unreadable(directory, "meta"):
-        meta = dict(ocp.JsonCheckpointHandler().restore(directory / "meta"))
+        handler: Any = ocp.JsonCheckpointHandler()
+        meta = dict(handler.restore(directory / "meta"))
     if isinstance(meta.get("format_version"), int):
         # First: a later format may store its arrays and checksums differently without being
         # damaged.
@@ -96,17 +97,15 @@ def read_arrays(
       DamagedCheckpoint: they differ from what was saved.
       UserError: a disk that does not respond.
     """
-    handler = ocp.PyTreeCheckpointHandler()
+    handler: Any = ocp.PyTreeCheckpointHandler()
     with _damaged_if_unreadable(directory, "state"):
         # Written by older versions; a restore reads it, the code here does not.
         for path in (directory / "state" / "array_metadatas").glob("*"):
             json.loads(path.read_text())
         wanted = choose(handler.metadata(directory / "state").tree)
         # Flattened and back: Orbax restores no part of a tree that is an empty dict.
-        flat = {
-            key: np.empty(leaf.shape, leaf.dtype)
-            for key, leaf in traverse_util.flatten_dict(wanted).items()
-        }
+        flat: dict[Any, Any] = traverse_util.flatten_dict(wanted)
+        flat = {key: np.empty(leaf.shape, leaf.dtype) for key, leaf in flat.items()}
         wanted = traverse_util.unflatten_dict(flat)
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         arrays = handler.restore(
@@ -158,7 +157,7 @@ def array_checksums(tree: Any) -> dict[str, int]:
 
 def _checksum(array: np.ndarray) -> int:
     content = np.ascontiguousarray(array).reshape(-1)
-    return zlib.crc32(content.view(np.uint8))
+    return zlib.crc32(content.view(np.uint8).data)
 
 
 def seal_meta(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from faceshifter_jax.devices.inputs import assume_num_classes, batch_shapes, frozen_shapes
 from faceshifter_jax.devices.topology import Topology, build_devices
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.runtime.parallel import build_parallel
 from faceshifter_jax.tasks import build_task
-from faceshifter_jax.training.config import check_config
+from faceshifter_jax.training.config import Config, check_config
 from faceshifter_jax.training.guard import REQUEST, guard_step
 
 _SIZE = r"([\d.]+)([KMGT]?)"
@@ -101,7 +100,7 @@ class CompiledStep:
 
 
 def compile_step(
-    config: ConfigDict,
+    config: Config,
     topology: Topology,
     announce: Callable[[], None] = lambda: None,
     *,

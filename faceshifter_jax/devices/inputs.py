@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import AEINet
@@ -15,6 +14,7 @@ from faceshifter_jax.networks.build import build_network
 from faceshifter_jax.networks.network import InputFormat, Network, Weights
 from faceshifter_jax.tasks.arcface import CODE_SIZE
 from faceshifter_jax.tasks.task import Task
+from faceshifter_jax.training.config import Config
 
 _NUM_IDENTITIES = 85_742
 _EMBEDDING_SIZE = 512
@@ -24,7 +24,7 @@ Shapes = Any
 """A tree of `jax.ShapeDtypeStruct`."""
 
 
-def assume_num_classes(config: ConfigDict) -> list[str]:
+def assume_num_classes(config: Config) -> list[str]:
     """Sets the number of classes of a classifier that would take it from a dataset.
 
     Returns:
@@ -62,7 +62,7 @@ def batch_shapes(config: Mapping[str, Any], batch_kind: str) -> Shapes:
     return batch
 
 
-def frozen_shapes(task: Task, config: ConfigDict) -> tuple[Shapes, list[str]]:
+def frozen_shapes(task: Task, config: Config) -> tuple[Shapes, list[str]]:
     """Returns the frozen networks' shapes, and a line for each saying which network it is.
 
     Networks that the config names are read; a published architecture stands in for the others.
@@ -91,7 +91,7 @@ def _read(path: str) -> Weights:
     return read_weights(path)
 
 
-def _assumed_identity(config: ConfigDict, sources: Mapping[str, Weights]) -> Weights:
+def _assumed_identity(config: Config, sources: Mapping[str, Weights]) -> Weights:
     """The network that published FaceShifters use: ArcFace's of 100 layers, 65 M parameters."""
     del sources
     size = config.identity.get("embedding_size", _EMBEDDING_SIZE)
@@ -106,7 +106,7 @@ def _assumed_identity(config: ConfigDict, sources: Mapping[str, Weights]) -> Wei
     return _as_weights("identity", network, "IResNet-100 of 112x112 pixels", picture)
 
 
-def _assumed_aei_net(config: ConfigDict, sources: Mapping[str, Weights]) -> Weights:
+def _assumed_aei_net(config: Config, sources: Mapping[str, Weights]) -> Weights:
     """The AEI-Net of arXiv 1912.13457, which is the module's default."""
     divisor = 2 ** len(AEINet.encoder_channels)
     if config.image_size % divisor:

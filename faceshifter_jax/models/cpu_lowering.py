@@ -12,6 +12,7 @@ and `jax.hessian` raise a TypeError.
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +80,8 @@ def _with_gradients(gradients: Callable[..., tuple[jax.Array, jax.Array]]) -> Co
         return pull_back(cotangent)
 
     conv.defvjp(forward, backward)
-    return conv
+    convolution: Any = conv
+    return convolution
 
 
 def _input_gradient(x, kernel, cotangent, padding):
@@ -264,7 +266,9 @@ def depthwise_by_sums(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array
     size = kernel.shape[0]
     padded = jnp.pad(x, ((0, 0), *_same_padding(x, size, stride), (0, 0)))
     taps = kernel.reshape(size * size, -1)
-    return sum(tap * view for tap, view in zip(taps, _shifted(padded, size, stride), strict=True))
+    views = _shifted(padded, size, stride)
+    total: Any = sum(tap * view for tap, view in zip(taps, views, strict=True))
+    return total
 
 
 def _depthwise_forward(x, kernel, stride):

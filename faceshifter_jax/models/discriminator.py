@@ -9,11 +9,12 @@ from flax import linen as nn
 from faceshifter_jax.models.layers import Conv, instance_norm, leaky_relu
 
 _activation = leaky_relu(0.2)
+_AROUND: Any = ((1, 1), (1, 1))  # flax annotates it as str alone
 
 
 def halve(x: jax.Array) -> jax.Array:
     """Averages 3x3 windows at every second place; the border counts only what is inside."""
-    return nn.avg_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)),
+    return nn.avg_pool(x, window_shape=(3, 3), strides=(2, 2), padding=_AROUND,
                        count_include_pad=False)  # fmt: skip
 
 

@@ -162,7 +162,8 @@ def narrow_conv(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
         for k, (i, j) in enumerate(np.ndindex(size, size))
     ]
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    return sum(part.astype(wide) for part in shifted).astype(x.dtype)
+    total: Any = sum(part.astype(wide) for part in shifted)
+    return total.astype(x.dtype)
 
 
 def convolve_depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

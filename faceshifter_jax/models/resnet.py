@@ -67,7 +67,8 @@ class ResNet(nn.Module):
             raise UserError(f"depth must be one of {sorted(BOTTLENECKS)}, not {self.depth}")
         x = Conv(self.width, 7, 2, 3, False, self.dtype, name="stem")(x)
         x = nn.relu(BatchNorm(self.dtype, self.axis_name, name="stem_norm")(x, train))
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        padding: Any = ((1, 1), (1, 1))  # flax annotates it as str alone
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)
         for stage, count in enumerate(BOTTLENECKS[self.depth]):
             for i in range(count):
                 stride = 2 if stage and i == 0 else 1

@@ -121,12 +121,13 @@ def check_fits(module: nn.Module, variables: Mapping[str, Any], *inputs: Any, pa
     Raises:
       UserError: names the first parameter that is missing, too much, or of another shape.
     """
-    wanted = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs))
-    wanted, given = (traverse_util.flatten_dict(dict(t), sep="/") for t in (wanted, variables))
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs))
+    wanted: dict[str, Any] = traverse_util.flatten_dict(dict(shapes), sep="/")
+    given: dict[str, Any] = traverse_util.flatten_dict(dict(variables), sep="/")
     for name in sorted(wanted.keys() | given.keys()):
-        shapes = [tuple(tree[name].shape) if name in tree else None for tree in (given, wanted)]
-        if shapes[0] != shapes[1]:
+        found = [tuple(tree[name].shape) if name in tree else None for tree in (given, wanted)]
+        if found[0] != found[1]:
             raise UserError(
                 f"the weights in {path} do not fit this version's {type(module).__name__}: "
-                f"{name} has shape {shapes[0]}, needed is {shapes[1]}; train or convert them again"
+                f"{name} has shape {found[0]}, needed is {found[1]}; train or convert them again"
             )

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
+from flax import struct
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import fold
@@ -20,7 +19,7 @@ from faceshifter_jax.networks.identity import for_generator
 from faceshifter_jax.networks.network import Weights, name_networks
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class Generator:
     """A trained AEI-Net in evaluation mode.
 
@@ -33,9 +32,9 @@ class Generator:
     """
 
     variables: Any
-    module: nn.Module = flax.struct.field(pytree_node=False)
-    embedding: str = flax.struct.field(pytree_node=False, default="unit")
-    size: int | None = flax.struct.field(pytree_node=False, default=None)
+    module: Any = struct.field(pytree_node=False)
+    embedding: str = struct.field(pytree_node=False, default="unit")
+    size: int | None = struct.field(pytree_node=False, default=None)
 
     def swap(self, target: jax.Array, identity: jax.Array) -> jax.Array:
         """Swaps identities (B, E) into pictures (B, S, S, 3) in [-1, 1]."""
@@ -89,19 +88,20 @@ def level_masks(masks: Sequence[Sequence[jax.Array]]) -> dict[int, jax.Array]:
       H -> their mean over layers and channels, float32 (B, H, W, 1), coarse to fine; 1 where the
       identity dominates, 0 where the attributes do.
     """
-    return {
-        level[0].shape[1]: sum(m.astype(jnp.float32).mean(-1, keepdims=True) for m in level)
-        / len(level)
-        for level in masks
-    }
+
+    def mean(level: Sequence[jax.Array]) -> jax.Array:
+        total: Any = sum(m.astype(jnp.float32).mean(-1, keepdims=True) for m in level)
+        return total / len(level)
+
+    return {level[0].shape[1]: mean(level) for level in masks}
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class SecondStage:
     """A trained HEAR-Net in evaluation mode; attributes as in `Generator`."""
 
     variables: Any
-    module: nn.Module = flax.struct.field(pytree_node=False)
+    module: Any = struct.field(pytree_node=False)
 
     def folded(self) -> "SecondStage":
         """As `Generator.folded`."""

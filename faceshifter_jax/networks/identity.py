@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
+from flax import struct
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import fold
@@ -69,7 +68,7 @@ def for_generator(features: jax.Array, embedding: str) -> jax.Array:
     return unit_length(features) if embedding == "unit" else features.astype(jnp.float32)
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class IdentityNetwork:
     """A trained identity network, ready to embed aligned pictures.
 
@@ -81,9 +80,9 @@ class IdentityNetwork:
     """
 
     variables: Any
-    module: nn.Module = flax.struct.field(pytree_node=False)
-    input: InputFormat = flax.struct.field(pytree_node=False)
-    view: View | None = flax.struct.field(pytree_node=False, default=None)
+    module: Any = struct.field(pytree_node=False)
+    input: InputFormat = struct.field(pytree_node=False)
+    view: View | None = struct.field(pytree_node=False, default=None)
 
     def folded(self) -> "IdentityNetwork":
         """Returns the same function up to rounding, at lower cost; see `models.fold`."""
@@ -128,7 +127,7 @@ def identity_network_from(
       UserError: the weights are another network's, or do not fit it.
     """
     network = weights.networks.get("identity")
-    if network is None:
+    if network is None or network.input is None:
         raise UserError(
             f"{weights.path} holds {name_networks(weights)}, not an identity network: name the "
             "workdir of a training run with configs/arcface.py, or a file that "

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -37,6 +38,7 @@ def compiler_options() -> dict[str, bool] | None:
     2,700 for AEI-Net's step at paper scale, and the process dies with a segmentation fault; the
     older emitters make 900, and a step that takes up to a fifth longer on small maps.
     """
-    if jax.default_backend() != "cpu" or not jax.config.jax_compilation_cache_dir:
+    settings: Any = jax.config
+    if jax.default_backend() != "cpu" or not settings.jax_compilation_cache_dir:
         return None
     return {"xla_cpu_use_fusion_emitters": False}

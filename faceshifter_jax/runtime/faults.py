@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import MAKE_ROOM, NO_ROOM
@@ -62,7 +62,7 @@ class OutOfMemory(UserError):
     """A device's memory is full in this process; other processes may still wait for it."""
 
 
-def remedies(config: ConfigDict) -> list[str]:
+def remedies(config: Any) -> list[str]:
     """Returns the settings of `config` that would reduce the memory its step needs."""
     less = ["--config.remat=aad"] if config.get("remat") == "none" else []
     if "accumulate_steps" in config:
@@ -71,7 +71,7 @@ def remedies(config: ConfigDict) -> list[str]:
 
 
 @contextmanager
-def out_of_memory_is_one_line(config: ConfigDict) -> Iterator[None]:
+def out_of_memory_is_one_line(config: Any) -> Iterator[None]:
     """Turns jax's error for a full device memory into one line; other errors pass.
 
     Raises:

@@ -31,7 +31,7 @@ class Parallel(abc.ABC):
 
     axis_name: str | None = None
 
-    def __init__(self, devices: Sequence[jax.Device]):
+    def __init__(self, devices: Sequence[Any]):
         # Process by process: a process's rows of the global batch lie on its own devices.
         devices = sorted(devices, key=lambda device: (device.process_index, device.id))
         self.num_devices = len(devices)
@@ -66,7 +66,7 @@ class Parallel(abc.ABC):
         compiled = jax.jit(init, out_shardings=self.replicated)
         # It runs once, so XLA's optimisations would cost more than they save: half a minute
         # for the demo's networks on two cores.
-        options = {"xla_backend_optimization_level": 0}
+        options: Any = {"xla_backend_optimization_level": 0}
         return lambda key: compiled.lower(key).compile(compiler_options=options)(key)
 
     def compile_predict(self, predict: Predict) -> Predict:
@@ -99,7 +99,7 @@ class Parallel(abc.ABC):
         """
 
     @abc.abstractmethod
-    def put_batch(self, batch: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
+    def put_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Lays out this process's rows of a global batch as the compiled step takes them."""
 
 
@@ -118,7 +118,7 @@ class JitParallel(Parallel):
             keep_unused=True,
         )
 
-    def put_batch(self, batch: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
+    def put_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
         sharded = NamedSharding(self.mesh, PartitionSpec(AXIS))
         return {
             name: jax.make_array_from_process_local_data(sharded, rows)
@@ -141,7 +141,7 @@ class PmapParallel(Parallel):
             devices=list(self.mesh.devices),
         )
 
-    def put_batch(self, batch: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
+    def put_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
         local = self.num_local_devices
         sharded = NamedSharding(self.mesh, PartitionSpec(AXIS))
         return {
@@ -155,7 +155,7 @@ class PmapParallel(Parallel):
 _MODES = {"jit": JitParallel, "pmap": PmapParallel}
 
 
-def build_parallel(mode: str, devices: Sequence[jax.Device] | None = None) -> Parallel:
+def build_parallel(mode: str, devices: Sequence[Any] | None = None) -> Parallel:
     """Returns the way to compile a step for the given `config.parallel`.
 
     Args:

@@ -80,5 +80,6 @@ def leave(message: str, exit_code: int) -> NoReturn:
         print(message, file=sys.stderr)
     sys.stderr.flush()
     # Python buffers what it prints to a redirected stdout.
-    sys.__stdout__.flush()
+    if sys.__stdout__ is not None:
+        sys.__stdout__.flush()
     os._exit(exit_code)

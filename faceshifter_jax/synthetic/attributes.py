@@ -179,6 +179,11 @@ def _expression(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
     return tuple((unit, float(min(weight, 1.1))) for unit, weight in weights.items())
 
 
+def _as_colour(numbers: np.ndarray) -> Colour:
+    red, green, blue = (float(number) for number in numbers)
+    return red, green, blue
+
+
 def _light(rng: np.random.Generator) -> Light:
     warmth = rng.normal(0.0, 0.10)
     key = rng.uniform(0.60, 1.15) * np.array([1.0 + warmth, 1.0, 1.0 - warmth])
@@ -188,9 +193,9 @@ def _light(rng: np.random.Generator) -> Light:
     return Light(
         azimuth=float(rng.uniform(-75, 75)),
         elevation=float(rng.uniform(5, 60)),
-        key=tuple(float(x) for x in key),
-        sky=tuple(float(x) for x in sky),
-        ground=tuple(float(x) for x in ground),
+        key=_as_colour(key),
+        sky=_as_colour(sky),
+        ground=_as_colour(ground),
     )
 
 

@@ -108,6 +108,11 @@ def _spreads() -> list[float]:
     return [_spread(name) for name, _, _ in head_model().pairs]
 
 
+def _three(numbers: np.ndarray) -> tuple[float, float, float]:
+    first, second, third = (float(number) for number in numbers)
+    return first, second, third
+
+
 def sample_identity(seed: int) -> Identity:
     """The person with this number; the same in every process. `seed` is an int >= 0."""
     rng = seeded(seed, IDENTITY)
@@ -121,9 +126,9 @@ def sample_identity(seed: int) -> Identity:
         gender=gender,
         age=float(max(0.0, rng.uniform(-0.35, 0.8))),
         weight=float(np.clip(rng.normal(-0.15, 0.38), -0.9, 0.7)),
-        races=tuple(float(x) for x in races),
+        races=_three(races),
         shape=tuple(float(x) for x in np.clip(shape, -0.9, 0.9)),
-        iris_colour=tuple(float(x) for x in np.clip(iris, 0.05, 0.75)),
+        iris_colour=_three(np.clip(iris, 0.05, 0.75)),
         iris_pattern=float(rng.uniform()),
         brow_thickness=float(np.clip(rng.normal(0.032 + 0.012 * gender, 0.009), 0.016, 0.064)),
         brow_arch=float(np.clip(rng.normal(0.032 - 0.018 * gender, 0.016), -0.01, 0.075)),

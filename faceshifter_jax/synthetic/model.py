@@ -112,7 +112,7 @@ def head_model() -> HeadModel:
         surface=np.ascontiguousarray(np.concatenate([rest[:-2], np.stack(columns, 1)], 1)),
         identity=_read_shapes(stored, "identity"),
         expression=_read_shapes(stored, "expression"),
-        pairs=tuple(tuple(str(name) for name in row) for row in stored["pairs"]),
+        pairs=tuple((str(a), str(b), str(c)) for a, b, c in stored["pairs"]),
         landmarks=stored["landmarks"].astype(np.int64),
         eye_radius=float(stored["eye_radius"]),
         skull_centre=stored["skull_centre"].astype(np.float32),

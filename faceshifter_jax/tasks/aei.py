@@ -75,7 +75,7 @@ class AEITask:
             "discriminator": build_optimizer(config["optimizer"]["discriminator"], steps),
         }
         self._parts = self._build_parts()
-        self._discriminator = build_network(
+        self._discriminator: Any = build_network(
             self._parts["discriminator"].network, "discriminator", dtype=self._dtype
         )
 
@@ -381,7 +381,8 @@ def _check_losses(config: Mapping[str, Any]) -> None:
 
 def _share(condition, scores: tuple[jax.Array, ...]) -> jax.Array:
     """The share of scores that meet a condition, averaged over the scales."""
-    return sum(jnp.mean(condition(score)) for score in scores) / len(scores)
+    total: Any = sum(jnp.mean(condition(score)) for score in scores)
+    return total / len(scores)
 
 
 def _mask_picture(mask: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -102,8 +102,8 @@ def average_weights(average: Any, params: Any, step: jax.Array, decay: float) ->
     random start leaves it soon. With `decay` 0 it is the parameters.
     """
     step = step.astype(jnp.float32)
-    decay = jnp.minimum(decay, (1 + step) / (10 + step))
-    return jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)
+    kept = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, p: kept * a + (1 - kept) * p, average, params)
 
 
 def accumulate_steps(config: Mapping[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """The rows of a batch as an AEI-Net step needs them: embeddings, answers and pseudo targets."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ def row_weights(batch: Batch, axis_name: str | None) -> tuple[dict[str, jax.Arra
       `same_weights` for reconstruction, `swap_weights` for metrics of swaps and, where the batch
       knows right answers, `answer_weights`; and the share of rows that are swaps.
     """
-    masks = {"same_weights": batch["same"], "swap_weights": 1 - batch["same"]}
+    masks: dict[str, Any] = {"same_weights": batch["same"], "swap_weights": 1 - batch["same"]}
     if "answered" in batch or "pseudo" in batch:
         masks["answer_weights"] = batch.get("answered", 0) + batch.get("pseudo", 0)
     shares = {name: mean_over_devices(jnp.mean(mask), axis_name) for name, mask in masks.items()}

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import flax
 import jax
+from flax import struct
 
 from faceshifter_jax.networks.network import Part, Weights
 from faceshifter_jax.tasks.health import Health
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class TrainState:
     """An immutable snapshot of a training run; each dict is keyed by player (`generator`, ...).
 

@@ -1,5 +1,6 @@
 """Starting a training run from trained networks (`config.init_from`)."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,7 +69,7 @@ def start_from(
                 trees[player] = {**trees[player], inside: new} if inside else new
         if player in batch_stats:
             batch_stats[player] = jax.tree.map(jnp.copy, variables["batch_stats"])
-    return state.replace(params=params, ema_params=averages, batch_stats=batch_stats)
+    return dataclasses.replace(state, params=params, ema_params=averages, batch_stats=batch_stats)
 
 
 def _find_networks(
@@ -127,7 +128,7 @@ def _check_same(network: Network, path: str, part: Part, needed: Network) -> Non
 
 
 def _shapes(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    flat = traverse_util.flatten_dict(dict(tree), sep="/")
+    flat: dict[str, Any] = traverse_util.flatten_dict(dict(tree), sep="/")
     return {key: tuple(leaf.shape) for key, leaf in flat.items()}
 
 

@@ -16,6 +16,9 @@ from ml_collections import ConfigDict, config_flags
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.paths import local_path, local_paths
 
+Config = Any
+"""A ConfigDict, which knows its attributes only when it runs."""
+
 _NUMBER = "a finite number below 2 to the 63rd"
 _NEEDED = ("task", "parallel", "data", "init_from", "distributed", "compilation_cache")
 _PATHS = ("path", "weights", "occluders", "subset", "compilation_cache")
@@ -36,7 +39,7 @@ _RANGES = {
 }
 
 
-def parse_arguments(argv: Sequence[str]) -> tuple[ConfigDict, str]:
+def parse_arguments(argv: Sequence[str]) -> tuple[Config, str]:
     """Reads the config file, applies the flags, and returns the config with the workdir.
 
     Raises:
@@ -59,7 +62,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[ConfigDict, str]:
     return values.config, local_path(values.workdir)
 
 
-def load_config(spec: str) -> ConfigDict:
+def load_config(spec: str) -> Config:
     """Returns the config that `get_config` of a config file makes.
 
     Args:
@@ -118,13 +121,13 @@ def _take_config_flag(argv: Sequence[str]) -> tuple[str, list[str]]:
     raise UserError("--config is missing: name a config file such as configs/aei.py")
 
 
-def _check_keys(arguments: Sequence[str], config: ConfigDict) -> None:
+def _check_keys(arguments: Sequence[str], config: Config) -> None:
     """Raises UserError for an override of a key that the config does not have."""
     for argument in arguments:
         match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
         if match is None:
             continue
-        node = config
+        node: Any = config
         for part in match[1].split("."):
             keys = list(node) if isinstance(node, ConfigDict) else []
             if part not in keys:
@@ -135,7 +138,7 @@ def _check_keys(arguments: Sequence[str], config: ConfigDict) -> None:
             node = node[part]
 
 
-def check_config(config: ConfigDict) -> None:
+def check_config(config: Config) -> None:
     """Checks the settings that the loop itself uses, and rates and steps of the optimisers.
 
     Raises:
@@ -160,7 +163,7 @@ def _is_number(value: Any) -> bool:
     return not isinstance(value, int) or abs(value) < 2**63
 
 
-def make_paths_local(config: ConfigDict) -> None:
+def make_paths_local(config: Config) -> None:
     """Expands `~` in all path settings of a config.
 
     Raises:
@@ -175,7 +178,7 @@ def make_paths_local(config: ConfigDict) -> None:
             config[name] = local_paths(value)
 
 
-def fill_num_classes(config: ConfigDict) -> None:
+def fill_num_classes(config: Config) -> None:
     """Sets `config.model.num_classes` from the dataset, if a config has it and it is 0.
 
     Raises:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from faceshifter_jax.checkpoints.manager import Checkpoints
 from faceshifter_jax.errors import UserError
@@ -22,6 +21,7 @@ from faceshifter_jax.runtime.faults import (
 from faceshifter_jax.runtime.parallel import Parallel, describe_memory
 from faceshifter_jax.runtime.progress import format_duration
 from faceshifter_jax.runtime.signals import Interrupted, StopRequest
+from faceshifter_jax.training.config import Config
 from faceshifter_jax.training.guard import FAILED, guard_step, make_request, not_finite
 from faceshifter_jax.training.monitor import Monitor
 
@@ -30,7 +30,7 @@ from faceshifter_jax.training.monitor import Monitor
 class Session:
     """One session of a training run, with everything that it needs ready."""
 
-    config: ConfigDict
+    config: Config
     task: Any
     parallel: Parallel
     loader: Any
@@ -41,7 +41,7 @@ class Session:
     stop: StopRequest = field(default_factory=StopRequest)
     failure: UserError | None = None
     in_flight: deque = field(default_factory=deque)
-    requests: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    requests: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def run(self, state: Any, first_step: int, samples: Mapping[str, Any]) -> Any:
         """Runs the steps after `first_step`; returns the last state."""
@@ -85,17 +85,17 @@ class Session:
         """Whether something is due at this step; an interval of 0 means only after the last one."""
         return step == self.config.num_steps or (every_steps > 0 and step % every_steps == 0)
 
-    def _next_batch(self) -> Mapping[str, Any]:
+    def _next_batch(self) -> dict[str, Any]:
         return self.parallel.put_batch(next(self.loader))
 
-    def _next_batch_or(self, last: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _next_batch_or(self, last: dict[str, Any]) -> dict[str, Any]:
         """Returns the next batch, or `last` if there is none, for the step that all stop at."""
         if not self.failure:
             with self._stop_all_later():
                 return self._next_batch()
         return last
 
-    def _request(self) -> Mapping[str, Any]:
+    def _request(self) -> dict[str, Any]:
         """Returns what this process tells all others with the next step."""
         with self._stop_all_later():
             self.checkpoints.check()

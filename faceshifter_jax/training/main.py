@@ -8,11 +8,9 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.messages import printable
-from faceshifter_jax.training.config import parse_arguments
+from faceshifter_jax.training.config import Config, parse_arguments
 
 USAGE = """usage: python train.py --config CONFIG --workdir DIR [--config.KEY=VALUE ...]
 
@@ -51,7 +49,7 @@ def main(argv: Sequence[str], **factories: Callable) -> int:
         return _INTERRUPTED
 
 
-def _train(config: ConfigDict, workdir: str, factories: Mapping[str, Callable]) -> int:
+def _train(config: Config, workdir: str, factories: Mapping[str, Callable]) -> int:
     # Imported late: a mistake on the command line is reported without waiting for jax.
     from faceshifter_jax.runtime import distributed
     from faceshifter_jax.runtime.faults import OutOfMemory, in_one_line

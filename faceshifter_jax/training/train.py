@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 from flax import traverse_util
-from ml_collections import ConfigDict
 
 from faceshifter_jax import data, tasks
 from faceshifter_jax.checkpoints.compatibility import (
@@ -31,7 +30,7 @@ from faceshifter_jax.runtime.parallel import Parallel, build_parallel
 from faceshifter_jax.runtime.signals import catch_signals
 from faceshifter_jax.tasks.task import Task
 from faceshifter_jax.tasks.warm_start import choose_networks, start_from
-from faceshifter_jax.training.config import check_config, fill_num_classes, make_paths_local
+from faceshifter_jax.training.config import Config, check_config, fill_num_classes, make_paths_local
 from faceshifter_jax.training.loop import Session
 from faceshifter_jax.training.monitor import Monitor
 
@@ -47,10 +46,10 @@ _OF_ONE_PROCESS = (
 
 
 def train(
-    config: ConfigDict,
+    config: Config,
     workdir: str | Path,
     *,
-    build_task: Callable[[ConfigDict], Task] = tasks.build_task,
+    build_task: Callable[[Any], Task] = tasks.build_task,
     build_loader: Callable[..., Any] | None = None,
 ) -> Any:
     """Trains what `config` describes up to `config.num_steps`, starting from the state in
@@ -115,7 +114,7 @@ def train(
         return session.run(state, first_step, inputs.samples)
 
 
-def _join_processes(config: ConfigDict) -> Parallel:
+def _join_processes(config: Config) -> Parallel:
     """Connects to the other processes; returns how a step runs on all devices.
 
     Raises:
@@ -164,10 +163,10 @@ class _Inputs:
 
 
 def _read_inputs(
-    config: ConfigDict,
+    config: Config,
     checkpoints: Checkpoints,
     first_step: int,
-    build_task: Callable[[ConfigDict], Task],
+    build_task: Callable[[Config], Task],
     build_loader: Callable[..., Any],
 ) -> _Inputs:
     """Reads everything that `config` names; no path in it is used after that.
@@ -203,7 +202,7 @@ def _read_inputs(
 
 
 def _start_or_continue(
-    config: ConfigDict, task: Task, checkpoints: Checkpoints, first_step: int, dataset: str
+    config: Config, task: Task, checkpoints: Checkpoints, first_step: int, dataset: str
 ) -> tuple[Any, dict[str, Any], str]:
     """Returns the frozen networks, the `meta` of new checkpoints, and the changed settings.
 
@@ -246,7 +245,7 @@ def _common_facts(inputs: _Inputs) -> dict[str, Any]:
 
 
 def _build_state(
-    config: ConfigDict,
+    config: Config,
     inputs: _Inputs,
     checkpoints: Checkpoints,
     first_step: int,
@@ -269,7 +268,7 @@ def _build_state(
 
 
 def _open_workdir(
-    config: ConfigDict, inputs: _Inputs, checkpoints: Checkpoints, first_step: int
+    config: Config, inputs: _Inputs, checkpoints: Checkpoints, first_step: int
 ) -> tuple[Monitor, list[str]]:
     """Prepares the workdir for writing; returns the monitor and lines about moved checkpoints."""
     workdir, moved = checkpoints.workdir, []
@@ -282,7 +281,7 @@ def _open_workdir(
     return monitor, moved
 
 
-def _describe(config: ConfigDict, inputs: _Inputs, state: Any, parallel: Parallel) -> Iterator[str]:
+def _describe(config: Config, inputs: _Inputs, state: Any, parallel: Parallel) -> Iterator[str]:
     """Yields the lines that are printed at the start of a training run."""
     info, kind = inputs.loader.info, jax.devices()[0].device_kind
     yield f"task {config.task}: {config.num_steps} steps of {config.batch_size} pictures"
