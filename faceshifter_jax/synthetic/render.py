@@ -128,7 +128,7 @@ def _draw_head(
     samples.draw(balls, eye_triangles, first_eye, cull=True)
     buffers = (samples.triangle, samples.weights)
     hair = around.hair
-    if hair is not None:
+    if hair is not None and around.hairy is not None:
         samples.take_nearer(around.hairy)
         parts = (hair.triangles, _first_hair(), around.lock_normals, hair.strands)
         shade_hair(*buffers, *parts, linear(attributes.hair.colour), light, colours)
