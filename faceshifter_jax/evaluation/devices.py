@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from faceshifter_jax.runtime.batches import apply_in_batches
 from faceshifter_jax.runtime.parallel import AXIS, Parallel, build_parallel
 
 _PIXELS_A_DEVICE = 32 * 64 * 64
@@ -39,7 +40,7 @@ def build_row_function(
       function: pure; takes the networks and arrays with a common leading axis, gives a pytree of
         arrays with that axis. It must be the same object each time, so no lambda.
       networks: pytree of arrays; they are put on all devices.
-      finish: applied to each batch's results, numpy arrays without the padding, to keep less.
+      finish: applied to each batch's results, numpy arrays with the padding, to keep less.
 
     Returns:
       takes numpy arrays (B, S, S, 3), gives the pytree of numpy arrays with B rows.
@@ -51,15 +52,12 @@ def build_row_function(
     def apply(*arrays: np.ndarray) -> Any:
         pixels = arrays[0].shape[1] * arrays[0].shape[2]
         size = parallel.num_devices * max(1, _PIXELS_A_DEVICE // pixels)
-        results = []
-        for begin in range(0, len(arrays[0]), size):
-            rows = [array[begin : begin + size] for array in arrays]
-            count = len(rows[0])
-            padded = [np.concatenate([r, np.repeat(r[-1:], size - count, 0)]) for r in rows]
-            batch = [jax.make_array_from_callback(p.shape, sharding, p.__getitem__) for p in padded]
+
+        def on_devices(*rows: np.ndarray) -> Any:
+            batch = [jax.make_array_from_callback(r.shape, sharding, r.__getitem__) for r in rows]
             # Waiting for each batch keeps the queue of collectives at one; see Parallel.
-            computed = jax.device_get(_compile(function)(placed, *batch))
-            results.append(finish(jax.tree.map(lambda a, count=count: a[:count], computed)))
-        return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+            return finish(jax.device_get(_compile(function)(placed, *batch)))
+
+        return apply_in_batches(on_devices, arrays, size)
 
     return apply

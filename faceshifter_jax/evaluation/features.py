@@ -11,6 +11,7 @@ from PIL import Image
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.model import check_finite
 from faceshifter_jax.evaluation.processes import in_shares
+from faceshifter_jax.runtime.batches import apply_in_batches
 
 RANGES = {
     "unit": "0 to 1",
@@ -63,13 +64,11 @@ class OnnxNetwork:
 
     def __call__(self, pictures: np.ndarray) -> list[np.ndarray]:
         """Applies it to uint8 pictures (B, S, S, 3); returns its outputs, (B, ...) each."""
-        batches = []
-        for begin in range(0, len(pictures), self._batch):
-            rows = pictures[begin : begin + self._batch]
-            padded = np.concatenate([rows, np.repeat(rows[-1:], self._batch - len(rows), 0)])
-            outputs = self._session.run(None, {self._name: self._to_input(padded)})
-            batches.append([np.asarray(output)[: len(rows)] for output in outputs])
-        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+        def run(rows: np.ndarray) -> list[np.ndarray]:
+            return self._session.run(None, {self._name: self._to_input(rows)})
+
+        return apply_in_batches(run, (pictures,), self._batch)
 
     def _to_input(self, pictures: np.ndarray) -> np.ndarray:
         height, width = self._size

@@ -31,6 +31,7 @@ from faceshifter_jax.networks.generator import Generator
 from faceshifter_jax.networks.identity import IdentityNetwork
 from faceshifter_jax.networks.network import Weights
 from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.runtime.batches import pad_rows
 from faceshifter_jax.runtime.parallel import build_parallel
 from faceshifter_jax.runtime.progress import Progress
 from faceshifter_jax.runtime.workers import usable_cores
@@ -156,7 +157,7 @@ def apply_to_pictures(
     results = []
     for batch in pictures.batch(size).to_iter_dataset(options):
         # All batches have one size, the last one too, so that a function is compiled once.
-        padded = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), 0)])
+        padded = pad_rows(batch, size)
         results.append(np.asarray(apply(padded))[: len(batch)])
         progress.advance(len(batch))
     progress.finish()

@@ -22,6 +22,7 @@ from faceshifter_jax.media.grid import to_uint8
 from faceshifter_jax.networks.contract import REGIONS, have_one_template
 from faceshifter_jax.networks.identity import IdentityNetwork, identity_network_from
 from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.swapping.results import Explanation
 from faceshifter_jax.swapping.stages import (
     Networks,
     draw_masks,
@@ -46,18 +47,6 @@ class Swaps(NamedTuple):
     last: np.ndarray
 
 
-class Insides(NamedTuple):
-    """The networks' inner results for B pairs.
-
-    Attributes:
-      masks: uint8 (B, L, S, S), AEI-Net's masks, coarse to fine; 255 where the identity dominates.
-      error: uint8 (B, S, S, 3), the heuristic errors; 128 is none.
-    """
-
-    masks: np.ndarray
-    error: np.ndarray
-
-
 @dataclass(frozen=True)
 class Judge:
     """The judging identity network.
@@ -79,7 +68,7 @@ class Subject:
 
     Attributes:
       swap: `swap(source, target)`: two uint8 (B, S, S, 3) to `Swaps`.
-      inspect: `inspect(source, target)`: the same to `Insides`.
+      inspect: `inspect(source, target)`: the same to `Explanation`.
       has_second_stage: whether there is a HEAR-Net.
       image_size: S in pixels.
       alignment: of the faces that it was trained on, a key of `faces.alignment.ALIGNMENTS`.
@@ -92,7 +81,7 @@ class Subject:
     """
 
     swap: Callable[[np.ndarray, np.ndarray], Swaps]
-    inspect: Callable[[np.ndarray, np.ndarray], Insides]
+    inspect: Callable[[np.ndarray, np.ndarray], Explanation]
     has_second_stage: bool
     image_size: int
     alignment: str
@@ -122,7 +111,7 @@ def load_subject(path: str, identity_path: str | None, hear_path: str | None) ->
     named = stages.generator if hear_path else stages.hear or stages.generator
     return Subject(
         swap=build_row_function(_swap, stages.networks, lambda s: _to_swaps(s, path)),
-        inspect=build_row_function(_inspect, stages.networks, _to_insides),
+        inspect=build_row_function(_inspect, stages.networks, _to_pictures),
         has_second_stage=stages.hear is not None,
         image_size=stages.image_size,
         alignment=stages.contract.alignment,
@@ -196,9 +185,9 @@ def _to_swaps(stages: Swaps, path: str) -> Swaps:
     return Swaps(*(to_uint8(check_finite(stage, of=f"the swaps by {path}")) for stage in stages))
 
 
-def _inspect(networks: Networks, source: jax.Array, target: jax.Array) -> Insides:
-    return Insides(draw_masks(networks, source, target), find_errors(networks, target))
+def _inspect(networks: Networks, source: jax.Array, target: jax.Array) -> Explanation:
+    return Explanation(find_errors(networks, target), draw_masks(networks, source, target))
 
 
-def _to_insides(insides: Insides) -> Insides:
-    return Insides(np.round(255 * insides.masks).astype(np.uint8), to_uint8(insides.error))
+def _to_pictures(found: Explanation) -> Explanation:
+    return Explanation(to_uint8(found.errors), np.round(255 * found.masks).astype(np.uint8))

@@ -1,15 +1,15 @@
 """The results of a swap."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from faceshifter_jax.media.photos import Photo
 
 
-@dataclass(frozen=True, eq=False)
-class Explanation:
-    """Pictures that explain a swap.
+class Explanation(NamedTuple):
+    """Pictures that explain B swaps.
 
     Attributes:
       errors: uint8 (B, S, S, 3), the heuristic error: what AEI-Net loses of the target when it

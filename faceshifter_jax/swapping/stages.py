@@ -32,6 +32,7 @@ from faceshifter_jax.networks.identity import (
 )
 from faceshifter_jax.networks.network import Network, Weights
 from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.runtime.batches import apply_in_batches
 
 # Number of sources whose terms are kept, 100 kB each at paper scale: more than a film has people.
 _SOURCES = 64
@@ -89,8 +90,6 @@ def in_batches(
 ) -> np.ndarray:
     """Applies a compiled function to rows of pictures, a batch at a time.
 
-    The last batch is padded, so that the function is compiled once.
-
     Args:
       compiled: takes the arguments' rows.
       pictures: uint8 (B, S, S, 3).
@@ -98,13 +97,7 @@ def in_batches(
       batch_size: rows at a time; None for as many as pictures of this size allow.
     """
     size = batch_size or max(1, _BATCH_PIXELS // (pictures.shape[1] * pictures.shape[2]))
-    results = []
-    for begin in range(0, len(pictures), size):
-        count = min(size, len(pictures) - begin)
-        rows = begin + np.minimum(np.arange(size), count - 1)
-        batch = jax.tree.map(lambda array, rows=rows: array[rows], (pictures, *others))
-        results.append(np.asarray(compiled(*batch))[:count])
-    return np.concatenate(results)
+    return apply_in_batches(compiled, (pictures, *others), size)
 
 
 def build_embed(

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from faceshifter_jax.evaluation.model import Insides, Judge, Subject, Swaps
+from faceshifter_jax.evaluation.model import Judge, Subject, Swaps
+from faceshifter_jax.swapping.results import Explanation
 
 
 def make_subject(answer: Callable[[np.ndarray, np.ndarray], np.ndarray], **changes) -> Subject:
@@ -16,7 +17,7 @@ def make_subject(answer: Callable[[np.ndarray, np.ndarray], np.ndarray], **chang
         return Swaps(pictures, pictures)
 
     def inspect(source, target):
-        return Insides(np.zeros((len(source), 2, *source.shape[1:3]), np.uint8), target)
+        return Explanation(target, np.zeros((len(source), 2, *source.shape[1:3]), np.uint8))
 
     return Subject(
         **{

@@ -74,7 +74,7 @@ def inside_figure(
             "source": source[rows],
             "target": target[rows],
             "AEI-Net": swaps[rows],
-            "error": insides.error,
+            "error": insides.errors,
             **masks,
         },
     )
