@@ -30,7 +30,7 @@ class AEIOutput(NamedTuple):
     masks: tuple[tuple[jax.Array, ...], ...]
 
 
-class GeneratorTerms(NamedTuple):
+class IdentityModulation(NamedTuple):
     """The contribution of identities to the generator's pictures; computed once for each source.
 
     Attributes:
@@ -98,7 +98,7 @@ class AADGenerator(nn.Module):
             for width, features in itertools.pairwise((*self.channels, last))
         ]
 
-    def identity_terms(self, identity: jax.Array, height: int, width: int) -> GeneratorTerms:
+    def identity_terms(self, identity: jax.Array, height: int, width: int) -> IdentityModulation:
         """Computes the contribution of identities, which does not depend on the attributes.
 
         Args:
@@ -107,13 +107,15 @@ class AADGenerator(nn.Module):
         """
         start = self.start(identity, height, width)
         start = start + self.start_bias.astype(start.dtype)
-        return GeneratorTerms(start, tuple(block.identity_terms(identity) for block in self.block))
+        return IdentityModulation(
+            start, tuple(block.identity_terms(identity) for block in self.block)
+        )
 
     def __call__(
         self,
         target: jax.Array,
         attributes: tuple[jax.Array, ...],
-        identity_terms: GeneratorTerms,
+        identity_terms: IdentityModulation,
         train: bool,
     ) -> tuple[jax.Array, tuple[tuple[jax.Array, ...], ...]]:
         """Returns the picture (B, S, S, 3) float32 in [-1, 1] and each level's masks."""
@@ -221,7 +223,7 @@ class AEINet(nn.Module):
         terms = self.identity_terms(identity, *target.shape[1:3])
         return self.swap_by_terms(target, terms, train)
 
-    def identity_terms(self, identity: jax.Array, height: int, width: int) -> GeneratorTerms:
+    def identity_terms(self, identity: jax.Array, height: int, width: int) -> IdentityModulation:
         """Computes what identities (B, E) of unit length contribute to swaps of height x width."""
         scale = 2 ** len(self.encoder_channels)
         if self.identity_length == "sqrt":
@@ -229,7 +231,7 @@ class AEINet(nn.Module):
         return self.generator.identity_terms(identity, height // scale, width // scale)
 
     def swap_by_terms(
-        self, target: jax.Array, terms: GeneratorTerms, train: bool = False
+        self, target: jax.Array, terms: IdentityModulation, train: bool = False
     ) -> AEIOutput:
         """Like `__call__`, from the result of `identity_terms` for the identity and the target's
         size.

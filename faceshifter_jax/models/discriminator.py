@@ -63,10 +63,10 @@ class MultiscaleDiscriminator(nn.Module):
         """Returns each scale's scores, the full size first, each (B, P, P, 1) float32."""
         scores = []
         for scale in range(self.num_scales):
-            judge = PatchDiscriminator(
+            discriminator = PatchDiscriminator(
                 self.width, self.num_layers, self.use_norm, self.dtype, name=f"scale_{scale}"
             )
-            scores.append(judge(x))
+            scores.append(discriminator(x))
             if scale + 1 < self.num_scales:
                 x = halve(x)
         return tuple(scores)

@@ -9,7 +9,7 @@ from flax import struct
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import fold
-from faceshifter_jax.models.aei_net import GeneratorTerms
+from faceshifter_jax.models.aei_net import IdentityModulation
 from faceshifter_jax.networks.build import (
     build_network,
     check_fits,
@@ -41,14 +41,14 @@ class Generator:
         identity = for_generator(identity, self.embedding)
         return self.module.apply(self.variables, target, identity).image
 
-    def identity_terms(self, identity: jax.Array, size: int) -> GeneratorTerms:
+    def identity_terms(self, identity: jax.Array, size: int) -> IdentityModulation:
         """Computes what identities (B, E) contribute to swaps of `size` x `size`."""
         identity = for_generator(identity, self.embedding)
         return self.module.apply(
             self.variables, identity, size, size, method=self.module.identity_terms
         )
 
-    def swap_by_terms(self, target: jax.Array, terms: GeneratorTerms) -> jax.Array:
+    def swap_by_terms(self, target: jax.Array, terms: IdentityModulation) -> jax.Array:
         """Like `swap`, from the result of `identity_terms`."""
         return self.module.apply(
             self.variables, target, terms, method=self.module.swap_by_terms

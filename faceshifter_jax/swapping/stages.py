@@ -17,7 +17,7 @@ from faceshifter_jax.checkpoints.weights import read_weights, weights_exist
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import check_alignment, resize_square
 from faceshifter_jax.media.grid import to_uint8
-from faceshifter_jax.models.aei_net import GeneratorTerms
+from faceshifter_jax.models.aei_net import IdentityModulation
 from faceshifter_jax.networks.contract import Contract, View
 from faceshifter_jax.networks.generator import (
     Generator,
@@ -353,7 +353,7 @@ def build_run(
     return run
 
 
-def find_terms(networks: Networks, source: jax.Array) -> GeneratorTerms:
+def find_terms(networks: Networks, source: jax.Array) -> IdentityModulation:
     """Computes what sources, uint8 (B, S, S, 3), contribute to swaps."""
     generator, identity, _ = networks
     embedding = identity.features(to_unit_range(source))
@@ -365,7 +365,9 @@ def run_stages(networks: Networks, source: jax.Array, target: jax.Array) -> jax.
     return run_stages_by_terms(networks, find_terms(networks, source), target)
 
 
-def run_stages_by_terms(networks: Networks, terms: GeneratorTerms, target: jax.Array) -> jax.Array:
+def run_stages_by_terms(
+    networks: Networks, terms: IdentityModulation, target: jax.Array
+) -> jax.Array:
     """Computes `Stages.run` from the sources' terms."""
     generator, identity, second = networks
     target = to_unit_range(target)
