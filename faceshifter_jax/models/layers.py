@@ -88,7 +88,7 @@ class PReLU(nn.Module):
 # product that are hardly larger than the map itself, and channels that fill the matrix unit.
 _CACHED = 2**20
 _FEW_COLUMNS = 32
-_WIDE = 24
+_WIDE = 32
 
 
 def _on_cpu() -> bool:

@@ -118,7 +118,7 @@ def test_an_existing_dataset_is_replaced_only_on_demand(tmp_path):
 def test_what_is_no_dataset_is_never_overwritten(photos, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/chapter.txt").write_text("years of work")
-    with pytest.raises(UserError, match="no prepared dataset"):
+    with pytest.raises(UserError, match="not a prepared dataset"):
         prepare_folder(photos, tmp_path / "thesis", size=SIZE, overwrite=True)
     assert (tmp_path / "thesis/chapter.txt").read_text() == "years of work"
 

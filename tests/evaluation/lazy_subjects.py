@@ -25,6 +25,7 @@ def make_subject(answer: Callable[[np.ndarray, np.ndarray], np.ndarray], **chang
             "inspect": inspect,
             "has_second_stage": False,
             "image_size": 32,
+            "alignment": "arcface",
             "step": 0,
             "checkpoint_sha256": "a",
             "hear_sha256": None,

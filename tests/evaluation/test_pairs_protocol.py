@@ -125,7 +125,7 @@ def test_pictures_that_make_no_pairs_are_refused(dataset, tmp_path):
             pairs.choose_pairs(np.array(people, np.int64), 10, "data")
     with pytest.raises(UserError, match="prepare it again with --size 64"):
         pairs.prepare(arguments_of(data=str(dataset), pairs=10), 64)
-    with pytest.raises(UserError, match="no prepared dataset"):
+    with pytest.raises(UserError, match="not a prepared dataset"):
         pairs.prepare(arguments_of(data=str(tmp_path), pairs=10), SIZE)
 
 

@@ -266,7 +266,11 @@ def test_every_matrix_product_of_aei_net_is_in_bfloat16():
     ("network", "inputs", "message"),
     [
         (AEINet((4, 6), (8, 6)), ((1, 8, 8, 3), (1, 5)), "one longer"),
-        (AEINet((4, 6), (8, 6, 4), output="relu"), ((1, 8, 8, 3), (1, 5)), "'tanh' or 'sigmoid'"),
+        (
+            AEINet((4, 6), (8, 6, 4), output="relu"),
+            ((1, 8, 8, 3), (1, 5)),
+            "'tanh', 'sigmoid', 'change' or 'blend'",
+        ),
         (
             AEINet((4, 6), (8, 6, 4), encoder_skip="mean"),
             ((1, 8, 8, 3), (1, 5)),
