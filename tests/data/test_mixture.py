@@ -312,10 +312,10 @@ def test_info_tells_of_each_dataset(mixed, photos_path, drawn_path):
 
 
 def test_sizes_that_differ_are_refused(mixed, dataset_path, drawn_path):
-    with pytest.raises(UserError, match=r"16 pixels.* wants 32.*--size 32") as error:
+    with pytest.raises(UserError, match=r"16 pixels.* needs 32.*--size 32") as error:
         open_loader(f"{drawn_path}:0.5,{dataset_path}:0.5")
     assert str(dataset_path) in str(error.value)
-    with pytest.raises(UserError, match=r"32 pixels.* wants 16") as error:
+    with pytest.raises(UserError, match=r"32 pixels.* needs 16") as error:
         open_loader(f"{drawn_path}:0.5,{dataset_path}:0.5", image_size=SIZE)
     assert str(drawn_path) in str(error.value)
 

@@ -137,7 +137,7 @@ def test_block(features, num_units, identity_skip, conv_bias):
 
 
 def test_unknown_norm_is_refused():
-    with pytest.raises(UserError, match="'instance' or 'batch', not 'layer'"):
+    with pytest.raises(UserError, match="one of instance, batch, robust, demodulation"):
         build(AADLayer(CHANNELS, AADSettings(norm="layer")))
 
 
