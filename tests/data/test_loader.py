@@ -232,7 +232,7 @@ def build(path, kind="pairs", image_size=SIZE, **arguments):
 
 
 def test_another_size_names_both(dataset_path):
-    with pytest.raises(UserError, match=r"16 pixels.* wants 64: .*--size 64"):
+    with pytest.raises(UserError, match=r"16 pixels.* needs 64: .*--size 64"):
         build(dataset_path, image_size=64)
 
 

@@ -213,7 +213,7 @@ def test_an_object_that_is_no_detector_is_refused_and_a_false_one_is_not():
 
     detector = Empty()
     assert Swapper(None, 64, detector).finder.detector is detector
-    with pytest.raises(UserError, match=r"\[\] is no face detector"):
+    with pytest.raises(UserError, match=r"\[\] is not a face detector"):
         Swapper(None, 64, [])
 
 

@@ -124,9 +124,9 @@ def test_a_header_that_is_no_json_is_refused(path):
 def test_a_network_of_another_version_is_refused(path, change, monkeypatch):
     """Written with the right hash, as a later version might."""
     network = make_network()
-    described = network_file._describe(network)
+    described = network_file.describe_network(network)
     described["input"] |= change
-    monkeypatch.setattr(network_file, "_describe", lambda _: described)
+    monkeypatch.setattr(network_file, "describe_network", lambda _: described)
     write_network_file(path, {"identity": network}, SOURCE)
     refuse(path, "in a way that this version does not know")
 
