@@ -4,7 +4,7 @@ import ml_collections
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """Paper scale; `:improved`, as docs/results.md recommends there; `:demo`, for a laptop."""
+    """Paper scale; `:improved`, against specks, copies and checkerboards; `:demo`, for a laptop."""
     config = ml_collections.ConfigDict()
     config.task = "aei"
     config.seed = 0
