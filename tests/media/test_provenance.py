@@ -122,7 +122,11 @@ def test_inspect_prints_what_is_there_and_that_nothing_is(tmp_path, capsys):
 
 def test_inspect_of_what_is_no_picture_is_one_line(tmp_path, capsys):
     (tmp_path / "text.jpg").write_text("hello")
-    for path, reason in (("text.jpg", "not a picture"), ("none.png", "not exist"), (".", "a folder")):
+    for path, reason in (
+        ("text.jpg", "not a picture"),
+        ("none.png", "not exist"),
+        (".", "a folder"),
+    ):
         code, out, error = run_inspect(capsys, tmp_path / path)
         assert (code, out, error.count("\n")) == (2, "", 1)
         assert reason in error

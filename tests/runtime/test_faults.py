@@ -164,7 +164,7 @@ def test_disk_that_does_not_answer_is_no_damage(error):
     [
         ("samples", b"", r"cannot read or write .*samples: File exists"),
         ("metrics.jsonl", b"\xff\xfe", r"metrics\.jsonl is not a text file: move it away"),
-        ("config.json", None, r"cannot read or write .*config\.json: Is a directory"),
+        ("config.json", None, r"config\.json is a folder: name the file to write"),
     ],
 )
 def test_workdir_that_cannot_be_written_to_is_one_line_before_the_first_step(
