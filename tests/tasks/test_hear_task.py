@@ -183,9 +183,9 @@ def test_another_identity_network_than_the_first_stages_is_refused():
     sources = {"aei": generator_weights(), "identity": identity_weights()}
     task = HEARTask(hear_config())
     task.load_frozen(sources)
-    sources["identity"].sha256 = "07e4"
+    sources["identity"] = dataclasses.replace(sources["identity"], sha256="07e4")
     refuse(task, sources, "runs/aei was trained with: name that one, which was at runs/identity")
-    sources["aei"].frozen = {}
+    sources["aei"] = dataclasses.replace(sources["aei"], frozen={})
     task.load_frozen(sources)
 
 
