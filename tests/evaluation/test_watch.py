@@ -52,7 +52,7 @@ def test_every_checkpoint_once_and_again_nothing(ended, capfd):
     assert json.loads((output / "metrics.json").read_text()) == kept[1]
     assert "Over the steps" in (output / "report.html").read_text()
     printed = capfd.readouterr().out
-    assert "step 2: nearer to the source" in printed
+    assert "step 2: gain over copying" in printed
     assert "the training has ended with step 3" in printed
 
     assert watch(workdir, judge) == 0
