@@ -12,6 +12,7 @@ from rounding_noise import WITHOUT_EFFECT
 from several_processes import free_port
 
 HERE = Path(__file__).parent
+ONE_PAIR = 0.201  # of the five pairs of different people in a batch
 
 
 def start(task, mode, devices, path, *several):
@@ -87,4 +88,7 @@ def assert_same_training(task, other, one):
         # Moments are gradients, which reach 10 here, and change faster than what they lead to.
         scale = max(1.0, np.abs(value).max()) if key.startswith(("opt", "metric")) else 1.0
         tolerance = 1e-4 if key.startswith("opt") or "gradient_norm" in key else 1e-5
+        if "nearer_source" in key:
+            # The cosines agree to 1e-5, but of two nearly equal ones rounding says which is larger.
+            tolerance = ONE_PAIR
         np.testing.assert_allclose(other[key], value, rtol=0, atol=tolerance * scale, err_msg=key)
