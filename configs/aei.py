@@ -34,6 +34,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     if variant == "improved":
         _improve(config)
     elif variant == "demo":
+        _improve(config)
         _shrink(config)
     elif variant:
         raise ValueError(f"configs/aei.py has no variant {variant!r}; it has 'improved', 'demo'")
@@ -56,8 +57,6 @@ def _add_data(config: ml_collections.ConfigDict) -> None:
     config.data.same_picture_share = 0.2
     config.data.same_identity_share = 0.0
     config.data.reconstruct_same_identity = False
-    config.data.answer_share = 0.0  # of the pairs of different people come with the right answer
-    config.data.pseudo_share = 0.0  # of those without: the swap becomes the target, and back
     config.data.horizontal_flip = False
     config.data.colour_jitter = 0.0
     config.data.answer_share = 0.0  # of the pairs: with the right answer, from rendered groups
@@ -164,19 +163,25 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.health.window_steps = 100
     config.ema_decay = 0.99
     config.data.path = "runs/demo/data/train"
-    config.data.same_identity_share = 0.2
+    config.data.same_picture_share = 0.1
+    config.data.same_identity_share = 0.1
     config.data.reconstruct_same_identity = True
+    config.data.answer_share = 1.0
+    config.data.identity_views = 1
     config.data.num_threads = 1  # with pictures this small, two would mostly wait for each other
-    config.identity.weights = "runs/demo/arcface"
+    config.identity.weights = "shipped:identity"
     config.identity.embedding_size = 128
     config.model.encoder_channels = (24, 48, 96, 128, 128)
     config.model.generator_channels = (128, 128, 128, 96, 48, 24)
     config.discriminator.num_scales = 2
     config.discriminator.width = 24
     config.discriminator.num_layers = 3
-    config.loss.adversarial = 0.2
-    config.loss.identity = 4.0
+    # Right answers teach; what knows faces by a small network alone is pleased by specks.
+    config.loss.adversarial = 0.1
+    config.loss.identity = 1.0
     config.loss.reconstruction = 40.0
+    config.loss.answer = 40.0
+    config.answer.differ_weight = 11.0
     # A small network on a short schedule learns best from steps that paper scale could not take.
     config.optimizer.generator.learning_rate = 3e-3
     config.optimizer.generator.b1 = 0.9

@@ -118,7 +118,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.data.occlusion_share = 0.8
     config.data.num_threads = 1  # with pictures this small, two would mostly wait for each other
     config.aei.weights = "runs/demo/aei"
-    config.identity.weights = "runs/demo/arcface"
+    config.identity.weights = "shipped:identity"
     config.model.channels = (24, 48, 96, 128, 128)
     config.model.input_skip = True
     config.model.output = "gated"

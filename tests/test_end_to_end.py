@@ -57,8 +57,8 @@ def train(name, variant, workdir, steps, *options, code=0):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "faces"
-    call("-m", "faceshifter_jax.cli", "render", path, "--identities=5", "--pictures=3",
-         "--size=32", "--num-workers=1")  # fmt: skip
+    call("-m", "faceshifter_jax.cli", "render", path, "--identities=6", "--pictures=3",
+         "--group-size=2", "--size=32", "--num-workers=1")  # fmt: skip
     return path
 
 
@@ -73,7 +73,7 @@ def arcface(request, data, tmp_path_factory):
 def test_arcface_leaves_a_checkpoint_and_samples(arcface):
     _, workdir = arcface
     assert (workdir / "checkpoints/2").is_dir()
-    assert json.loads((workdir / "config.json").read_text())["model"]["num_classes"] == 5
+    assert json.loads((workdir / "config.json").read_text())["model"]["num_classes"] == 6
     with Image.open(workdir / "samples/step_00000002.png") as grid:
         assert grid.width > 2 * 32
 
@@ -214,7 +214,7 @@ def test_second_stage_from_a_mined_list_to_a_report(arcface, data, tmp_path):
     train("aei", variant, aei, 1, *SMALL_AEI, *common)
     done = call(*cli, "mine", "--checkpoint", aei, "--data", data, "--output", mined,
                 "--share=0.4")  # fmt: skip
-    assert "listed 6 of 15 pictures" in done.stdout
+    assert "listed 7 of 18 pictures" in done.stdout
     with Image.open(mined.with_suffix(".png")) as sheet:
         assert sheet.width > 100
     options = [*common, f"--config.aei.weights={aei}", f"--config.data.subset={mined}",

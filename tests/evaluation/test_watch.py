@@ -119,6 +119,7 @@ SETTINGS = (
     *("num_steps=6", "save_every_steps=2", "log_every_steps=1", "batch_size=4", "image_size=32"),
     *("model.encoder_channels=(4,4)", "model.generator_channels=(8,8,4)", "keep_checkpoints=10"),
     *("discriminator.width=4", "discriminator.num_layers=1", "identity.embedding_size=8"),
+    *("data.answer_share=0.0", "loss.answer=0.0"),
 )
 
 

@@ -29,6 +29,9 @@ SETTINGS = {
     "discriminator.width": 4,
     "discriminator.num_layers": 2,
     "data.same_identity_share": 0.0,
+    "data.answer_share": 0.0,
+    "loss.answer": 0.0,
+    "loss.identity": 4.0,
 }
 
 
