@@ -254,7 +254,7 @@ def _operations(networks: Networks, scale: dict[str, Any], batch_size: int) -> d
 
     swap, swap_and_error = count_swaps(1), count_swaps(2)
     embed = plain_operations(IdentityNetwork.embed, identity, picture)
-    refine = plain_operations(SecondStage.refine, second, picture, picture)
+    refine = plain_operations(SecondStage.refine, second, picture, picture, picture)
     return {
         "": swap,
         _NEW_SOURCE: swap + embed / batch_size,

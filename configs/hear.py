@@ -74,7 +74,7 @@ def _add_networks(config: ml_collections.ConfigDict) -> None:
     config.model.channels = (64, 128, 256, 512, 512)
     config.model.use_bias = True
     config.model.input_skip = False
-    config.model.output = "tanh"  # or "gated"
+    config.model.output = "tanh"  # or "gated", or, with the target, "blend"
 
 
 def _add_loss(config: ml_collections.ConfigDict) -> None:
@@ -121,7 +121,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.identity.weights = "shipped:identity"
     config.model.channels = (24, 48, 96, 128, 128)
     config.model.input_skip = True
-    config.model.output = "gated"
+    config.model.output = "blend"
     # The demo's AEI-Net is so soft that there is more to restore than at paper scale.
     config.loss.identity = 16.0
     config.loss.change = 0.2

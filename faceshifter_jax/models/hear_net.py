@@ -26,7 +26,9 @@ class HEARNet(nn.Module):
       output: `tanh`, as published, draws the picture; `gated`, our own, predicts the share of the
         error that each place and colour gets back, and a correction: swap + share * error +
         correction. A short training run gets closer with it, because it does not need to learn to
-        copy.
+        copy. `blend`, our own, reads the target as well and says how much of it shows: swap +
+        share * (target - swap). The error tells where AEI-Net lost something, but swap + error is
+        the target there only if AEI-Net loses the same for both identities.
       folded: the normalisations are part of the convolutions, as `folding.fold` makes them; for
         evaluation alone.
       dtype: dtype of the computation; parameters and the picture are float32.
@@ -42,13 +44,20 @@ class HEARNet(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, swap: jax.Array, error: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(
+        self,
+        swap: jax.Array,
+        error: jax.Array,
+        target: jax.Array | None = None,
+        train: bool = False,
+    ) -> jax.Array:
         """Refines swaps.
 
         Args:
           swap: AEI-Net's pictures (B, S, S, 3) in [-1, 1], S a multiple of 2**len(channels).
           error: the heuristic error (B, S, S, 3) in [-2, 2]: each target minus AEI-Net's output for
             that target and its own identity.
+          target: the targets (B, S, S, 3) in [-1, 1]; read by `blend` alone, which needs them.
           train: use the batch's statistics and update the running ones.
 
         Returns:
@@ -56,12 +65,18 @@ class HEARNet(nn.Module):
 
         Raises:
           UserError: S is not such a multiple, or `output` is unknown.
+          ValueError: `blend` got no target.
         """
-        if self.output not in ("tanh", "gated"):
-            raise UserError(f"model.output must be 'tanh' or 'gated', not {self.output!r}")
+        if self.output not in ("tanh", "gated", "blend"):
+            raise UserError(f"model.output must be 'tanh', 'gated' or 'blend', not {self.output!r}")
         self._check_size(*swap.shape[1:3])
         use_bias = self.use_bias or self.folded
-        inputs = x = jnp.concatenate([swap, error], -1)
+        pictures = [swap, error]
+        if self.output == "blend":
+            if target is None:
+                raise ValueError("HEAR-Net with output 'blend' needs the targets")
+            pictures.append(target)
+        inputs = x = jnp.concatenate(pictures, -1)
         down = []
         for i, width in enumerate(self.channels):
             conv = Conv(width, 4, 2, 1, use_bias, self.dtype, name=f"down_{i}")
@@ -78,6 +93,9 @@ class HEARNet(nn.Module):
             x = jnp.concatenate([inputs.astype(x.dtype), x], -1)
         if self.output == "gated":
             return self._gate(x, swap, error)
+        if self.output == "blend":
+            x = Conv(1, 3, 1, 1, self.use_bias, self.dtype, name="share")(x).astype(jnp.float32)
+            return swap + jax.nn.sigmoid(x) * (target - swap)
         x = Conv(3, 3, 1, 1, self.use_bias, self.dtype, name="picture")(x)
         return jnp.tanh(x.astype(jnp.float32))
 

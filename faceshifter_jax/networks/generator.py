@@ -108,9 +108,15 @@ class SecondStage:
         module, variables = fold(self.module, self.variables)
         return SecondStage(variables, module)
 
-    def refine(self, swap: jax.Array, error: jax.Array) -> jax.Array:
-        """Restores in swaps (B, S, S, 3) in [-1, 1] what heuristic errors, the same, show."""
-        return self.module.apply(self.variables, swap, error)
+    def refine(self, swap: jax.Array, error: jax.Array, target: jax.Array) -> jax.Array:
+        """Restores in swaps (B, S, S, 3) in [-1, 1] what heuristic errors, the same, show.
+
+        Args:
+          swap: AEI-Net's pictures.
+          error: the heuristic errors of their targets, in [-2, 2].
+          target: the targets; networks of the published layout do not read them.
+        """
+        return self.module.apply(self.variables, swap, error, target)
 
 
 def generator_from(weights: Weights, dtype: Any = jnp.float32) -> Generator:
@@ -155,5 +161,5 @@ def second_stage_from(weights: Weights, image_size: int) -> SecondStage:
         )
     network = in_rgb(network)
     module, picture = build_network(network), jnp.zeros((1, image_size, image_size, 3))
-    check_fits(module, network.variables, picture, picture, path=weights.path)
+    check_fits(module, network.variables, picture, picture, picture, path=weights.path)
     return SecondStage(network.variables, module)

@@ -375,7 +375,7 @@ def run_stages_by_terms(
     if second is None:
         return swap[:, None]
     error = generator.heuristic_error(target, identity.features(target))
-    return jnp.stack([swap, error, second.refine(swap, error)], 1)
+    return jnp.stack([swap, error, second.refine(swap, error, target)], 1)
 
 
 def find_errors(networks: Networks, target: jax.Array) -> jax.Array:

@@ -85,7 +85,7 @@ class HEARTask:
     def init(self, rng: jax.Array) -> TrainState:
         size = self._config["image_size"]
         picture = jnp.zeros((1, size, size, 3))
-        variables = self._hear_net().init(rng, picture, picture)
+        variables = self._hear_net().init(rng, picture, picture, picture)
         params = {"hear": variables["params"]}
         return TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -103,6 +103,7 @@ class HEARTask:
                 {"params": params, "batch_stats": batch_stats},
                 inputs["swap"],
                 inputs["error"],
+                inputs["target"],
                 train=True,
                 mutable=["batch_stats"],
             )
@@ -161,7 +162,9 @@ class HEARTask:
             "params": state.ema_params["hear"],
             "batch_stats": state.batch_stats["hear"],
         }
-        result = self._hear_net().apply(variables, inputs["swap"], inputs["error"])
+        result = self._hear_net().apply(
+            variables, inputs["swap"], inputs["error"], inputs["target"]
+        )
         return {
             "source": to_unit_range(batch["source"]),
             "target": inputs["target"],

@@ -42,11 +42,16 @@ def test_normalisations_of_aad_layers_stay():
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"use_bias": False}, {"input_skip": True, "output": "gated"}],
+    [
+        {},
+        {"use_bias": False},
+        {"input_skip": True, "output": "gated"},
+        {"input_skip": True, "output": "blend"},
+    ],
 )
 def test_hear_net(settings):
     network = HEARNet((4, 6, 8), **settings)
-    folded = assert_folds(network, pictures(0), pictures(1))
+    folded = assert_folds(network, pictures(0), pictures(1), pictures(2))
     assert "batch_stats" not in folded
 
 

@@ -67,6 +67,29 @@ def test_a_gate_gives_the_error_back_and_its_own_correction():
     assert float(jnp.max(bright)) == 1, "what lies beyond white is clipped"
 
 
+def test_a_blend_shows_the_target_by_its_share():
+    """With all kernels at zero the share is the sigmoid of its bias, everywhere."""
+    module = SMALL.clone(output="blend", input_skip=True)
+    swap, error, target = (random(1, 16, 16, 3, seed=seed) for seed in range(3))
+    variables = module.init(jax.random.key(0), swap, error, target)
+    assert variables["params"]["down_0"]["kernel"].shape == (4, 4, 9, 4)
+    variables = jax.tree.map(jnp.zeros_like, variables)
+    for bias, share in ((0, 0.5), (99, 1), (-99, 0)):
+        variables["params"]["share"]["bias"] = jnp.array([bias], jnp.float32)
+        result = module.apply(variables, swap, error, target)
+        np.testing.assert_allclose(result, swap + share * (target - swap), atol=1e-6)
+    with pytest.raises(ValueError, match="needs the targets"):
+        module.apply(variables, swap, error)
+
+
+def test_a_blend_reads_where_the_error_is():
+    module = SMALL.clone(output="blend", input_skip=True)
+    swap, error, target = (random(1, 16, 16, 3, seed=seed) for seed in range(3))
+    variables = fill(module, swap, error, target)
+    results = [module.apply(variables, swap, factor * error, target) for factor in (0, 1)]
+    assert np.abs(results[1] - results[0]).max() > 0.01
+
+
 def test_no_channels_are_refused():
     picture = np.zeros((1, 8, 8, 3), np.float32)
     with pytest.raises(UserError, match=r"model.channels is empty"):
@@ -75,7 +98,7 @@ def test_no_channels_are_refused():
 
 def test_an_unknown_output_is_refused():
     picture = np.zeros((1, 8, 8, 3), np.float32)
-    with pytest.raises(UserError, match=r"model.output must be 'tanh' or 'gated', not 'gate'"):
+    with pytest.raises(UserError, match=r"must be 'tanh', 'gated' or 'blend', not 'gate'"):
         SMALL.clone(output="gate").init(jax.random.key(0), picture, picture)
 
 

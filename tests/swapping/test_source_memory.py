@@ -63,7 +63,8 @@ def plain_stages(workdirs, source, target):
     source, target = to_unit_range(source), to_unit_range(target)
     swap = jax.jit(type(generator).swap)(generator, target, identity.embed(source))
     error = jax.jit(type(generator).heuristic_error)(generator, target, identity.embed(target))
-    return np.stack([swap, error, jax.jit(type(second).refine)(second, swap, error)], 1)
+    refined = jax.jit(type(second).refine)(second, swap, error, target)
+    return np.stack([swap, error, refined], 1)
 
 
 def test_swap_is_that_of_the_plain_networks(workdirs):
