@@ -1,10 +1,12 @@
-"""Ablation of each loss term and of the second stage, on embedded faces.
+"""Ablation of AEI-Net's settings and loss terms, on embedded faces with right answers.
 
-Trains AEI-Net of the demo, the same with each loss term left out in turn, and HEAR-Net on the
-whole one; evaluates all of them on the same pairs by the judge that comes with the package and
-compares them. It needs the faces that `make demo` leaves in runs/demo, only calls the commands that
-it prints, and continues where it stopped. Options go to every training run:
-scripts/ablation.py --config.num_steps=500
+Trains the demo's AEI-Net as a whole, the same in the published layout, with each setting that
+differs from it alone, and with each loss term left out; evaluates all of them on the same pairs by
+the judge that comes with the package, and puts their swaps next to each other in one report. It
+needs the faces that `make demo` leaves in runs/demo, only calls the commands that it prints, and
+continues where it stopped. Names of variants select some; other options go to every training run:
+
+    scripts/ablation.py whole published --config.num_steps=500
 """
 
 import shlex
@@ -13,10 +15,39 @@ import sys
 from pathlib import Path
 
 DATA, RUNS = Path("runs/demo/data/train"), Path("runs/ablation")
-IDENTITY, JUDGE = "shipped:identity", "shipped:judge"
-TERMS = ("adversarial", "attribute", "identity", "reconstruction")
+JUDGE = "shipped:judge"
 FACESHIFTER = [sys.executable, "-m", "faceshifter_jax.cli"]
 TRAIN = [sys.executable, "train.py"]
+
+# The published layout, which the variants named `alone` change in one respect.
+_PUBLISHED = {
+    "model.aad.norm": "instance",
+    "model.identity_length": "unit",
+    "model.output": "tanh",
+    "model.encoder_up": "transposed",
+    "model.generator_up": "corners",
+}
+
+# Variant -> settings that differ from the demo's.
+VARIANTS: dict[str, dict[str, str | float]] = {
+    "whole": {},
+    "published": _PUBLISHED,
+    "robust_alone": _PUBLISHED | {"model.aad.norm": "robust"},
+    "demodulation_alone": _PUBLISHED | {"model.aad.norm": "demodulation"},
+    "batch_alone": _PUBLISHED | {"model.aad.norm": "batch"},
+    "length_alone": _PUBLISHED | {"model.identity_length": "sqrt"},
+    "change_alone": _PUBLISHED | {"model.output": "change"},
+    "blend_alone": _PUBLISHED | {"model.output": "blend"},
+    "resampling_alone": _PUBLISHED
+    | {"model.encoder_up": "resize", "model.generator_up": "centres"},
+    "instance_instead": {"model.aad.norm": "instance"},
+    "demodulation_instead": {"model.aad.norm": "demodulation"},
+    "without_answers": {"loss.answer": 0.0, "data.answer_share": 0.0, "loss.identity": 4.0},
+    "without_adversarial": {"loss.adversarial": 0.0},
+    "without_attribute": {"loss.attribute": 0.0},
+    "without_identity": {"loss.identity": 0.0},
+    "without_reconstruction": {"loss.reconstruction": 0.0},
+}
 
 
 def run(command: list[str | Path]) -> None:
@@ -29,34 +60,32 @@ def run(command: list[str | Path]) -> None:
         sys.exit(code)
 
 
-def train(config: str, workdir: Path, *options: str) -> None:
-    """Trains, or continues or keeps the run of an earlier call."""
-    words = ["--config", f"configs/{config}.py:demo", "--workdir", workdir]
-    run([*TRAIN, *words, f"--config.identity.weights={IDENTITY}", *options])
-
-
-def evaluate(workdir: Path) -> Path:
-    """Evaluates by the ground truth; returns where the report is."""
+def measure(variant: str, options: list[str]) -> Path:
+    """Trains a variant, or continues or keeps the run of an earlier call; returns its report."""
+    workdir = RUNS / variant
     output = workdir / "evaluation" / "ground-truth"
+    settings = [f"--config.{name}={value}" for name, value in VARIANTS[variant].items()]
+    run([*TRAIN, "--config", "configs/aei.py:demo", "--workdir", workdir, *settings, *options])
     if not (output / "metrics.json").exists():
         run([*FACESHIFTER, "evaluate", "--checkpoint", workdir, "--judge", JUDGE])
     return output
 
 
 def main() -> None:
+    names = [word for word in sys.argv[1:] if not word.startswith("-")]
+    options = [word for word in sys.argv[1:] if word.startswith("-")]
+    if unknown := [name for name in names if name not in VARIANTS]:
+        sys.exit(f"error: no variant {', '.join(unknown)}: there are {', '.join(VARIANTS)}")
     if not DATA.exists():
         sys.exit(f"error: no {DATA}: run `make demo` first")
-    options = sys.argv[1:]
-    whole, hear = RUNS / "aei", RUNS / "hear"
-    train("aei", whole, *options)
-    evaluated = [evaluate(whole)]
-    for term in TERMS:
-        workdir = RUNS / f"without_{term}"
-        train("aei", workdir, f"--config.loss.{term}=0.0", *options)
-        evaluated.append(evaluate(workdir))
-    train("hear", hear, f"--config.aei.weights={whole}", *options)
-    evaluated.append(evaluate(hear))
-    run([*FACESHIFTER, "compare", *evaluated, "--output", RUNS / "table.csv", "--overwrite"])
+    evaluated = [measure(name, options) for name in names or VARIANTS]
+    if len(evaluated) > 1:
+        run(
+            [
+                *(*FACESHIFTER, "compare", *evaluated, "--overwrite"),
+                *("--output", RUNS / "table.csv", "--report", RUNS / "report.html"),
+            ]
+        )
 
 
 if __name__ == "__main__":
