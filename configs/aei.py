@@ -84,7 +84,7 @@ def _add_networks(config: ml_collections.ConfigDict) -> None:
     config.model.encoder_up = "transposed"  # or "resize": no checkerboards
     config.model.encoder_bias = False
     config.model.identity_length = "unit"  # or "sqrt": the identity is as strong as attributes
-    config.model.output = "tanh"  # or "sigmoid"; of the target a "change" or a "blend"
+    config.model.output = "tanh"  # or "sigmoid"; of the target a "change", "blend" or "warp"
     config.model.generator_up = "corners"  # or "centres"
     config.model.input_range = "signed"  # or "unit"
     config.model.aad = ml_collections.ConfigDict()

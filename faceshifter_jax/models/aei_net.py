@@ -11,6 +11,10 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.models.aad import AADResBlock, AADSettings, IdentityTerms
 from faceshifter_jax.models.attribute_encoder import AttributeEncoder
 from faceshifter_jax.models.layers import upsample, upsample_centred
+from faceshifter_jax.models.warp import smooth_flow, warp
+
+# Output -> channels of the last block, where they are not those of a picture.
+_CHANNELS = {"blend": 4, "warp": 5}
 
 
 class AEIOutput(NamedTuple):
@@ -66,7 +70,9 @@ class AADGenerator(nn.Module):
       output: what the last block outputs: `tanh`, the picture; `sigmoid`, likewise for networks
         trained on [0, 1] pictures, whose output is mapped to [-1, 1]; `change`, what is added to
         the target; `blend`, a picture and a mask in which it replaces the target (as the semantic
-        facial fusion of HifiFace, arXiv 2106.09965, section 3.3).
+        facial fusion of HifiFace, arXiv 2106.09965, section 3.3); `warp`, a flow that moves the
+        target's places and what is added after that: two people under the same attributes differ
+        first of all in where things are.
       up: bilinear doubling between the blocks that maps `corners` onto corners (paper), or
         pixel areas onto pixel areas, `centres`.
       remat: compute the inside of each block again for its gradient rather than keep it.
@@ -92,7 +98,7 @@ class AADGenerator(nn.Module):
         self.start_bias = self.param(
             "start_bias", nn.initializers.zeros, (self.channels[0],), jnp.float32
         )
-        last = 4 if self.output == "blend" else 3
+        last = _CHANNELS.get(self.output, 3)
         self.block = [
             block_class(width, features, self.settings, self.dtype, self.axis_name)
             for width, features in itertools.pairwise((*self.channels, last))
@@ -138,8 +144,10 @@ class AADGenerator(nn.Module):
         if self.output == "blend":
             mask = nn.sigmoid(x[..., 3:])
             return (1 - mask) * target + mask * jnp.tanh(x[..., :3])
+        if self.output == "warp":
+            return _clip_straight_through(warp(target, smooth_flow(x[..., 3:])) + x[..., :3])
         raise UserError(
-            f"output must be 'tanh', 'sigmoid', 'change' or 'blend', not {self.output!r}"
+            f"output must be 'tanh', 'sigmoid', 'change', 'blend' or 'warp', not {self.output!r}"
         )
 
 

@@ -95,7 +95,7 @@ def test_centred_upsampling_is_half_pixel_interpolation():
     np.testing.assert_allclose(upsample_centred(x), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("output", ["change", "blend"])
+@pytest.mark.parametrize("output", ["change", "blend", "warp"])
 def test_pictures_stay_in_range(output):
     network, variables = build(output=output)
     variables = jax.tree.map(lambda leaf: 5 * leaf, variables)
@@ -104,15 +104,16 @@ def test_pictures_stay_in_range(output):
     assert np.abs(image).max() <= 1
 
 
-def test_a_change_of_nothing_is_the_target():
-    network, variables = build(output="change")
+@pytest.mark.parametrize("output", ["change", "warp"])
+def test_a_change_of_nothing_is_the_target(output):
+    network, variables = build(output=output)
     block = variables["params"]["generator"]["block_2"]
     for name in block:
         if name.startswith("conv"):
             block[name] = jax.tree.map(np.zeros_like, block[name])
     # Its width differs from that of its input: all of the last block's paths end in a convolution.
     image = network.apply(variables, TARGET, IDENTITY).image
-    np.testing.assert_array_equal(image, TARGET)
+    np.testing.assert_allclose(image, TARGET, atol=1e-6)
 
 
 def test_clipped_pixels_of_a_change_keep_their_gradient():

@@ -269,7 +269,7 @@ def test_every_matrix_product_of_aei_net_is_in_bfloat16():
         (
             AEINet((4, 6), (8, 6, 4), output="relu"),
             ((1, 8, 8, 3), (1, 5)),
-            "'tanh', 'sigmoid', 'change' or 'blend'",
+            "'tanh', 'sigmoid', 'change', 'blend' or 'warp'",
         ),
         (
             AEINet((4, 6), (8, 6, 4), encoder_skip="mean"),
