@@ -91,6 +91,22 @@ def _build(module: Any, settings: Mapping[str, Any], section: str, **extra: Any)
     return module(**given, **extra)
 
 
+def module_settings(module: nn.Module) -> dict[str, Any]:
+    """The keyword arguments that make `module`, but for what a run decides, as plain values."""
+    left_out = ("parent", "name", "dtype", "axis_name", "folded", "remat")
+    return {
+        field.name: _plain(getattr(module, field.name))
+        for field in dataclasses.fields(module)
+        if field.name not in left_out
+    }
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return dataclasses.asdict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
 def build_contract(config: Mapping[str, Any]) -> Contract:
     """How the generator of an `aei` config is fed; configs from before there were settings of it
     mean the usual way.

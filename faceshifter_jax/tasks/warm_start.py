@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.networks.build import build_network, module_settings
 from faceshifter_jax.networks.channels import in_rgb
 from faceshifter_jax.networks.network import Network, Part, Weights, name_networks, plain
 from faceshifter_jax.tasks.task import Task, TrainState
@@ -143,7 +144,9 @@ def _differing_settings(network: Network, settings: Mapping[str, Any]) -> list[s
         "region": feeding.view.region,
         "resize": feeding.view.resize,
     }
-    trained = {**facts, **traverse_util.flatten_dict(plain(network.settings), sep=".")}
+    # What a network of an earlier version does not say is what its module does by default.
+    made_of = module_settings(build_network(network))
+    trained = {**facts, **traverse_util.flatten_dict(plain(made_of), sep=".")}
     flags = []
     for key, value in traverse_util.flatten_dict(plain(settings), sep=".").items():
         # The network's own names have no section of the config before them.

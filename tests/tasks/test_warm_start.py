@@ -108,6 +108,25 @@ def test_settings_that_no_shape_shows_are_refused_too():
     refuse(AEITask(aei_config()), source, "config: it needs --config.model.output=sigmoid")
 
 
+def test_settings_that_a_network_does_not_have_yet_are_those_of_its_time():
+    source = trained()
+    settings = {"model": source.networks["generator"].settings}
+    for missing in ("output", "generator_up", "identity_length"):
+        settings["model"].pop(missing)
+    config = aei_config()
+    choose_networks(AEITask(config), [source])
+    config.model.output = "change"
+    config.model.generator_up = "centres"
+    config.model.identity_length = "sqrt"
+    refuse(
+        AEITask(config),
+        source,
+        "--config.model.generator_up=corners",
+        "--config.model.identity_length=unit",
+        "--config.model.output=tanh",
+    )
+
+
 def test_embeddings_of_another_length_are_refused():
     refuse(
         AEITask(aei_config()),

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from faceshifter_jax.convert.families.fill import fill, module_settings
+from faceshifter_jax.convert.families.fill import fill
 from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.convert.layouts import UP_CONV, Layout, first_map
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import AADSettings, AEINet
+from faceshifter_jax.networks.build import module_settings
 from faceshifter_jax.networks.contract import Contract
 from faceshifter_jax.networks.network import Network
 

@@ -1,11 +1,12 @@
 """The multi-scale patch discriminator of taotaonice/FaceShifter, after pix2pixHD."""
 
 from faceshifter_jax.convert.families.family import Converted, Family
-from faceshifter_jax.convert.families.fill import fill, module_settings
+from faceshifter_jax.convert.families.fill import fill
 from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.convert.families.taotaonice import CHANNEL_ORDER
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import MultiscaleDiscriminator
+from faceshifter_jax.networks.build import module_settings
 from faceshifter_jax.networks.network import Network
 
 _ANY_SIZE = 64

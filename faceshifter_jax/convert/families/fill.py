@@ -1,6 +1,5 @@
 """Fills a network of ours with the tensors of a published one."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,22 +22,6 @@ _LEAVES = {
     "var": "running_var",
 }
 _SHOWN_PROBLEMS = 3
-
-
-def module_settings(module: nn.Module) -> dict[str, Any]:
-    """The keyword arguments that make `module`, but for what a run decides, as plain values."""
-    left_out = ("parent", "name", "dtype", "axis_name", "folded", "remat")
-    return {
-        field.name: _plain(getattr(module, field.name))
-        for field in dataclasses.fields(module)
-        if field.name not in left_out
-    }
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return dataclasses.asdict(value)
-    return list(value) if isinstance(value, tuple) else value
 
 
 def fill(

@@ -1,11 +1,12 @@
 """The HEAR-Net of taotaonice/FaceShifter."""
 
 from faceshifter_jax.convert.families.family import Converted, Family
-from faceshifter_jax.convert.families.fill import fill, module_settings
+from faceshifter_jax.convert.families.fill import fill
 from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.convert.families.taotaonice import CHANNEL_ORDER
 from faceshifter_jax.convert.layouts import UP_CONV
 from faceshifter_jax.models import HEARNet
+from faceshifter_jax.networks.build import module_settings
 from faceshifter_jax.networks.network import Network
 
 

@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable
 
 from faceshifter_jax.convert.families.family import Converted
-from faceshifter_jax.convert.families.fill import fill, module_settings
+from faceshifter_jax.convert.families.fill import fill
 from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.convert.layouts import POINTWISE, flattened_dense
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import STAGE_BLOCKS, IResNet
+from faceshifter_jax.networks.build import module_settings
 from faceshifter_jax.networks.network import InputFormat, Network
 
 _HALVINGS = 4

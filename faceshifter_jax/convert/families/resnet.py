@@ -1,10 +1,11 @@
 """The ResNet that maum-ai/faceshifter tells people apart with, in torchvision's layout."""
 
 from faceshifter_jax.convert.families.family import Converted, Family
-from faceshifter_jax.convert.families.fill import fill, module_settings
+from faceshifter_jax.convert.families.fill import fill
 from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models.resnet import BOTTLENECKS, ResNet
+from faceshifter_jax.networks.build import module_settings
 from faceshifter_jax.networks.contract import WHOLE, View
 from faceshifter_jax.networks.network import InputFormat, Network
 
