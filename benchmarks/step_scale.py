@@ -1,11 +1,11 @@
 """The size of the step that `step.py` measures, for us and for the opponents."""
 
 import dataclasses
-import runpy
 from pathlib import Path
 
 import numpy as np
-from ml_collections import ConfigDict
+
+from faceshifter_jax.training.config import Config, load_config
 
 _CONFIG = Path(__file__).parents[1] / "configs" / "aei.py"
 
@@ -47,9 +47,9 @@ def _scale_of(variant: str, **identity: int) -> Scale:
     )
 
 
-def read_config(variant: str = "") -> ConfigDict:
+def read_config(variant: str = "") -> Config:
     """The config that `train.py --config configs/aei.py:VARIANT` takes."""
-    return runpy.run_path(str(_CONFIG))["get_config"](variant)
+    return load_config(f"{_CONFIG}:{variant}" if variant else str(_CONFIG))
 
 
 SCALES = {

@@ -6,8 +6,10 @@ import math
 import os
 import re
 import runpy
+import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -74,7 +76,7 @@ def load_config(spec: str) -> Config:
     path, _, variant = local_path(spec).partition(":")
     if not os.path.isfile(path):
         raise UserError(f"no config file {path}: name one such as configs/aei.py")
-    with _fault_in_one_line(path):
+    with _fault_in_one_line(path), _neighbours_importable(path):
         get_config = runpy.run_path(path).get("get_config")
     if get_config is None:
         raise UserError(f"{path} is not a config file: it defines no function get_config")
@@ -86,6 +88,17 @@ def load_config(spec: str) -> Config:
     if not isinstance(config, ConfigDict):
         raise UserError(f"{path}: its get_config must return a ConfigDict, not {config!r:.100}")
     return config.lock()
+
+
+@contextlib.contextmanager
+def _neighbours_importable(path: str) -> Iterator[None]:
+    """Lets configs/aei.py import configs.default from wherever it is run."""
+    above = str(Path(path).resolve().parent.parent)
+    sys.path.insert(0, above)
+    try:
+        yield
+    finally:
+        sys.path.remove(above)
 
 
 @contextlib.contextmanager
