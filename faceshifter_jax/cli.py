@@ -2,18 +2,18 @@
 
 import argparse
 import contextlib
+import gc
 import importlib
 import io
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from faceshifter_jax import __version__
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.messages import printable
+from faceshifter_jax.runtime.signals import TERMINATED, stop_on_signals
 
 COMMANDS = {
     "prepare": (
@@ -56,7 +56,6 @@ receives the arguments that the parser does not know.
 _BAD_INPUT = 2
 _INTERRUPTED = 130
 _CLOSED_PIPE = 141
-_TERMINATED = 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,9 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             after SIGTERM.
     """
     _print_whatever_comes()
+    stopped = False
     try:
         arguments = _parse(list(sys.argv[1:] if argv is None else argv))
-        with _tidy_termination():
+        with stop_on_signals():
             code = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
         sys.stdout.flush()
     except UserError as error:
@@ -80,13 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        if argv is None:
-            _end_at_once(_INTERRUPTED)
-        return _INTERRUPTED
+        code, stopped = _INTERRUPTED, True
     except SystemExit as error:
-        if argv is None and error.code == _TERMINATED:
-            _end_at_once(_TERMINATED)
-        raise
+        if argv is not None or error.code != TERMINATED:
+            raise
+        code, stopped = TERMINATED, True
     except BrokenPipeError:
         _give_up_stdout()
         _print_error("the reader of the output is gone: what was not printed is lost")
@@ -100,6 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             _give_up_stdout()
         _print_error(line)
         return _BAD_INPUT
+    # Not in the clauses above: there the exception still holds what the command had open.
+    if stopped and argv is None:
+        _end_at_once(code)
     return code or 0
 
 
@@ -137,33 +138,15 @@ def _give_up_stdout() -> None:
 def _end_at_once(code: int) -> NoReturn:
     """Ends the process of a command that was stopped, after all of its `finally` clauses.
 
-    Threads of TensorFlow, XLA and FFmpeg may be in the middle of something. During Python's
-    shutdown around them, the process crashed in 2 of 5 videos that were stopped.
+    Worker processes end with the generators that started them, some of which are in cycles. Threads
+    of TensorFlow, XLA and FFmpeg may be in the middle of something: during Python's shutdown around
+    them, the process crashed in 2 of 5 videos that were stopped.
     """
+    gc.collect()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
-
-
-@contextlib.contextmanager
-def _tidy_termination() -> Iterator[None]:
-    """Turns SIGTERM into SystemExit, so that half-written files go; leaves a caller's handler."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def leave(*_: object) -> None:
-        # `timeout` sends two: the second must not end what the first began.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise SystemExit(_TERMINATED)
-
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

@@ -7,10 +7,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import current_thread, main_thread
-from typing import NoReturn
+from queue import SimpleQueue
+from threading import Event, Thread, current_thread, main_thread
+from types import CodeType, FrameType
+from typing import Any, NoReturn
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code after SIGTERM, as a shell reports it."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
+_SEND_AGAIN_SECONDS = 0.05
 # `timeout` and launchers signal a process and its group: one request that arrives as two signals.
 _ONE_WISH_SECONDS = 2.0
 
@@ -67,6 +74,115 @@ def catch_signals() -> Iterator[StopRequest]:
         yield request
     finally:
         restore()
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Turns SIGTERM into SystemExit, so that half-written files go, and sees that it arrives.
+
+    An exception that a signal's handler raises inside a callback of the garbage collector (jax has
+    one), of a weak reference or in a destructor is printed by Python and forgotten. Such a SIGTERM
+    or SIGINT is sent again. A caller's own handlers stay, and outside the main thread, where Python
+    allows none, nothing changes.
+
+    Raises:
+      SystemExit: with `TERMINATED`.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    show = sys.unraisablehook
+    lost: SimpleQueue[int] = SimpleQueue()
+
+    def look(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if signal.SIGINT in before and isinstance(error, KeyboardInterrupt):
+            lost.put(signal.SIGINT)
+        elif (
+            signal.SIGTERM in before and isinstance(error, SystemExit) and error.code == TERMINATED
+        ):
+            signal.signal(signal.SIGTERM, stop)
+            lost.put(signal.SIGTERM)
+        else:
+            show(unraisable)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        # What is raised in there is forgotten, too.
+        if _is_inside(frame, look.__code__):
+            lost.put(number)
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+        else:
+            # `timeout` sends two: the second must not end what the first began.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            raise SystemExit(TERMINATED)
+
+    sys.unraisablehook = look
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: handler for number, handler in before.items() if handler in _DEFAULTS}
+    with _sending_again(lost):
+        for number in before:
+            signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            sys.unraisablehook = show
+
+
+def _is_inside(frame: FrameType | None, code: CodeType) -> bool:
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
+
+
+@contextmanager
+def _sending_again(lost: SimpleQueue[int]) -> Iterator[None]:
+    """Sends this process what comes in the queue, a moment later: at once it would be lost again.
+
+    With a thread from the start, because none can be started while Python looks at what was lost.
+    """
+    over = Event()
+
+    def send() -> None:
+        while not over.is_set():
+            number = lost.get()
+            if not over.wait(_SEND_AGAIN_SECONDS):
+                os.kill(os.getpid(), number)
+
+    Thread(target=send, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        lost.put(0)
+
+
+@contextmanager
+def interrupts_later() -> Iterator[None]:
+    """Puts off Ctrl-C until the end, and keeps it for good from processes that are started inside.
+
+    A process of `multiprocessing` that is just starting would print a traceback for it.
+    """
+    came = False
+
+    def note(*_: object) -> None:
+        nonlocal came
+        came = True
+
+    in_main_thread = current_thread() is main_thread()
+    # A mask is inherited, a handler is not; but signals to this process reach its other threads.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler = signal.signal(signal.SIGINT, note) if in_main_thread else None
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def leave(message: str, exit_code: int) -> NoReturn:

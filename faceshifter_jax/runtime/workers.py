@@ -7,12 +7,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TypeVar
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.runtime.signals import interrupts_later
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -72,10 +74,13 @@ def map_in_order(
     if num_workers <= 1 and not always_elsewhere:
         yield from map(function, items)
         return
+    # Its other end is in this process alone: it closes when the results are no longer wanted.
+    wanted, still_wanted = multiprocessing.Pipe(duplex=False)
     pool = ProcessPoolExecutor(
         max(num_workers, 1),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
+        initargs=(wanted,),
     )
     try:
         yield from _run_tasks(pool, function, items, num_workers * _TASKS_AHEAD_PER_WORKER)
@@ -85,7 +90,10 @@ def map_in_order(
             'calling script lacks `if __name__ == "__main__":`'
         ) from error
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        with interrupts_later():
+            still_wanted.close()
+            pool.shutdown(wait=True, cancel_futures=True)
+            wanted.close()
 
 
 def _run_tasks(
@@ -94,27 +102,34 @@ def _run_tasks(
     items: Sequence[Item],
     tasks_ahead: int,
 ) -> Iterator[Result]:
-    tasks = (
-        pool.submit(_run_task, function, items[begin : begin + _ITEMS_A_TASK])
-        for begin in range(0, len(items), _ITEMS_A_TASK)
-    )
+    def submit(begin: int) -> Future[list[Result]]:
+        with interrupts_later():
+            return pool.submit(_run_task, function, items[begin : begin + _ITEMS_A_TASK])
+
+    tasks = map(submit, range(0, len(items), _ITEMS_A_TASK))
     running = collections.deque(itertools.islice(tasks, tasks_ahead))
     while running:
         yield from running.popleft().result()
         running.extend(itertools.islice(tasks, 1))
 
 
+_unwanted = threading.Event()
+
+
 def _run_task(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    return [function(item) for item in items]
+    # What is left out when the results are no longer wanted, nobody reads.
+    return [function(item) for item in items if not _unwanted.is_set()]
 
 
-def _start_worker() -> None:
+def _start_worker(wanted: Connection) -> None:
     # Ctrl-C reaches the whole process group: only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(wanted,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(wanted: Connection) -> None:
+    wait([wanted])
+    _unwanted.set()
     # A killed parent cannot stop its workers, and they would wait for work forever.
     parent = multiprocessing.parent_process()
     if parent is not None:

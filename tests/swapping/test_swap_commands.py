@@ -165,11 +165,14 @@ def test_nothing_is_left_after_sigterm(place):
     command = [sys.executable, "-m", "faceshifter_jax.cli", "swap", "--checkpoint", "aei"]
     command += ["--source", "people/a1.png", "--target", "people/b.png", "--output", "late.png"]
     process = subprocess.Popen(command, cwd=place)
+    # It is there from the beginning, and loading and compiling the networks takes seconds.
     deadline = time.monotonic() + 120
-    while not list(place.glob(".late.png.*")) and time.monotonic() < deadline:
+    while not list(place.glob(".late.png.*")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.005)
     process.terminate()
-    assert process.wait(timeout=120) == 128 + signal.SIGTERM
+    assert process.wait(timeout=240) == 128 + signal.SIGTERM
     assert list(place.glob("*late.png*")) == []
 
 
