@@ -26,18 +26,11 @@ from faceshifter_jax.runtime.workers import map_in_order
 SPLIT = "train"
 UNKNOWN_IDENTITY = -1
 
-_KEY_SPACE = 2**128
 _SHOWN = 3
-
-
-def record_keys(num_records: int) -> Iterator[int]:
-    """Yields TFDS keys that keep the records in order.
-
-    TFDS sorts large datasets bucket by bucket, by the top bits of 128-bit keys, each bucket in
-    memory. Keys 0, 1, 2, ... would all fall into the first bucket; these spread evenly.
-    """
-    for index in range(num_records):
-        yield index * _KEY_SPACE // num_records
+# Records of a file; about 128 MB of pictures that compress to a byte a pixel.
+_SHARD_PIXELS = 2**27
+# Records handed over at once: after each batch, the writer rewrites the dataset's description.
+_BATCH = 512
 
 
 class _FaceBuilder(tfds.core.GeneratorBasedBuilder):
@@ -72,6 +65,36 @@ class _FaceBuilder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         return {SPLIT: self._generate_examples()}
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return self._size
+
+    def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yields number and content of every record; the metadata is complete after the last."""
+        return self._generate_examples()
+
+
+def write_dataset(builder: _FaceBuilder) -> Path:
+    """Writes the dataset of a builder, records in their order; returns its directory.
+
+    TFDS's own way would sort the records by a hash of their keys, on a second copy on disk and,
+    above 1 GB, by TensorFlow.
+    """
+    directory = Path(builder.data_dir)
+    directory.mkdir(parents=True)
+    writer = tfds.core.SequentialWriter(
+        builder.info,
+        max_examples_per_shard=max(1, _SHARD_PIXELS // builder.size**2),
+        file_format="array_record",
+    )
+    writer.initialize_splits([SPLIT])
+    records = (record for _, record in builder.records())
+    while batch := list(itertools.islice(records, _BATCH)):
+        writer.add_examples({SPLIT: batch})
+    writer.close_all()
+    return directory
 
 
 class FaceFolder(_FaceBuilder):
@@ -116,9 +139,8 @@ class FaceFolder(_FaceBuilder):
         identity_names: dict[str, int] = {}
         identities = []
         names, num_named = hashlib.sha256(), 0
-        keys = record_keys(len(self._files))
         progress.skip(self._num_ready)
-        for index, (key, file, picture) in enumerate(zip(keys, self._files, pictures, strict=True)):
+        for index, (file, picture) in enumerate(zip(self._files, pictures, strict=True)):
             if index >= self._num_ready:
                 progress.advance()
             if picture.encoded is None:
@@ -130,7 +152,7 @@ class FaceFolder(_FaceBuilder):
                     else UNKNOWN_IDENTITY
                 )
                 names.update(_raw_name(file.name) + b"\0")
-                yield key, _record(picture.encoded, identities[-1], file.name)
+                yield index, _record(picture.encoded, identities[-1], file.name)
             # If no picture can be used at all, the error names them.
             if identities:
                 num_named = self._name_left_out(progress, num_named)
@@ -199,12 +221,12 @@ class EmbeddedFaces(_FaceBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         progress = Progress("rendering", len(self._pictures))
-        keys = record_keys(len(self._pictures))
-        for key, picture, image in zip(keys, self._pictures, self._render(), strict=True):
+        rendered = zip(self._pictures, self._render(), strict=True)
+        for index, (picture, image) in enumerate(rendered):
             progress.advance()
             name = f"{picture.identity_seed}/{picture.attribute_seed}"
             yield (
-                key,
+                index,
                 _record(image, picture.identity, name)
                 | {
                     "identity_seed": picture.identity_seed,

@@ -1,8 +1,6 @@
 """Preparing datasets: `prepare_photos` for photographs, `prepare_folder` for pictures that are
 already aligned, `prepare_embedded` for rendered faces."""
 
-import contextlib
-import io
 import os
 import shutil
 import sys
@@ -295,13 +293,9 @@ def _check_groups(group_size: int, num_identities: int, pictures_per_identity: i
 
 def _build_in(scratch: Path, builder) -> Path:
     """Builds a dataset in `scratch`/result, where `publish_when_complete` looks for it."""
-    import tensorflow_datasets as tfds
+    from faceshifter_jax.data.preparation.builders import write_dataset
 
-    # TFDS announces a download of unknown size, and shows its own progress bars; errors are raised.
-    tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):
-        builder.download_and_prepare()
-    return Path(builder.data_path.rename(scratch / "result"))
+    return write_dataset(builder).rename(scratch / "result")
 
 
 def _read_folder(photos: Path) -> Folder:
