@@ -23,10 +23,10 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format .
 
 # Written last, so that an install that broke off is made again.
-$(VENV)/installed: requirements.txt pyproject.toml
+$(VENV)/installed: requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and \
 	  "error: Python 3.11, 3.12 or 3.13 is needed: name one, as in make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@

@@ -35,7 +35,8 @@ from faceshifter_jax.evaluation.report.image_grid import write_report
 from faceshifter_jax.messages import printable
 from faceshifter_jax.places import check_replaceable
 from faceshifter_jax.runtime import distributed
-from faceshifter_jax.runtime.metrics_file import METRICS_FILE, build_writer
+from faceshifter_jax.runtime.metrics_file import METRICS_FILE
+from faceshifter_jax.runtime.tensorboard_files import build_writer
 
 STEPS_DIRECTORY = "steps"
 _WRITTEN = ("report.html", "report.png", "metrics.json", "values.npz")

@@ -1,24 +1,12 @@
-"""The `metrics.jsonl` and TensorBoard files of a workdir."""
+"""The `metrics.jsonl` of a workdir."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import write_text
 
 METRICS_FILE = "metrics.jsonl"
-
-
-def build_writer(workdir: Path) -> Any:
-    """Returns clu's writer of TensorBoard files and log lines; it writes in the background."""
-    # clu imports TensorFlow, which takes seconds and would by default claim the memory of every
-    # GPU.
-    import tensorflow as tf
-    from clu import metric_writers
-
-    tf.config.set_visible_devices([], "GPU")
-    return metric_writers.create_default_writer(workdir)
 
 
 def drop_later_lines(path: Path, step: int) -> None:

@@ -12,12 +12,9 @@ import jax
 
 from faceshifter_jax.media.grid import write_grid
 from faceshifter_jax.places import open_in_place
-from faceshifter_jax.runtime.metrics_file import (
-    METRICS_FILE,
-    build_writer,
-    drop_later_lines,
-)
+from faceshifter_jax.runtime.metrics_file import METRICS_FILE, drop_later_lines
 from faceshifter_jax.runtime.progress import format_duration
+from faceshifter_jax.runtime.tensorboard_files import build_writer
 from faceshifter_jax.tasks.health import Health, HealthWatch, average_metrics
 
 SAMPLES_DIRECTORY = "samples"
