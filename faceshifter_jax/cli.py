@@ -2,10 +2,12 @@
 
 import argparse
 import contextlib
+import difflib
 import gc
 import importlib
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -149,8 +151,29 @@ def _end_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Adds to a refusal what may have been meant."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.match(r"argument COMMAND: invalid choice: '([^']*)'", message)
+        if wrong and (near := difflib.get_close_matches(wrong[1], COMMANDS, n=1)):
+            message += f"; did you mean {near[0]!r}?"
+        super().error(message)
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Ends with a line for arguments that the parser does not know."""
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        meant = [
+            near[0]
+            for word in unknown
+            if (near := difflib.get_close_matches(word.partition("=")[0], flags, n=1))
+        ]
+        hint = f"; did you mean {' '.join(meant)}?" if meant else ""
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
+
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="faceshifter", description="FaceShifter in JAX.")
+    parser = _Parser(prog="faceshifter", description="FaceShifter in JAX.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, purpose) in COMMANDS.items():
@@ -160,7 +183,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
             importlib.import_module(module).add_arguments(subparser)
     arguments, unknown = parser.parse_known_args(argv)
     if unknown and "config_flags" not in arguments:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        subparsers.choices[arguments.command].refuse(unknown)
     if unknown:
         arguments.config_flags = unknown
     return arguments

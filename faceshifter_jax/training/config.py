@@ -136,7 +136,13 @@ def _take_config_flag(argv: Sequence[str]) -> tuple[str, list[str]]:
 
 def _check_keys(arguments: Sequence[str], config: Config) -> None:
     """Raises UserError for an override of a key that the config does not have."""
+    settings = {key for key, _ in list_settings(config)}
     for argument in arguments:
+        plain = re.match(r"--?(?:no)?([^=]+)", argument)
+        if plain and plain[1] in settings:
+            raise UserError(
+                f"unknown flag --{plain[1]}: settings are written --config.{plain[1]}=VALUE"
+            )
         match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
         if match is None:
             continue
@@ -149,6 +155,28 @@ def _check_keys(arguments: Sequence[str], config: Config) -> None:
                 hint = f" (did you mean {parent + near[0]!r}?)" if near else ""
                 raise UserError(f"unknown config key {match[1]!r}{hint}")
             node = node[part]
+
+
+def list_settings(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields every setting of a config by its full name, such as data.path, with its value."""
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from list_settings(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def describe_settings(argv: Sequence[str]) -> str:
+    """Returns a line for each setting of the config that `argv` names, or "" if it names none.
+
+    Raises:
+      UserError: there is no such config.
+    """
+    if not any(re.match(r"--?config(=|$)", argument) for argument in argv):
+        return ""
+    spec, _ = _take_config_flag(argv)
+    lines = [f"  --config.{key}={value!r}\n" for key, value in list_settings(load_config(spec))]
+    return f"\nsettings of {spec} and their values:\n{''.join(lines)}"
 
 
 def check_config(config: Config) -> None:

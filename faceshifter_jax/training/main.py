@@ -10,13 +10,14 @@ from typing import Any
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.messages import printable
-from faceshifter_jax.training.config import Config, parse_arguments
+from faceshifter_jax.training.config import Config, describe_settings, parse_arguments
 
 USAGE = """usage: python train.py --config CONFIG --workdir DIR [--config.KEY=VALUE ...]
 
   --config   a config file such as configs/aei.py, or a variant of it, configs/aei.py:demo
   --workdir  directory for checkpoints, samples and logs; a run found there is continued
   --config.KEY=VALUE  changes one setting, such as --config.batch_size=8
+  --help     this; with --config CONFIG also all of its settings
 """
 
 _STOPPED_AT_ONCE = "stopped at once, without saving"
@@ -34,10 +35,11 @@ def main(argv: Sequence[str], **factories: Callable) -> int:
     Returns:
       0 after the last step, 2 for bad input, 130 or 143 when a signal ended the training run.
     """
-    if {"--help", "-h"} & set(argv[1:]):
-        print(USAGE, end="")
-        return 0
     try:
+        if {"--help", "-h"} & set(argv[1:]):
+            asked = [word for word in argv if word not in ("--help", "-h")]
+            print(USAGE + describe_settings(asked), end="")
+            return 0
         config, workdir = parse_arguments(argv)
         _silence_libraries()
         return _train(config, workdir, factories)
@@ -96,3 +98,7 @@ def _silence_libraries() -> None:
 def _drop_closed_loop(show: Callable, unraisable: Any) -> None:
     if str(unraisable.exc_value) != "Event loop is closed":
         show(unraisable)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -89,6 +89,31 @@ def test_unknown_words_are_refused(arguments):
     assert caught.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["prepair"], "did you mean 'prepare'?"),
+        (
+            ["prepare", "a", "b", "--siez=3"],
+            "--siez=3; did you mean --size?",
+        ),
+        (["swap", "--source", "a", "--target", "b", "--output", "c", "--fces", "all"], "--faces?"),
+    ],
+)
+def test_what_was_meant_is_said(arguments, meant, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    assert meant in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_package_is_the_command():
+    result = subprocess.run(
+        [sys.executable, "-m", "faceshifter_jax", "--help"], capture_output=True, text=True
+    )
+    assert result.returncode == 0
+    assert "prepare" in result.stdout
+
+
 def start_long_preparation(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), dtype=np.uint8)
     (tmp_path / "photos").mkdir()

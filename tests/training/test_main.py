@@ -53,6 +53,11 @@ def test_overrides_variants_and_both_ways_to_write_a_flag(config_file):
         (["--config.batch_size.x=3"], "unknown config key 'batch_size.x'"),
         (["--config.batch_size=many"], "flag --config.batch_size=many: invalid literal"),
         (["--wrkdir=y"], "Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
+        (
+            ["--batch_size=3"],
+            "unknown flag --batch_size: settings are written --config.batch",
+        ),
+        (["--nodata.path"], "unknown flag --data.path: settings are written --config.data.path="),
         (["extra"], "unexpected argument 'extra'"),
         (["--workdir="], "--workdir is missing"),
     ],
@@ -83,6 +88,24 @@ def test_missing_config_flag_and_help(capsys):
     assert capsys.readouterr().err.startswith("error: --config is missing")
     assert main(["train.py", "--help"]) == 0
     assert capsys.readouterr().out.startswith("usage: python train.py")
+
+
+def test_help_lists_the_settings_of_a_config(config_file, capsys):
+    assert main(["train.py", f"--config={config_file}:demo", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "  --config.batch_size=" in out
+    assert "  --config.data.path=" in out
+    assert main(["train.py", "--config=no/such.py", "--help"]) == 2
+    assert capsys.readouterr().err.startswith("error: no config file no/such.py")
+
+
+def test_the_module_is_a_command_too():
+    process = subprocess.run(
+        [sys.executable, "-m", "faceshifter_jax.training.main", "--workdir", "x"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert process.returncode == 2
+    assert process.stderr.startswith("error: --config is missing")
 
 
 def test_real_command_reports_a_misspelt_key_in_one_line(tmp_path):
