@@ -29,7 +29,9 @@ _AT_LEAST_ZERO = ("save_every_steps", "sample_every_steps", "keep_every_steps")
 # Name of a setting, in any section -> whether its value is valid, and what it must be.
 _RANGES = {
     **dict.fromkeys(_AT_LEAST_ONE, (lambda value: value >= 1, "at least 1")),
-    **dict.fromkeys((*_AT_LEAST_ZERO, "warmup_steps"), (lambda value: value >= 0, "at least 0")),
+    **dict.fromkeys(
+        (*_AT_LEAST_ZERO, "warmup_steps", "profile_steps"), (lambda value: value >= 0, "at least 0")
+    ),
     **dict.fromkeys(("b1", "b2"), (lambda value: 0 <= value < 1, "at least 0 and less than 1")),
     "seed": (lambda value: 0 <= value < 2**63, "at least 0 and less than 2 to the 63rd"),
     "num_steps": (lambda value: 1 <= value < 2**31, "at least 1 and less than 2 to the 31st"),

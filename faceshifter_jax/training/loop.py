@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from faceshifter_jax.runtime.signals import Interrupted, StopRequest
 from faceshifter_jax.training.config import Config
 from faceshifter_jax.training.guard import FAILED, guard_step, make_request, not_finite
 from faceshifter_jax.training.monitor import Monitor
+from faceshifter_jax.training.profile import StepProfile
 
 
 @dataclass
@@ -45,19 +46,26 @@ class Session:
 
     def run(self, state: Any, first_step: int, samples: Mapping[str, Any]) -> Any:
         """Runs the steps after `first_step`; returns the last state."""
-        with out_of_memory_is_one_line(self.config):
-            return self._make_steps(state, first_step, samples)
+        num_traced = self.config.get("profile_steps", 0)
+        profile = StepProfile(self.checkpoints.workdir, first_step, num_traced)
+        with out_of_memory_is_one_line(self.config), closing(profile):
+            return self._make_steps(state, first_step, samples, profile)
 
-    def _make_steps(self, state: Any, first_step: int, samples: Mapping[str, Any]) -> Any:
+    def _make_steps(
+        self, state: Any, first_step: int, samples: Mapping[str, Any], profile: StepProfile
+    ) -> Any:
         predict = self.parallel.compile_predict(self.task.predict)
         with distributed.together():
             batch = self._next_batch()
         train_step = self._compile_step(state, batch | self._request())
         self.monitor.start(first_step, self.loader.wait_seconds)
         for step in range(first_step + 1, self.config.num_steps + 1):
+            profile.begin(step)
             state, (metrics, signs) = train_step(state, self.frozen, batch | self._request())
             self.monitor.add(metrics)
             self.in_flight.append((step, metrics, signs))
+            if traced := profile.end(step, metrics):
+                self.monitor.say(traced)
             if step < self.config.num_steps:
                 batch = self._next_batch_or(batch)
             reports = self._due(step, self.config.log_every_steps)
