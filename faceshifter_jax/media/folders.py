@@ -10,6 +10,8 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.opening import PICTURE_SUFFIXES, RAW_SUFFIXES, looks_like_picture
 
 _NAMED = 5
+# What a network drive and an archive from a Mac add: thumbnails and shadows of the real files.
+_NOT_OF_THE_USER = ("@eaDir", "__MACOSX")
 # Suffixes of common files in picture folders that are clearly not pictures: counted, not named.
 _NEVER_PICTURES = (
     *(".aae", ".csv", ".db", ".html", ".ini", ".json", ".jsonl", ".lnk", ".log", ".md", ".npy"),
@@ -37,17 +39,22 @@ class Folder:
       others: names of files that are left out and might be meant, such as raw photographs and
         films, as in `PictureFile`, sorted.
       never: names of files that are not pictures, such as texts.
+      passed: folders of thumbnails and the like that were not looked into, sorted.
     """
 
     pictures: list[PictureFile]
     others: list[str]
     never: list[str]
+    passed: list[str] = dataclasses.field(default_factory=list)
 
     def note(self) -> str | None:
         """Describes the other files in one line, likely pictures by name; None without any."""
         parts = [_describe_others(self.others)] if self.others else []
         if self.never:
             parts.append(f"skipped, not pictures: {_count(self.never)}")
+        if self.passed:
+            more = " and more" if len(self.passed) > _NAMED else ""
+            parts.append(f"not looked into: {', '.join(self.passed[:_NAMED])}{more}")
         return "; ".join(parts) or None
 
 
@@ -67,7 +74,11 @@ def read_folder(photos: Path) -> Folder:
     found = Folder([], [], [])
     visited = set()
     for directory, folders, files in os.walk(photos, onerror=_refuse, followlinks=True):
-        folders[:] = [folder for folder in folders if not folder.startswith(".")]
+        foreign = [folder for folder in folders if folder in _NOT_OF_THE_USER]
+        found.passed.extend(
+            Path(directory, name).relative_to(photos).as_posix() for name in foreign
+        )
+        folders[:] = [name for name in folders if name not in foreign and name[0] != "."]
         if (real := os.path.realpath(directory)) in visited:
             folders.clear()
             continue
@@ -79,7 +90,9 @@ def read_folder(photos: Path) -> Folder:
             if file.startswith("."):
                 continue
             if _is_picture(Path(directory, file)):
-                found.pictures.append(PictureFile(identity, name))
+                # Archives packed on Windows may be unpacked to files named folder\\file.
+                person = name.replace("\\", "/").rpartition("/")[0]
+                found.pictures.append(PictureFile(person, name))
             else:
                 (found.never if _is_never(name) else found.others).append(name)
     if not found.pictures:
@@ -87,7 +100,8 @@ def read_folder(photos: Path) -> Folder:
         found.others.sort()
         others = f"; {note}" if (note := found.note()) else ""
         raise UserError(f"the folder {photos} holds no picture (files ending in {known}){others}")
-    return Folder(sorted(found.pictures), sorted(found.others), sorted(found.never))
+    parts = (found.pictures, found.others, found.never, found.passed)
+    return Folder(*map(sorted, parts))
 
 
 def list_picture_files(photos: Path) -> list[PictureFile]:

@@ -1,6 +1,7 @@
 """Preparing datasets: `prepare_photos` for photographs, `prepare_folder` for pictures that are
 already aligned, `prepare_embedded` for rendered faces."""
 
+import dataclasses
 import os
 import shutil
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from faceshifter_jax.data.embedded import plan_embedded
+from faceshifter_jax.data.preparation.identities import FOLDERS, assign_identities, doubt_folders
 from faceshifter_jax.data.preparation.publish import (
     check_dataset_replaceable,
     make_parent,
@@ -38,17 +40,19 @@ def prepare_folder(
     *,
     size: int = 256,
     alignment: str | None = None,
+    identities: str = FOLDERS,
     overwrite: bool = False,
     num_workers: int | None = None,
 ) -> Path:
     """Prepares a folder of photographs as a TFDS dataset (array_record) in the directory `out`.
 
     Every sub-folder with pictures, at any depth, is one identity, named by its path; pictures at
-    the top have unknown identities. Files that cannot be used, and the number of files that are not
-    pictures, are reported on stderr and, with the reason, in `out`/left_out.txt. `read_photo`
-    describes how a photograph becomes a square of `size` pixels. `alignment` says how the faces in
-    them are aligned, a key of `faces.alignment.ALIGNMENTS`; None if unknown. `out` appears when it
-    is complete; `overwrite` replaces an existing dataset.
+    the top have unknown identities; `identities` says otherwise, see `assign_identities`. Files
+    that cannot be used, and the number of files that are not pictures, are reported on stderr and,
+    with the reason, in `out`/left_out.txt. `read_photo` describes how a photograph becomes a square
+    of `size` pixels. `alignment` says how the faces in them are aligned, a key of
+    `faces.alignment.ALIGNMENTS`; None if unknown. `out` appears when it is complete; `overwrite`
+    replaces an existing dataset.
 
     `num_workers` processes (default: one a core) decode; a calling script needs the usual
     `if __name__ == "__main__":`. The result does not depend on their number.
@@ -61,7 +65,7 @@ def prepare_folder(
         check_alignment(alignment)
     photos, out = Path(local_path(photos)), Path(local_path(out))
     with publish_when_complete(out, overwrite=overwrite) as scratch:
-        found = _read_folder(photos)
+        found = _read_folder(photos, identities)
         # Imported here: TFDS takes a while to import, and most mistakes are found before that.
         from faceshifter_jax.data.preparation.builders import FaceFolder
 
@@ -88,12 +92,13 @@ def prepare_photos(
     min_sharpness: float | None = None,
     detector: str = "mtcnn",
     alignment: str = "arcface",
+    identities: str = FOLDERS,
     overwrite: bool = False,
     num_workers: int | None = None,
 ) -> Path:
     """Prepares raw photographs: finds the face of each, aligns it, and leaves bad ones out.
 
-    Folders are identities as for `prepare_folder`, and so is the dataset. Of several faces the
+    `identities` and the dataset are as for `prepare_folder`. Of several faces the
     largest is taken. `out`/photos.tsv lists for every file why it was left out, or how large and
     sharp its face is and where its landmarks are. An interrupted run continues when it is called
     again; until then its work is kept in a hidden folder next to `out`.
@@ -133,7 +138,7 @@ def prepare_photos(
         raise UserError("the least number of pixels and the least sharpness must not be negative")
     photos, out = Path(local_path(photos)), Path(local_path(out)).absolute()
     check_dataset_replaceable(out, overwrite)
-    found = _read_folder(photos)
+    found = _read_folder(photos, identities)
     files = found.pictures
     if detector != "mtcnn":
         build_detector(detector)
@@ -298,8 +303,12 @@ def _build_in(scratch: Path, builder) -> Path:
     return write_dataset(builder).rename(scratch / "result")
 
 
-def _read_folder(photos: Path) -> Folder:
+def _read_folder(photos: Path, identities: str) -> Folder:
     found = read_folder(photos)
+    if identities == FOLDERS and (doubt := doubt_folders(found.pictures)):
+        print(f"warning: {printable(doubt)}", file=sys.stderr)
+    pictures = assign_identities(found.pictures, identities)
+    found = dataclasses.replace(found, pictures=pictures)
     if note := found.note():
         print(printable(note), file=sys.stderr)
     return found

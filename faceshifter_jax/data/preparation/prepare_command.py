@@ -2,6 +2,7 @@
 
 import argparse
 
+from faceshifter_jax.data.preparation.identities import FOLDERS, NONE, TOP
 from faceshifter_jax.data.preparation.prepare import prepare_folder, prepare_photos
 from faceshifter_jax.data.prepared import PreparedDataset
 from faceshifter_jax.errors import UserError
@@ -32,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=tuple(ALIGNMENTS),
         help="how faces are cut out (arcface); with --faces aligned how they were, for whoever "
         "trains on them",
+    )
+    parser.add_argument(
+        "--identities",
+        default=FOLDERS,
+        metavar="HOW",
+        help=f"who is in the pictures: {FOLDERS} (default), each folder is one person; {TOP}, each "
+        f"folder at the top; {NONE}, nobody is known; or a text file with a picture's name and its "
+        "person on each line, such as CelebA's identity_CelebA.txt",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the dataset in OUT")
     parser.add_argument("--num-workers", type=int, help="processes (default: one a core)")
@@ -64,6 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Prepares the dataset."""
     common = {
         "size": arguments.size,
+        "identities": arguments.identities,
         "overwrite": arguments.overwrite,
         "num_workers": arguments.num_workers,
     }
