@@ -52,6 +52,7 @@ def _add_networks(config: Config) -> None:
     config.model.identity_length = "unit"  # or "sqrt": the identity is as strong as attributes
     config.model.output = "tanh"  # or "sigmoid"; of the target a "change", "blend" or "warp"
     config.model.generator_up = "corners"  # or "centres"
+    config.model.reduction = 1  # with "change" or "warp", 2, 4 or 8: works on smaller targets
     config.model.input_range = "signed"  # or "unit"
     config.model.aad = ConfigDict()
     config.model.aad.attribute_kernel = 1

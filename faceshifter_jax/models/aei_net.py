@@ -11,7 +11,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.models.aad import AADResBlock, AADSettings, IdentityTerms
 from faceshifter_jax.models.attribute_encoder import AttributeEncoder
 from faceshifter_jax.models.layers import upsample, upsample_centred
-from faceshifter_jax.models.warp import smooth_flow, warp
+from faceshifter_jax.models.warp import enlarge, move_and_add, reduce
 
 # Output -> channels of the last block, where they are not those of a picture.
 _CHANNELS = {"blend": 4, "warp": 5}
@@ -140,12 +140,13 @@ class AADGenerator(nn.Module):
         if self.output == "sigmoid":
             return 2 * nn.sigmoid(x) - 1
         if self.output == "change":
-            return _clip_straight_through(target + x)
+            factor = target.shape[1] // x.shape[1]
+            return _clip_straight_through(target + enlarge(x, factor))
         if self.output == "blend":
             mask = nn.sigmoid(x[..., 3:])
             return (1 - mask) * target + mask * jnp.tanh(x[..., :3])
         if self.output == "warp":
-            return _clip_straight_through(warp(target, smooth_flow(x[..., 3:])) + x[..., :3])
+            return _clip_straight_through(move_and_add(target, x))
         raise UserError(
             f"output must be 'tanh', 'sigmoid', 'change', 'blend' or 'warp', not {self.output!r}"
         )
@@ -169,6 +170,8 @@ class AEINet(nn.Module):
         1 / sqrt(E) of the attributes', and the network first learns to copy.
       output: see `AADGenerator.output`.
       generator_up: see `AADGenerator.up`.
+      reduction: the network works on targets that are smaller by this power of 2, and what it
+        outputs is enlarged: for `change` and `warp`, which keep the target's fine detail.
       input_range: see `AttributeEncoder.input_range`; pictures are in [-1, 1] either way.
       folded: see `AttributeEncoder.folded`.
       dtype: dtype of the computation; parameters and the picture are float32.
@@ -187,6 +190,7 @@ class AEINet(nn.Module):
     identity_length: str = "unit"
     output: str = "tanh"
     generator_up: str = "corners"
+    reduction: int = 1
     input_range: str = "signed"
     folded: bool = False
     dtype: Any = jnp.float32
@@ -199,6 +203,13 @@ class AEINet(nn.Module):
         if self.identity_length not in ("unit", "sqrt"):
             raise UserError(
                 f"identity_length must be 'unit' or 'sqrt', not {self.identity_length!r}"
+            )
+        if self.reduction not in (1, 2, 4, 8) or (
+            self.reduction > 1 and self.output not in ("change", "warp")
+        ):
+            raise UserError(
+                "reduction must be 1, or 2, 4 or 8 with output 'change' or 'warp', not "
+                f"{self.reduction} with {self.output!r}"
             )
         self.encoder = AttributeEncoder(
             self.encoder_channels,
@@ -224,7 +235,7 @@ class AEINet(nn.Module):
         """Swaps faces.
 
         Args:
-          target: (B, S, S, 3) in [-1, 1], S a multiple of 2**len(encoder_channels).
+          target: (B, S, S, 3) in [-1, 1], S a multiple of reduction * 2**len(encoder_channels).
           identity: (B, E), the source's embedding, unit length.
           train: use the batch's statistics and update the running ones (`batch_stats`).
         """
@@ -233,7 +244,7 @@ class AEINet(nn.Module):
 
     def identity_terms(self, identity: jax.Array, height: int, width: int) -> IdentityModulation:
         """Computes what identities (B, E) of unit length contribute to swaps of height x width."""
-        scale = 2 ** len(self.encoder_channels)
+        scale = self.reduction * 2 ** len(self.encoder_channels)
         if self.identity_length == "sqrt":
             identity = identity * identity.shape[-1] ** 0.5
         return self.generator.identity_terms(identity, height // scale, width // scale)
@@ -246,10 +257,10 @@ class AEINet(nn.Module):
 
         The terms' batch is the target's, or 1 where all pictures get the same identity.
         """
-        attributes = self.encoder(target, train)
+        attributes = self.encode(target, train)
         image, masks = self.generator(target, attributes, terms, train)
         return AEIOutput(image, attributes, masks)
 
     def encode(self, image: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
         """Returns only the attributes of a picture (B, S, S, 3) in [-1, 1]."""
-        return self.encoder(image, train)
+        return self.encoder(reduce(image, self.reduction), train)

@@ -1,4 +1,4 @@
-"""Moving the places of a picture: sampling it where a flow points."""
+"""Changing a picture by a network's output: moving its places, and adding to it."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,40 @@ from faceshifter_jax.models.layers import upsample_centred
 
 # Flow is predicted in 64ths of a picture's side, so that 1 is what two people's faces differ by.
 _STEPS = 64
+# What is added is drawn more slowly than places move: else outlines that should move fade first.
+_ADDED = 0.25
+
+
+def move_and_add(target: jax.Array, x: jax.Array) -> jax.Array:
+    """Moves the target's places by a flow, and adds a change.
+
+    Args:
+      target: (B, S, S, 3) in [-1, 1].
+      x: a network's output (B, S / k, S / k, 5), k a power of 2: the change, and the flow as
+        `smooth_flow` takes it.
+
+    Returns:
+      (B, S, S, 3), not limited to [-1, 1].
+    """
+    factor = target.shape[1] // x.shape[1]
+    flow = factor * enlarge(smooth_flow(x[..., 3:]), factor)
+    return warp(target, flow) + _ADDED * enlarge(x[..., :3], factor)
+
+
+def enlarge(x: jax.Array, factor: int) -> jax.Array:
+    """Enlarges (B, H, W, C) bilinearly by a power of 2."""
+    while factor > 1:
+        x, factor = upsample_centred(x), factor // 2
+    return x
+
+
+def reduce(x: jax.Array, factor: int) -> jax.Array:
+    """Averages (B, H, W, C) over squares of `factor` pixels a side."""
+    if factor == 1:
+        return x
+    batch, height, width, channels = x.shape
+    shape = (batch, height // factor, factor, width // factor, factor, channels)
+    return x.reshape(shape).mean((2, 4))
 
 
 def smooth_flow(x: jax.Array) -> jax.Array:
@@ -18,9 +52,7 @@ def smooth_flow(x: jax.Array) -> jax.Array:
     Args:
       x: rows and columns, in 64ths of the side S, which is a multiple of 4.
     """
-    batch, height, width, _ = x.shape
-    coarse = x.reshape(batch, height // 4, 4, width // 4, 4, 2).mean((2, 4))
-    return upsample_centred(upsample_centred(coarse)) * (height / _STEPS)
+    return enlarge(reduce(x, 4), 4) * (x.shape[1] / _STEPS)
 
 
 def warp(picture: jax.Array, flow: jax.Array) -> jax.Array:

@@ -116,6 +116,35 @@ def test_a_change_of_nothing_is_the_target(output):
     np.testing.assert_allclose(image, TARGET, atol=1e-6)
 
 
+@pytest.mark.parametrize("output", ["change", "warp"])
+def test_a_reduced_network_works_on_smaller_targets_and_keeps_fine_detail(output):
+    target = random(2, 32, 32, 3)
+    network, variables = build(output=output)
+    reduced = network.clone(reduction=2)
+    whole = jax.eval_shape(reduced.init, jax.random.key(0), target, IDENTITY)
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(lambda leaf: leaf.shape, whole)
+    result = reduced.apply(variables, target, IDENTITY)
+    assert result.image.shape == target.shape
+    assert result.masks[-1][0].shape[1] == 16
+    smaller = target.reshape(2, 16, 2, 16, 2, 3).mean((2, 4))
+    for ours, expected in zip(
+        result.attributes, network.apply(variables, smaller, IDENTITY).attributes, strict=True
+    ):
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+    # Without any output the result is the target itself, which the network never saw so fine.
+    block = variables["params"]["generator"]["block_2"]
+    for name in block:
+        if name.startswith("conv"):
+            block[name] = jax.tree.map(np.zeros_like, block[name])
+    np.testing.assert_allclose(reduced.apply(variables, target, IDENTITY).image, target, atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{"reduction": 3, "output": "warp"}, {"reduction": 2}])
+def test_reductions_that_cannot_work_are_refused(settings):
+    with pytest.raises(UserError, match="reduction must be 1, or 2, 4 or 8 with output"):
+        AEINet(**CHANNELS, **settings).init(jax.random.key(0), TARGET, IDENTITY)
+
+
 def test_clipped_pixels_of_a_change_keep_their_gradient():
     network, variables = build(output="change")
     variables = jax.tree.map(lambda leaf: 20 * leaf, variables)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from faceshifter_jax.models.warp import smooth_flow, warp
+from faceshifter_jax.models.warp import enlarge, move_and_add, reduce, smooth_flow, warp
 
 RANDOM = np.random.default_rng(0)
 PICTURE = RANDOM.uniform(-1, 1, (2, 12, 9, 3)).astype(np.float32)
@@ -37,6 +37,17 @@ def test_gradient_by_the_flow_points_along_the_picture():
     gradient = jax.grad(lambda flow: warp(ramp, flow).sum())(flow)
     np.testing.assert_allclose(gradient[:, :-1, ..., 0], 0.1, atol=1e-6)
     np.testing.assert_allclose(gradient[..., 1], 0, atol=1e-6)
+
+
+def test_a_reduced_output_moves_the_same_part_of_the_side():
+    """The same numbers mean the same flow, whether the network works at full or at half size."""
+    target = enlarge(jnp.asarray(RANDOM.uniform(-1, 1, (1, 8, 8, 3)), jnp.float32), 8)
+    x = jnp.concatenate([jnp.full((1, 64, 64, 3), 0.1), jnp.full((1, 64, 64, 2), 2.0)], -1)
+    whole, half = move_and_add(target, x), move_and_add(target, reduce(x, 2))
+    np.testing.assert_allclose(half, whole, atol=1e-6)
+    moved = whole[:, :62, :62] - target[:, 2:, 2:]
+    np.testing.assert_allclose(moved, moved[0, 0, 0, 0], atol=1e-6)
+    assert abs(float(moved[0, 0, 0, 0])) > 0.01
 
 
 def test_a_smooth_flow_has_steps_of_pixels_and_no_edges():
