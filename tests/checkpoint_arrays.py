@@ -1,4 +1,4 @@
-"""What a training left behind, array by array."""
+"""The checkpoint of a training run, array by array."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Killing trainings for good, again and again."""
+"""Killing training runs again and again."""
 
 import random
 import re
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# So many that a training which began anew could not be where one that goes on is.
+# So many that a run that started again could not be as far as one that continued.
 _STEPS_BEFORE_A_KILL = 4
 # Of the last step printed the checkpoint may not be begun yet, of the one before it not complete.
 _STEPS_LOST = 2
@@ -16,14 +16,14 @@ _STEPS_LOST = 2
 def train_through_kills(
     start: Callable[[], subprocess.Popen], workdir: Path, num_kills: int
 ) -> None:
-    """Starts a training until it has been killed so often, then lets it end.
+    """Starts a training run until it has been killed so often, then lets it finish.
 
     Every other kill hits the writing of a checkpoint, the others come at random. None may lose
     more than the steps whose checkpoints were still to be written.
 
     Args:
-      start: starts the training, which saves every step and reports it on a pipe.
-      workdir: of the training.
+      start: starts the training run, which saves every step and reports it on a pipe.
+      workdir: of the training run.
       num_kills: how often to kill it; it must be long enough not to end before.
     """
     random_numbers = random.Random(7)

@@ -1,4 +1,4 @@
-"""What tests of a training in several processes need."""
+"""Helpers for tests of training in several processes."""
 
 import socket
 

@@ -43,7 +43,7 @@ def compiled(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start(compiled):
-    """Starts a training of one of the tasks in a process with so many devices."""
+    """Starts a training run of one of the tasks in a process with so many devices."""
 
     def start_training(name, workdir, steps, *options, devices=1):
         flags = (

@@ -116,7 +116,7 @@ class Graph:
         Raises:
           UserError: they are missing, not stored or, if `shape` is given, of another shape.
         """
-        name = node.inputs[index] if index < len(node.inputs) else None
+        name = node.inputs[index] if index < len(node.inputs) else ""
         if name not in self.constants:
             self.fail(f"the {role} of {node.op} is not among the stored weights")
         value = self.constants[name]

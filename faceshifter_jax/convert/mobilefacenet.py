@@ -30,16 +30,17 @@ def convert_tflite(path: Path) -> Converted:
     """
     graph = read_tflite(path, "a MobileFaceNet")
     shape = graph.input_shape
-    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
+    size = shape[1] if len(shape) == 4 else None
+    if size is None or shape[2:] != (size, 3):
         graph.fail(f"its input has shape {list(shape)}, not (B, S, S, 3)")
     walk = _Walk(graph, _read_layers(graph))
-    settings = walk.read(shape[1])
+    settings = walk.read(size)
     network = Network(
         architecture="MobileFaceNet",
         settings=settings,
         variables={"params": walk.params, "batch_stats": walk.batch_stats},
         embedding_size=settings["embedding_size"],
-        input=InputFormat(shape[1], "rgb", _MEAN, _SCALE),
+        input=InputFormat(size, "rgb", _MEAN, _SCALE),
     )
     note = (
         f"the file does not say which pictures it takes: RGB, mean {_MEAN:g}, scale {_SCALE:g}, "

@@ -62,7 +62,7 @@ def read_onnx(path: Path, expected: str) -> Graph:
             size.dim_value if size.HasField("dim_value") and size.dim_value > 0 else None
             for size in inputs[0].type.tensor_type.shape.dim
         ),
-        outputs=tuple(same.get(value.name, value.name) for value in graph.output),
+        outputs=tuple(same.get(name, name) for name in [str(v.name) for v in graph.output]),
     )
 
 
@@ -83,7 +83,7 @@ def _simplify(
             for attribute in proto.attribute
             if onnx.AttributeProto.AttributeType.Name(attribute.type) in _ATTRIBUTES
         }
-        inputs = tuple(same.get(name, name) for name in proto.input)
+        inputs = tuple(same.get(name, name) for name in map(str, proto.input))
         if proto.op_type == "Constant" and len(attributes) == 1:
             constants.add(proto.output[0], *attributes.values())
         elif proto.op_type in _FOLDED and inputs and all(name in constants for name in inputs):

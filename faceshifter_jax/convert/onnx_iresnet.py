@@ -13,7 +13,7 @@ from faceshifter_jax.models.arcface import STAGE_BLOCKS
 from faceshifter_jax.models.layers import NORM_EPSILON
 from faceshifter_jax.networks.network import InputFormat, Network
 
-_DEPTHS = {blocks: depth for depth, blocks in STAGE_BLOCKS.items()}
+_DEPTHS: dict[tuple[int, ...], int] = {blocks: depth for depth, blocks in STAGE_BLOCKS.items()}
 _NORM = "BatchNormalization"
 
 
@@ -245,7 +245,7 @@ class _Reader:
         """Reads a convolution and its normalisation, folded or not; returns the result's name."""
         graph = self.graph
         kernel = graph.constant(node, 1, "kernel")
-        features = features or kernel.shape[0]
+        features = int(features or kernel.shape[0])
         if kernel.shape != (features, channels, size, size):
             graph.fail(
                 f"Conv has a kernel of shape {list(kernel.shape)}, where "

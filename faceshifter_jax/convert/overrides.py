@@ -1,6 +1,7 @@
-"""How the networks in a file were fed, where the answer of their family is wrong: no file says it.
+"""Overriding how the networks in a file were fed, which no file records.
 
-Other projects took keys over and feed their networks otherwise.
+A family has one answer for all its files, but other projects took over its keys and feed their
+networks otherwise.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from faceshifter_jax.networks.contract import (
     View,
     WantedIdentity,
 )
-from faceshifter_jax.networks.network import Network
+from faceshifter_jax.networks.network import InputFormat, Network
 from faceshifter_jax.paths import local_path
 
 _OF_GENERATORS = (
@@ -85,8 +86,8 @@ def override(converted: Converted, options: argparse.Namespace, path: str) -> Co
 
 
 def _override(role: str, network: Network, options: argparse.Namespace, path: str) -> Network:
-    if role == "identity":
-        return _override_identity(network, options)
+    if network.input is not None:
+        return _override_identity(network, network.input, options)
     changes = {}
     if options.channel_order:
         changes["channel_order"] = options.channel_order
@@ -97,8 +98,9 @@ def _override(role: str, network: Network, options: argparse.Namespace, path: st
     return dataclasses.replace(network, **changes)
 
 
-def _override_identity(network: Network, options: argparse.Namespace) -> Network:
-    taken = network.input
+def _override_identity(
+    network: Network, taken: InputFormat, options: argparse.Namespace
+) -> Network:
     order = options.identity_channel_order or options.channel_order
     if order:
         taken = dataclasses.replace(taken, channel_order=order)

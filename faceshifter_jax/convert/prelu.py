@@ -72,7 +72,8 @@ def _apply(graph: Graph, node: Node, known: dict[str, _Slopes], channels: int) -
         return abs(positive), -abs(negative)
     if node.op == "NEG":
         return -positive, -negative
-    if node.op in ("ADD", "SUB") and len(inputs) == 2 and None not in inputs:
-        (p, n), (q, m) = inputs
+    known_inputs = [slopes for slopes in inputs if slopes is not None]
+    if node.op in ("ADD", "SUB") and len(inputs) == len(known_inputs) == 2:
+        (p, n), (q, m) = known_inputs
         return (p + q, n + m) if node.op == "ADD" else (p - q, n - m)
     return None

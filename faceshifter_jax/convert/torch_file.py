@@ -65,17 +65,19 @@ def _map(path: Path) -> mmap.mmap:
 def _as_arrays(
     path: Path, tensors: Mapping[str, Tensor | UnusableTensor], saved: Saved, file_size: int
 ) -> dict[str, np.ndarray]:
+    usable: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
         if isinstance(tensor, UnusableTensor) or tensor.storage.dtype.kind == "c":
             kind = tensor.kind if isinstance(tensor, UnusableTensor) else "complex"
             raise UserError(f"{path}: the tensor {_quote(key)} is {kind}, which is not supported")
-    total = sum(math.prod(t.shape) * _target_dtype(t).itemsize for t in tensors.values())
+        usable[key] = tensor
+    total = sum(math.prod(t.shape) * _target_dtype(t).itemsize for t in usable.values())
     if total > _MOST_GROWTH * file_size + _ALWAYS_ALLOWED_BYTES:
         raise UserError(
             f"{path} has {file_size} bytes and tensors of {total}: it is not an ordinary checkpoint"
         )
     arrays = {}
-    for key, tensor in tensors.items():
+    for key, tensor in usable.items():
         try:
             arrays[key] = _as_array(tensor, saved.storages[tensor.storage.key])
         except (KeyError, ValueError, OverflowError) as error:

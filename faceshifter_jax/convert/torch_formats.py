@@ -139,8 +139,9 @@ def _find_member(path: Path, window: memoryview, member: zipfile.ZipInfo) -> mem
 
 def _read_legacy(path: Path, content: mmap.mmap) -> Saved:
     content.seek(0)
+    stream: Any = content  # It reads as a file does, but is not declared to.
     try:
-        magic = read_pickle(content, resolve, load_storage)
+        magic = read_pickle(stream, resolve, load_storage)
     except DamagedPickle as error:
         raise UserError(
             f"{path} is not a file of weights from torch.save or safetensors: it begins with "
@@ -148,9 +149,9 @@ def _read_legacy(path: Path, content: mmap.mmap) -> Saved:
         ) from error
     if magic != _LEGACY_MAGIC:
         raise UserError(f"{path} is a pickle, but not one that torch.save wrote")
-    if _read_pickle(path, content) != _LEGACY_VERSION:
+    if _read_pickle(path, stream) != _LEGACY_VERSION:
         raise UserError(f"{path} is of an unknown version: load and save it in PyTorch again")
-    _read_pickle(path, content)  # Describes the machine; the storages are little-endian on all.
+    _read_pickle(path, stream)  # Describes the machine; the storages are little-endian on all.
     dtypes: dict[str, np.dtype] = {}
 
     def load_and_note(persistent_id: Any) -> Storage:
@@ -158,8 +159,8 @@ def _read_legacy(path: Path, content: mmap.mmap) -> Saved:
         dtypes.setdefault(storage.key, storage.dtype)
         return storage
 
-    value = _read_pickle(path, content, load_and_note)
-    keys = _read_pickle(path, content)
+    value = _read_pickle(path, stream, load_and_note)
+    keys = _read_pickle(path, stream)
     return Saved(value, _find_legacy_storages(path, content, keys, dtypes))
 
 

@@ -111,7 +111,7 @@ def _build_tensor(arguments: tuple) -> Tensor:
         case _:
             raise DamagedPickle("a tensor is described in an unknown way")
     numbers = (offset, *shape, *strides)
-    # Whoever multiplies whole numbers of a million digits waits for minutes.
+    # Multiplying integers of a million digits takes minutes.
     are_counts = all(isinstance(n, int) and 0 <= n < _LARGEST for n in numbers)
     if len(shape) != len(strides) or len(shape) > _MOST_AXES or not are_counts:
         raise DamagedPickle("a tensor has an impossible shape")

@@ -6,7 +6,16 @@ command line and the worker processes of a preparation start without TFDS, grain
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from faceshifter_jax.data.loader import Loader, LoaderInfo, build_loader, count_identities
+    from faceshifter_jax.data.preparation.prepare import (
+        prepare_embedded,
+        prepare_folder,
+        prepare_photos,
+    )
+    from faceshifter_jax.data.prepared import PreparedDataset
 
 _HOMES = {
     "Loader": "loader",

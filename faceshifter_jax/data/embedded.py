@@ -36,7 +36,7 @@ def plan_embedded(
     return plan
 
 
-def sample_scene(identity_seed: int, attribute_seed: int, occluder_share: float) -> tuple:
+def sample_scene(identity_seed: int, attribute_seed: int, occluder_share: float) -> tuple[Any, Any]:
     """Returns the (Identity, Attributes) of a picture, for `synthetic.render`.
 
     `occluder_share` is the dataset's: with the seed, it decides what covers the face.

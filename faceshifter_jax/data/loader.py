@@ -106,7 +106,7 @@ def build_loader(
             numbers that describe each rendered person, see `synthetic.identity_code`.
             With `identity_views` both kinds have "view_seed": uint32 (B,), see `networks.views`.
         settings: mapping or ConfigDict with the keys of `DataSettings`.
-        seed: of the training, not negative.
+        seed: of the training run, not negative.
         batch_size: rows of the global batch. B is `batch_size / process_count`: process p gets
             the contiguous rows p * B to (p + 1) * B - 1 of it.
         image_size: S in pixels; must be the size the dataset was prepared with.
@@ -228,7 +228,7 @@ def _open_datasets(
         if not dataset.is_aligned_by(settings.alignment):
             raise UserError(
                 f"the faces in {source.path} are aligned by {dataset.alignment}, the training "
-                f"wants {settings.alignment}: prepare the photos again with --alignment "
+                f"run wants {settings.alignment}: prepare the photos again with --alignment "
                 f"{settings.alignment}, or set data.alignment to {dataset.alignment}"
             )
         if dataset.num_pictures < 2:

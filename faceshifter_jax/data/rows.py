@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from faceshifter_jax.data.prepared import PreparedDataset
 from faceshifter_jax.data.settings import DataSettings
 from faceshifter_jax.errors import UserError
 
-Row = dict[str, np.ndarray]
+Row = dict[str, Any]
 """Arrays or numpy's scalars; of a whole batch with one more axis in front."""
 MakeRow = Callable[[int, np.random.Generator], Row]
 """(position in the dataset's order of visits, the row's own random generator) -> a row."""
@@ -129,9 +129,10 @@ def _make_pair(
     same = pair.same_picture or (pair.same_identity and settings.reconstruct_same_identity)
     row = {"source": source, "target": target, "same": np.float32(same)}
     if settings.answer_share > 0:
-        answered = pair.answer is not None
-        answer = apply_change(dataset.picture(pair.answer), change) if answered else target
-        row |= {"answer": answer, "answered": np.float32(answered)}
+        answer = target
+        if pair.answer is not None:
+            answer = apply_change(dataset.picture(pair.answer), change)
+        row |= {"answer": answer, "answered": np.float32(pair.answer is not None)}
     return row
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 from faceshifter_jax.errors import UserError
 
@@ -101,13 +101,11 @@ def read_settings(kind: str, settings: Mapping[str, Any]) -> DataSettings:
 
 
 def _check_types(settings: DataSettings) -> None:
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        wanted = (int, float) if field.type is float else field.type
-        if not isinstance(value, wanted) or (isinstance(value, bool) and field.type is not bool):
-            raise UserError(
-                f"data.{field.name} must be of type {field.type.__name__}, got {value!r}"
-            )
+    for name, kind in get_type_hints(DataSettings).items():
+        value = getattr(settings, name)
+        wanted = (int, float) if kind is float else kind
+        if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+            raise UserError(f"data.{name} must be of type {kind.__name__}, got {value!r}")
 
 
 def _check_ranges(settings: DataSettings) -> None:

@@ -229,8 +229,9 @@ def find_difference(metric: str, first: Result, other: Result) -> Difference | N
         return None
     same = first.record["data_sha256"] == other.record["data_sha256"]
     values = [result.values.get(metric) for result in (first, other)]
-    if same and all(value is not None for value in values) and values[0].shape == values[1].shape:
-        own = values[1] - values[0]
+    known = [rows for rows in values if rows is not None]
+    if same and len(known) == 2 and known[0].shape == known[1].shape:
+        own = known[1] - known[0]
         interval = difference_interval(own, share=metric_of(metric, other.record).is_share)
         return Difference(finite_mean(own), interval, True)
     value = after - before

@@ -196,7 +196,7 @@ def warnings_of(subject: Subject, judge: Judge) -> list[str]:
     if judge.sha256 != subject.identity_sha256:
         return []
     return [
-        "the judge is the identity network of the training, which learned to please it: use "
+        "the judge is the identity network of the training run, which learned to please it: use "
         "another one"
     ]
 

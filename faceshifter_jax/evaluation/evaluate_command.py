@@ -161,7 +161,7 @@ def _measure(
 
 def _alignment_of(arguments: argparse.Namespace, protocol: ModuleType) -> str | None:
     """How the faces of a protocol are aligned; None where that is not known."""
-    return PreparedDataset(arguments.data).alignment if protocol.NAME == "pairs" else "arcface"
+    return PreparedDataset(arguments.data).alignment if protocol.TAKES_DATASET else "arcface"
 
 
 def _check_alignment(subject: Subject, arguments: argparse.Namespace, protocol: ModuleType) -> None:
@@ -173,6 +173,6 @@ def _check_alignment(subject: Subject, arguments: argparse.Namespace, protocol: 
         f"{arguments.checkpoint} was trained on faces aligned by {wanted}, these are aligned by "
         f"{alignment}"
     )
-    if protocol.NAME == "pairs" and not PreparedDataset(arguments.data).is_rendered:
+    if protocol.TAKES_DATASET and not PreparedDataset(arguments.data).is_rendered:
         raise UserError(f"{facts}: prepare the photos again with --alignment {wanted}")
     print(f"warning: {facts}: its figures are worse than they should be", file=sys.stderr)

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation.model import check_finite
 from faceshifter_jax.evaluation.processes import in_shares
+from faceshifter_jax.networks.network import check_finite
 from faceshifter_jax.runtime.batches import apply_in_batches
 
 RANGES = {
@@ -102,7 +102,9 @@ def describe_network(name: str, path: str | None, **how: str) -> dict[str, str]:
 def apply_in_shares(apply: Callable[[np.ndarray], np.ndarray], pictures: np.ndarray) -> np.ndarray:
     """Applies a network of this module to pictures, each process to its share; all processes."""
     found = in_shares(lambda rows: {"rows": apply(pictures[rows])}, len(pictures))["rows"]
-    return check_finite(found, of="the outputs of a network in an ONNX file")
+    return check_finite(
+        found, "the outputs of a network in an ONNX file are not finite numbers: use other weights"
+    )
 
 
 def try_out(apply: Callable[[np.ndarray], np.ndarray]) -> None:

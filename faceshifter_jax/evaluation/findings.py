@@ -144,7 +144,7 @@ class Findings:
         return {
             name: answer
             for name, answer in self.ceilings.items()
-            if name in metrics and metrics[name] > intervals[answer][1]
+            if (value := metrics.get(name)) is not None and value > intervals[answer][1]
         }
 
     def counts(self) -> dict[str, int]:
@@ -231,7 +231,7 @@ def build_record(findings: Findings, facts: Mapping[str, Any]) -> dict[str, Any]
 def write_record(directory: Path, findings: Findings, record: Mapping[str, Any]) -> None:
     """Writes values.npz (the metrics pair by pair), then metrics.json."""
     packed = io.BytesIO()
-    np.savez_compressed(packed, **findings.values)
+    np.savez_compressed(packed, allow_pickle=False, **findings.values)
     write_bytes(directory / VALUES_FILE, packed.getvalue())
     write_text(directory / METRICS_FILE, json.dumps(record, indent=2) + "\n")
 

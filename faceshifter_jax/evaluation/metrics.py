@@ -84,17 +84,18 @@ def _similarity(
     x, y = picture.astype(np.float64), truth.astype(np.float64)
     weights = np.array(_SCALE_WEIGHTS[: _count_scales(min(x.shape[:2]))])
     weights /= weights.sum()
-    contrasts, first = [], None
+    wholes, contrasts = [], []
     for scale in range(len(weights)):
         if scale:
             x, y = _halve(x), _halve(y)
             mask = None if mask is None else _halve(mask)
         whole, contrast = (_inner_mean(a, mask) for a in _similarity_maps(x, y))
-        first = whole if first is None else first
-        contrasts.append(whole if scale == len(weights) - 1 else contrast)
+        wholes.append(whole)
+        contrasts.append(contrast)
+    contrasts[-1] = wholes[-1]
     # Below 0 a power has no value; Wang's code and others take such a scale as 0.
     factors = np.maximum(np.stack(contrasts), 0) ** weights[:, None]
-    return float(first.mean()), float(1 - factors.prod(0).mean())
+    return float(wholes[0].mean()), float(1 - factors.prod(0).mean())
 
 
 def _count_scales(side: int) -> int:
@@ -177,7 +178,7 @@ def retrieval(
       (B,) bool.
     """
     nearest = np.argsort(-(queries @ gallery.T), 1, kind="stable")[:, :top]
-    return np.take_along_axis(right, nearest, 1).any(1)
+    return np.any(np.take_along_axis(right, nearest, 1), axis=1)
 
 
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
@@ -194,7 +195,7 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     # tr (C1 C2)^(1/2) is the sum of the singular values of R1 R2', where R'R = C: so no root is
     # taken of a product that may be ill-conditioned.
     roots = [(a - a.mean(0)) / np.sqrt(len(a) - 1) for a in (first, second)]
-    roots = [np.linalg.qr(r, "r") if len(r) > r.shape[1] else r for r in roots]
+    roots = [np.linalg.qr(r).R if len(r) > r.shape[1] else r for r in roots]
     cross = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
     return float(between + np.square(roots[0]).sum() + np.square(roots[1]).sum() - 2 * cross)
 

@@ -14,12 +14,13 @@ from faceshifter_jax.evaluation.mining import (
     HOW,
     Ranking,
     apply_to_pictures,
-    face_weights,
     load_heuristic_error,
     rank,
 )
+from faceshifter_jax.faces.region import face_weights
 from faceshifter_jax.files import publish_file
 from faceshifter_jax.media.grid import draw_grid
+from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.networks.network import Weights
 from faceshifter_jax.paths import local_path
 
@@ -150,7 +151,7 @@ def draw_sheet(pictures: np.ndarray, errors: np.ndarray) -> np.ndarray:
       uint8 picture (H, W, 3).
     """
     brightness = np.abs(errors).mean(-1, keepdims=True) * (255 / _WHITE_GREY_LEVELS)
-    maps = np.repeat(np.clip(np.round(brightness), 0, 255).astype(np.uint8), 3, -1)
+    maps = np.repeat(to_uint8(brightness), 3, -1)
     pairs = np.concatenate([_resize(pictures), _resize(maps)], 2)
     missing = -len(pairs) % _SHEET_ROWS
     pairs = np.concatenate([pairs, np.full((missing, *pairs.shape[1:]), 255, np.uint8)])

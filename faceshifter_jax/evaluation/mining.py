@@ -27,6 +27,7 @@ import numpy as np
 from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.data import PreparedDataset
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.faces.region import face_weights
 from faceshifter_jax.networks.generator import Generator
 from faceshifter_jax.networks.identity import IdentityNetwork
 from faceshifter_jax.networks.network import Weights
@@ -49,9 +50,6 @@ _PIXELS_A_DEVICE = 64 * 64 * 64
 _BATCHES_AHEAD = 4
 _MAD_TO_DEVIATION = 1.4826
 _BLUR = 1 / 80
-# In aligned pictures of 256 pixels: inside the ArcFace crop, which has rows and columns 19 to
-# 237, with the face's chin below and half its forehead above.
-_CENTRE_X, _CENTRE_Y, _HALF_WIDTH, _HALF_HEIGHT, _ALIGNED_SIZE = 128, 138, 85, 95, 256
 
 
 def load_heuristic_error(
@@ -61,7 +59,7 @@ def load_heuristic_error(
 
     Args:
       checkpoint: workdir of an `aei` training run, one of its checkpoints, or a network file.
-      identity: the identity network; None for the one of the training, where it was then.
+      identity: the identity network; None for that of the training run, at the path it had then.
 
     Returns:
       the heuristic error of pictures, every device computing its share of the rows, and the
@@ -196,15 +194,3 @@ def score(strengths: jax.Array, usual: jax.Array) -> jax.Array:
     above = (jnp.maximum(strengths - usual, 0) * weights).sum((1, 2)) / weights.sum()
     # On CPUs XLA's maximum may swallow NaNs.
     return jnp.where(jnp.isfinite(strengths).all((1, 2)), above, jnp.nan)
-
-
-def face_weights(size: int) -> np.ndarray:
-    """Weights of the face for the pixels of aligned pictures: float32 (size, size).
-
-    1 at the face's middle, from half way on falling linearly to 0 at an ellipse around the face.
-    """
-    place = (np.arange(size) + 0.5) * _ALIGNED_SIZE / size
-    radius = np.hypot(
-        (place[None, :] - _CENTRE_X) / _HALF_WIDTH, (place[:, None] - _CENTRE_Y) / _HALF_HEIGHT
-    )
-    return np.clip(2 * (1 - radius), 0, 1).astype(np.float32)

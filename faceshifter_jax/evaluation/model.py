@@ -16,11 +16,11 @@ import numpy as np
 
 from faceshifter_jax.checkpoints.reading import DIRECTORY, read_meta
 from faceshifter_jax.checkpoints.weights import read_weights
-from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.devices import build_row_function
-from faceshifter_jax.media.grid import to_uint8
+from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.networks.contract import REGIONS, have_one_template
 from faceshifter_jax.networks.identity import IdentityNetwork, identity_network_from
+from faceshifter_jax.networks.network import check_finite
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.swapping.results import Explanation
 from faceshifter_jax.swapping.stages import (
@@ -30,6 +30,8 @@ from faceshifter_jax.swapping.stages import (
     load_stages,
     run_stages,
 )
+
+_USELESS = "are not finite numbers: use other weights"
 
 Embed = Callable[[np.ndarray], np.ndarray]
 """uint8 pictures (B, S, S, 3) to embeddings (B, E) of unit length."""
@@ -160,34 +162,31 @@ def load_judge(path: str, alignment: str | None = "arcface") -> Judge:
             f"{view} of faces aligned by {alignment}: its cosines are lower than they should be",
             file=sys.stderr,
         )
-    network = jax.tree.map(jnp.asarray, network.replace(view=view))
-    check = partial(check_finite, of=f"the embeddings by {path}")
+    network = jax.tree.map(jnp.asarray, dataclasses.replace(network, view=view))
+    check = partial(check_finite, complaint=f"the embeddings by {path} {_USELESS}")
     return Judge(build_row_function(_embed, network, check), weights.sha256, weights.directory)
-
-
-def check_finite(numbers: np.ndarray, *, of: str) -> np.ndarray:
-    """Returns the numbers as they are; UserError, saying what they are of, if one is not finite."""
-    if not np.isfinite(numbers).all():
-        raise UserError(f"{of} are not finite numbers: use other weights")
-    return numbers
 
 
 def _embed(network: IdentityNetwork, pictures: jax.Array) -> jax.Array:
     return network.embed(to_unit_range(pictures))
 
 
-def _swap(networks: Networks, source: jax.Array, target: jax.Array) -> Swaps:
+def _swap(networks: Networks, source: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
     stages = run_stages(networks, source, target)
-    return Swaps(stages[:, 0], stages[:, -1])
+    return stages[:, 0], stages[:, -1]
 
 
-def _to_swaps(stages: Swaps, path: str) -> Swaps:
-    return Swaps(*(to_uint8(check_finite(stage, of=f"the swaps by {path}")) for stage in stages))
+def _to_swaps(stages: tuple[np.ndarray, np.ndarray], path: str) -> Swaps:
+    complaint = f"the swaps by {path} {_USELESS}"
+    return Swaps(*(to_uint8(check_finite(stage, complaint), -1, 1) for stage in stages))
 
 
-def _inspect(networks: Networks, source: jax.Array, target: jax.Array) -> Explanation:
-    return Explanation(find_errors(networks, target), draw_masks(networks, source, target))
+def _inspect(
+    networks: Networks, source: jax.Array, target: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    return find_errors(networks, target), draw_masks(networks, source, target)
 
 
-def _to_pictures(found: Explanation) -> Explanation:
-    return Explanation(to_uint8(found.errors), np.round(255 * found.masks).astype(np.uint8))
+def _to_pictures(found: tuple[np.ndarray, np.ndarray]) -> Explanation:
+    errors, masks = found
+    return Explanation(to_uint8(errors, -1, 1), to_uint8(masks, 0, 1))

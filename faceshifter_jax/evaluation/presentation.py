@@ -1,5 +1,6 @@
 """Presentation of a protocol's metrics: names, units and aims."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -33,7 +34,7 @@ class Table:
 
 SHARE, DECIBEL, DEGREE = "%", "dB", "°"
 UP, DOWN, TO_ONE, TO_THE_RIGHT_ANSWER = "↑", "↓", "→ 1", "→ right answer"
-_UNITS = (SHARE, DECIBEL, DEGREE, "")
+_UNIT = re.compile(r"[\w %°/]{0,20}")
 _AIMS = (UP, DOWN, TO_ONE, TO_THE_RIGHT_ANSWER)
 
 
@@ -43,7 +44,8 @@ class Metric:
 
     Attributes:
       name: its name; `*` stands for any part of one, as in `psnr_*`.
-      unit: `SHARE` for a share in [0, 1], which is shown in percent, another one, or "".
+      unit: `SHARE` for a share in [0, 1], which is shown in percent; `DECIBEL`, `DEGREE` or any
+        other in a word or two, such as `grey levels`; "" for none.
       digits: after the decimal point; None for three that count.
       aim: where it should go: `UP`, `DOWN`, `TO_ONE` or `TO_THE_RIGHT_ANSWER`.
     """
@@ -105,10 +107,12 @@ def metric_of(name: str, record: Mapping[str, Any]) -> Metric:
     """Returns how a metric of a record is shown: as the record says, if it says what can be."""
     said = record.get("shown_as")
     said = said.get(name) if isinstance(said, Mapping) else None
-    if isinstance(said, Mapping) and said.get("unit") in _UNITS and said.get("aim") in _AIMS:
-        digits = said.get("digits")
+    if isinstance(said, Mapping) and said.get("aim") in _AIMS:
+        unit, digits = str(said.get("unit")), said.get("digits")
+        if not _UNIT.fullmatch(unit):
+            return find_metric(name, GUESSED)
         if digits is None or (isinstance(digits, int) and 0 <= digits <= 9):
-            return Metric(name, said["unit"], digits, said["aim"])
+            return Metric(name, unit, digits, said["aim"])
     return find_metric(name, GUESSED)
 
 

@@ -175,7 +175,7 @@ def largest(number: int) -> int:
 def _gather(arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """Returns what each process passed, in their order; all processes."""
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, allow_pickle=False, **arrays)
     sent = np.frombuffer(file.getvalue(), np.uint8)
     lengths = multihost_utils.process_allgather(np.array(divmod(len(sent), _CHUNK_BYTES), np.int32))
     lengths = [int(chunks) * _CHUNK_BYTES + int(rest) for chunks, rest in lengths]

@@ -123,7 +123,8 @@ class _Watch:
                 if new:
                     step = new[0]
                 elif last is not None and saved and max(saved) >= last:
-                    print(f"the training has ended with step {max(saved)}, and all is evaluated")
+                    last = max(saved)
+                    print(f"the training run has ended with step {last}, and all is evaluated")
                     step = _END
         return from_first_process(step)
 
@@ -158,7 +159,7 @@ class _Watch:
         """The hash of an existing checkpoint's `meta`; "" for one that is gone or damaged."""
         if step not in self.hashes:
             try:
-                self.hashes[step] = hash_meta(self.workdir / DIRECTORY / str(step))
+                self.hashes[step] = hash_meta(self.workdir / DIRECTORY / str(step)) or ""
             except UserError:
                 return ""
         return self.hashes[step]
@@ -195,7 +196,7 @@ class _Watch:
             except UserError as error:
                 if directory.exists() and not isinstance(error, DamagedCheckpoint):
                     raise
-                gone = "the training removed it before its turn (config.keep_checkpoints)"
+                gone = "the training run removed it before its turn (config.keep_checkpoints)"
                 reason = str(error) if directory.exists() else gone
         if largest(subject is None):
             print(f"left out step {step}: {reason}", flush=True)

@@ -8,7 +8,8 @@ import numpy as np
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.ffhq import cut_ffhq, ffhq_axes
 from faceshifter_jax.faces.opencv_sampling import resize_as_opencv, warp_as_opencv
-from faceshifter_jax.faces.warp import invert, map_points, to_uint8, warp
+from faceshifter_jax.faces.warp import invert, map_points, warp
+from faceshifter_jax.media.levels import to_uint8
 
 _TEMPLATE_SIZE = 112
 _ARCFACE_TEMPLATE = np.array(

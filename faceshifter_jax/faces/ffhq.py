@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from faceshifter_jax.media.levels import to_uint8
+
 # Times the side of the result that is sampled before it is shrunk. FFHQ samples 4096 pixels, which
 # differs by 0.1 grey levels and takes ten times as long.
 _OVERSAMPLING = 4
@@ -64,9 +66,12 @@ def cut_ffhq(picture: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
     border = max(round(side * _BORDER), _LEAST_BORDER)
     photo, corners = _crop(photo, corners, border)
     photo, corners = _pad(photo, corners, border, side)
-    large = (_OVERSAMPLING * size,) * 2
+    large = _OVERSAMPLING * size
     square = photo.transform(
-        large, Image.Transform.QUAD, (corners + 0.5).reshape(-1), Image.Resampling.BILINEAR
+        (large, large),
+        Image.Transform.QUAD,
+        (corners + 0.5).reshape(-1).tolist(),
+        Image.Resampling.BILINEAR,
     )
     return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
 
@@ -102,5 +107,4 @@ def _pad(
     blurred = ndimage.gaussian_filter(pixels, (_BLUR * side, _BLUR * side, 0))
     pixels += (blurred - pixels) * np.clip(3 * outside + 1, 0, 1)
     pixels += (np.median(pixels, axis=(0, 1)) - pixels) * np.clip(outside, 0, 1)
-    padded = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
-    return padded, corners + np.array([left, top])
+    return Image.fromarray(to_uint8(pixels)), corners + np.array([left, top])

@@ -157,4 +157,5 @@ def _load_mtcnn() -> Any:
     # Under their bare names, files in the working directory would be unpickled in their place.
     weights = importlib.resources.files("mtcnn.assets.weights")
     stages = ((StagePNet, "pnet.lz4"), (StageRNet, "rnet.lz4"), (StageONet, "onet.lz4"))
-    return MTCNN(stages=[stage(weights=str(weights / name)) for stage, name in stages])
+    loaded: Any = [stage(weights=str(weights / name)) for stage, name in stages]
+    return MTCNN(stages=loaded)

@@ -1,5 +1,7 @@
 """Similarity transforms of points and pictures, without aliasing."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 from scipy import ndimage
@@ -11,6 +13,7 @@ LINEAR, CUBIC = 1, 3
 _EDGE = 12
 # A cubic spline's value depends on this many pixels on each side, to a thousandth of a grey level.
 _REACH = 10
+_FLOAT32: Any = np.float32  # scipy's signature names float64 alone.
 
 
 def map_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -22,11 +25,6 @@ def invert(matrix: np.ndarray) -> np.ndarray:
     """Inverts an affine matrix (2, 3)."""
     turned = np.linalg.inv(matrix[:, :2])
     return np.column_stack([turned, -turned @ matrix[:, 2]])
-
-
-def to_uint8(values: np.ndarray) -> np.ndarray:
-    """Rounds grey levels to uint8; those outside of [0, 255] are clipped."""
-    return np.round(np.clip(values, 0, 255)).astype(np.uint8)
 
 
 def warp(
@@ -67,7 +65,7 @@ def _spline_coefficients(picture: np.ndarray) -> np.ndarray:
         picture.astype(np.float32), ((_EDGE, _EDGE), (_EDGE, _EDGE), (0, 0)), mode="edge"
     )
     for axis in (0, 1):
-        padded = ndimage.spline_filter1d(padded, 3, axis, np.float32, mode="mirror")
+        padded = ndimage.spline_filter1d(padded, 3, axis, _FLOAT32, mode="mirror")
     return padded
 
 
@@ -156,7 +154,9 @@ def _shrink(picture: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.nda
         for channel in range(picture.shape[2])
     ]
     back = np.diag([width / size[0], height / size[1]])
-    return np.stack(channels, -1), np.column_stack([matrix[:, :2] @ back, matrix[:, 2]])
+    return np.stack([np.asarray(channel) for channel in channels], -1), np.column_stack(
+        [matrix[:, :2] @ back, matrix[:, 2]]
+    )
 
 
 def _scale(matrix: np.ndarray) -> float:

@@ -8,14 +8,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from faceshifter_jax.files import write_bytes
 from faceshifter_jax.media.images import encode_png
+from faceshifter_jax.media.levels import to_uint8
 
 _GAP = 2
 _TITLE_HEIGHT = 18
-
-
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Turns float pictures in [-1, 1] into uint8 in [0, 255]; values outside are clipped."""
-    return np.round((np.clip(images, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def draw_grid(columns: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -65,20 +62,20 @@ def write_grid(columns: Mapping[str, np.ndarray], path: str | Path) -> np.ndarra
 
 def _as_rgb(images: np.ndarray) -> np.ndarray:
     if images.dtype != np.uint8:
-        images = to_uint8(images.astype(np.float32))
+        images = to_uint8(images.astype(np.float32), -1, 1)
     return np.broadcast_to(images, (*images.shape[:-1], 3))
 
 
-def _choose_font(names: Iterable[str], width: int) -> ImageFont.FreeTypeFont:
+def _choose_font(names: Iterable[str], width: int) -> _Font:
     """Returns the largest legible font in which every name fits a column."""
-    for size in range(13, 6, -1):
+    for size in range(13, 7, -1):
         font = ImageFont.load_default(size)
         if all(font.getlength(name) <= width for name in names):
-            break
-    return font
+            return font
+    return ImageFont.load_default(7)
 
 
-def _draw_title(name: str, font: ImageFont.FreeTypeFont, width: int) -> Image.Image:
+def _draw_title(name: str, font: _Font, width: int) -> Image.Image:
     title = Image.new("RGB", (width, _TITLE_HEIGHT), "white")
     ImageDraw.Draw(title).text((0, 2), name, fill="black", font=font)
     return title

@@ -5,14 +5,16 @@ import dataclasses
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.inputs import UnreadableFile
 from faceshifter_jax.media.exif import load_with_exif
+from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.media.opening import UnknownFormatError, open_picture, read_picture_file
 
 BEHIND_TRANSPARENT = (128, 128, 128)
@@ -117,7 +119,7 @@ def _read_square(content: bytes, size: int, suffix: str) -> bytes:
         )
 
 
-def _is_final(image: Image.Image, size: int) -> bool:
+def _is_final(image: ImageFile.ImageFile, size: int) -> bool:
     """Whether the file's bytes decode to the wanted picture in any decoder."""
     return (
         image.format in ("JPEG", "PNG")
@@ -139,7 +141,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         raise ValueError("floating-point pictures have no defined white")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.float64) / 257
-        return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(to_uint8(values)).convert("RGB")
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
         below = Image.new("RGBA", image.size, (*BEHIND_TRANSPARENT, 255))
@@ -147,7 +149,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _encode(image: Image.Image, **options: object) -> bytes:
+def _encode(image: Image.Image, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, **options)
     return buffer.getvalue()

@@ -8,7 +8,7 @@ import functools
 import io
 from pathlib import Path
 
-from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.inputs import open_input, read_input
@@ -52,7 +52,7 @@ def read_picture_file(path: str | Path) -> bytes:
     return read_input(path, LARGEST_FILE)
 
 
-def open_picture(content: bytes, *, suffix: str = "") -> Image.Image:
+def open_picture(content: bytes, *, suffix: str = "") -> ImageFile.ImageFile:
     """Opens a picture of a format that is read; `exif.load_with_exif` decodes it.
 
     Args:

@@ -192,7 +192,7 @@ def _inks_to_rgb(image: Image.Image) -> Image.Image:
     if image.mode != "CMYK" or not profile:
         return image
     try:
-        return ImageCms.profileToProfile(
+        converted = ImageCms.profileToProfile(
             image,
             ImageCms.ImageCmsProfile(io.BytesIO(profile)),
             ImageCms.createProfile("sRGB"),
@@ -200,6 +200,7 @@ def _inks_to_rgb(image: Image.Image) -> Image.Image:
         )
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         return image
+    return image if converted is None else converted
 
 
 def _read_metadata(image: Image.Image, exif: Exif) -> Metadata:

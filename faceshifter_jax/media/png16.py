@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ImageFile
 
 from faceshifter_jax.compiled import compiled
 
@@ -16,7 +16,7 @@ _COLOUR_TYPES = {channels: kind for kind, channels in _CHANNELS.items()}
 _INCH = 0.0254
 
 
-def holds_deep_colours(image: Image.Image) -> bool:
+def holds_deep_colours(image: ImageFile.ImageFile) -> bool:
     """Whether a file holds 16 bits a channel of which Pillow, that has opened it, gives 8."""
     return image.mode in ("RGB", "RGBA", "LA") and any("16" in str(t.args) for t in image.tile)
 

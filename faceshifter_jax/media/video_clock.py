@@ -1,4 +1,4 @@
-"""One clock for all streams of a video, for any behaviour of its container's clocks.
+"""One clock for all streams of a video, whatever the clocks of its container do.
 
 Broadcast recordings begin at any time of a clock that wraps after a day; files that were joined
 begin anew in the middle; AVI knows when pictures are decoded and not when they are shown. On the
@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-# A stream whose time stamps go back by more than so many seconds begins anew; less is disorder.
+# Time stamps that go back by more seconds than this start a new clock; less is disorder.
 _GOES_BACK = Fraction(1, 5)
-# Pictures are shown after at most so many others that are decoded later.
+# At most this many pictures that are decoded later are shown before a picture.
 _LARGEST_REORDERING = 16
-# In streams as they are broadcast a step forward by more seconds is no gap but another clock.
+# In broadcast streams a jump forward by more seconds than this is another clock, not a gap.
 _LARGEST_GAP = Fraction(300)
 _BROADCAST = {"mpeg", "mpegts"}
-# Seconds after which their clocks begin anew: 33 bits of 1/90000.
+# Seconds after which their clocks wrap: 33 bits of 1/90000.
 _WRAP = Fraction(2**33, 90_000)
-# Seconds by which streams of one clock may be apart at one place of the file.
+# The most seconds between streams of one clock at one place of the file.
 _INTERLEAVED = Fraction(10)
 _CONTIGUOUS = Fraction(1, 2)
 _FINEST = Fraction(1, 90_000)
@@ -66,7 +66,7 @@ class _Stream:
         return self.spans[-1][2]
 
     def order(self, pts: Fraction | None, dts: Fraction | None) -> Fraction:
-        """Seconds that never decrease from packet to packet but where the clock begins anew."""
+        """Seconds that never decrease from packet to packet, except where the clock restarts."""
         if dts is not None:
             self.has_order = True
             return dts
@@ -107,7 +107,7 @@ class Clock:
     Attributes:
       tracks: keyed by the index of their stream.
       shift: seconds that are added to times at the file's beginning.
-      joined: how often the file's clock begins anew.
+      joined: how often the file's clock restarts.
     """
 
     tracks: dict[int, Track]
@@ -145,7 +145,7 @@ def read_clock(container: Any, streams: Sequence[Any], main: Any, shown: Fractio
 
     Args:
       container: whose packets are asked for.
-      streams: those that have to agree; without those that nobody will see or hear.
+      streams: those that have to agree: the ones that will be seen or heard.
       main: the one of them that holds the pictures.
       shown: when the first picture that can be decoded is shown, in seconds; None if that is not
         said.
@@ -158,7 +158,7 @@ def read_clock(container: Any, streams: Sequence[Any], main: Any, shown: Fractio
 
 
 def shows_no_times(stream: Any) -> bool:
-    """Whether a video stream says of its pictures only in which order they are decoded.
+    """Whether a video stream only records the order in which its pictures are decoded.
 
     What FFmpeg adds to packets of such streams is guessed, and late by the reordered pictures.
     """
@@ -211,7 +211,7 @@ class _ClockReader:
         if not state.spans:
             if not self._broadcast or self._fits(newest, time, _LARGEST_GAP):
                 return here
-            # The first packet after the place where two recordings were joined.
+            # The first packet after a joint of two recordings.
             return self._new_span()
         own = state.span, self._turns(time, state.latest)
         if index in self._sparse:

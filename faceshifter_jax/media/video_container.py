@@ -12,14 +12,14 @@ VIDEO_SUFFIXES = (
     *(".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob"),
     *(".webm", ".wmv"),
 )
-# FFmpeg looks at what is in a file, not at its name, and knows formats that are lists of other
+# FFmpeg goes by a file's content, not by its name, and knows formats that are lists of other
 # files and of addresses. These are what video files are in.
 _DEMUXERS = (
     *("mov", "mp4", "matroska", "webm", "avi", "flv", "live_flv", "mpegts", "mpeg", "asf"),
     *("mpegvideo", "m4v", "h264", "hevc", "av1", "obu", "ivf", "ogg", "dv", "mxf", "nut", "gxf"),
 )
-# Some formats say of a stream that it is there no sooner than it begins: as far as this many bytes
-# and microseconds it is waited for.
+# Some formats announce a stream only where it begins: FFmpeg looks for one in this many bytes and
+# microseconds.
 _OPTIONS = {
     "format_whitelist": ",".join(_DEMUXERS),
     "protocol_whitelist": "file",
@@ -40,7 +40,7 @@ def address_of(path: str | Path) -> str:
 
 @contextlib.contextmanager
 def open_container(path: str | Path, *, options: dict[str, str] | None = None) -> Iterator[Any]:
-    """Opens a video file as `av` container for reading.
+    """Opens a video file for reading, as an `av` container.
 
     Args:
       path: the file; nothing else is opened, whatever it says.

@@ -15,7 +15,7 @@ from faceshifter_jax.media.video_reader import COPIED
 
 _LAYOUTS = {1: "mono", 2: "stereo"}
 _HOLDS_MOST = "matroska"
-# Seconds, and packets, before the beginning that a decoder needs at most.
+# The most seconds, and packets, before the beginning that a decoder needs.
 _PREROLL = Fraction(1, 20)
 _MOST_EARLY = 4
 _LONG_AGO = Fraction(-(10**9))
@@ -39,7 +39,7 @@ class Copies:
 
 
 def prove_copies(source: Path, clock: Clock, output: Path, kind: str, begin: Begin) -> Copies:
-    """Finds out by a trial run without output which streams of a video an output can hold.
+    """Finds out by a trial run, without output, which streams of a video an output can hold.
 
     Args:
       source: the video.
@@ -74,7 +74,7 @@ def add_copy(out: Any, stream: Any) -> Any:
     """
     copy = out.add_stream_from_template(stream)
     if stream.type == "audio" and stream.layout.name.endswith("channels"):
-        # Sound as recorders write it says how many channels it has, not which.
+        # Recorders often write how many channels the sound has, not which ones.
         layout = _LAYOUTS.get(stream.layout.nb_channels)
         if layout is not None:
             copy.codec_context.layout = layout
@@ -83,7 +83,7 @@ def add_copy(out: Any, stream: Any) -> Any:
 
 
 def copy_stream_tags(source: Any, target: Any) -> None:
-    """Copies the tags of an `av` stream and what it is there for."""
+    """Copies the tags and the disposition of an `av` stream."""
     target.metadata.update(
         {key: value for key, value in source.metadata.items() if key not in ("encoder", "DURATION")}
     )
@@ -117,7 +117,7 @@ def read_copies(
 
 
 class _Line:
-    """The packets of one stream as containers take them: each with a time, in order."""
+    """The packets of one stream in order, each with a time, as containers need them."""
 
     def __init__(self, target: Any, kind: str):
         self._target = target
@@ -133,8 +133,7 @@ class _Line:
         if packet.size == 0:
             return []
         if packet.is_discard:
-            # Cut away by the one who edited the video; the decoder needs what is just before the
-            # beginning.
+            # Cut away in editing; the decoder needs what comes just before the beginning.
             if not self._begun:
                 self._early.append(packet)
             return []
@@ -180,12 +179,12 @@ def _refusal(source: Path, clock: Clock, stream: Any, output: Path, kind: str, b
 
 
 def _try(container: Any, streams: Sequence[Any], clock: Clock, kind: str, begin: Begin) -> set[int]:
-    """Copies each of some streams into an output of its own; returns those that cannot be."""
+    """Copies each stream into its own output; returns those that cannot be copied."""
     from av.error import FFmpegError
 
     refused = set()
     outputs: dict[int, Any] = {}
-    # ValueError is PyAV's for what a format cannot hold.
+    # PyAV raises ValueError for what a format cannot hold.
     errors = (FFmpegError, ValueError)
     for stream in streams:
         out, write_picture = begin(_Nowhere(), kind)
@@ -196,7 +195,7 @@ def _try(container: Any, streams: Sequence[Any], clock: Clock, kind: str, begin:
         except errors:
             refused.add(stream.index)
             close_quietly(out)
-    # Asked for none, PyAV reads all streams.
+    # PyAV reads all streams if none is named.
     for packet in clock.packets(container, streams) if outputs else ():
         index = packet.stream.index
         if index not in outputs or index in refused:
@@ -215,7 +214,7 @@ def _try(container: Any, streams: Sequence[Any], clock: Clock, kind: str, begin:
 
 
 def close_quietly(out: Any) -> None:
-    """Closes an `av` output that is given up; errors from closing it do not matter."""
+    """Closes an abandoned `av` output; errors from closing it do not matter."""
     from av.error import FFmpegError
 
     with contextlib.suppress(FFmpegError, ValueError):

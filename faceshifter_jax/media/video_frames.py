@@ -36,7 +36,7 @@ def _decode(path: Path) -> Iterator[Any]:
     try:
         with open_container(path) as container:
             stream = choose_stream(path, container)
-            # Left alone, FFmpeg paints over what it cannot decode.
+            # By default FFmpeg paints over what it cannot decode.
             stream.codec_context.options = {"err_detect": "explode"}
             stream.thread_type = "AUTO"
             for frame in container.decode(stream):

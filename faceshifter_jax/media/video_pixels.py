@@ -11,7 +11,7 @@ _CHROMA_REACH = 2
 _FORMAT = "yuv420p"
 # Matrices and ranges as ITU-T H.273 and FFmpeg count them.
 _RGB, _BT709, _BT601 = 0, 1, 5
-# Not said, and the same with another number.
+# "Unspecified", and the same under another number.
 _ALSO_BT601 = (2, 6)
 _LIMITED_RANGE = 1
 _MATRICES = {
@@ -99,7 +99,7 @@ def _convert(picture: Any, **options: Any) -> Any:
 
 
 def to_encodable(picture: Any) -> Any:
-    """Makes a frame of 8-bit planes of even width and height for the encoder.
+    """Makes a frame for the encoder: 8-bit planes of even width and height.
 
     RGB becomes BT.709; other pictures keep their matrix and range, and the frame says which. An
     odd last column or row is repeated: planes with half as many colours cannot end in half a
@@ -129,7 +129,7 @@ def to_encodable(picture: Any) -> Any:
 
 
 def draw_over(encodable: Any, before: np.ndarray, after: np.ndarray, turns: int) -> None:
-    """Writes the pixels that changed into a frame for the encoder; the others stay to the bit.
+    """Writes the pixels that changed into a frame for the encoder; all others keep their values.
 
     Args:
       encodable: what `to_encodable` made of a picture.

@@ -21,17 +21,17 @@ COPIED = ("audio", "subtitle")
 """Types of streams, besides the pictures, that are on the clock and in outputs."""
 
 _DEFAULT_RATE = Fraction(25)
-# More pictures a second are most often the ticks of a clock.
+# A higher rate is most often the tick of a clock, not of pictures.
 _LARGEST_RATE = 300
-# A container's rate is believed if it is wrong by no more than this factor.
+# A container's rate is used if it differs from the measured one by less than this factor.
 _RATE_ERROR = 2
 _LARGEST_RATE_DENOMINATOR = 1001
-# Seconds by which the last pictures and sounds may be over before the duration in the header.
+# The most seconds between the end of the last pictures and sounds and the header's duration.
 _MISSING_AT_END = 1.0
 _MICROSECOND = Fraction(1, 1_000_000)
 # As FFmpeg numbers orders of fields: how they are stored, then how they are shown.
 _BOTTOM_FIRST = (3, 4)
-# Side data of frames that is not written, and its name in messages.
+# Side data of frames that cannot be written -> its name in messages.
 _SIDE_DATA = {
     "MASTERING_DISPLAY_METADATA": "HDR mastering data",
     "CONTENT_LIGHT_LEVEL": "HDR light levels",
@@ -49,7 +49,7 @@ _SIDE_DATA = {
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """A video's description of its pictures.
+    """What a video says about its pictures.
 
     Attributes:
       width, height: of the stored pictures in pixels.
@@ -101,7 +101,7 @@ class VideoReader:
     """An open video.
 
     Attributes:
-      info: what it says of its pictures.
+      info: what it says about its pictures.
       clock: when its streams are shown and heard.
       first: its first picture, an `av.VideoFrame`.
     """
@@ -114,7 +114,7 @@ class VideoReader:
         self._container = container
         self.first = first
         self._stream = choose_stream(path, container)
-        # Frames on several cores; a slice of each picture is all that many files allow.
+        # Frames in parallel: many files do not allow slices in parallel.
         self._stream.thread_type = "AUTO"
 
     def frames(self) -> Iterator[Frame]:
@@ -136,7 +136,7 @@ class VideoReader:
         if waiting is None:
             raise UserError(f"not a single picture of the video {self._path} can be decoded")
         time, picture = waiting
-        # The last one's own duration is not always right.
+        # The stored duration of the last frame is not always right.
         usual = statistics.median_low(durations) if durations else self._usual_duration()
         stated = picture.duration or 0
         last = stated if 2 * stated >= usual else usual
@@ -170,7 +170,7 @@ class VideoReader:
 
 
 class _DecodingOrder:
-    """Times of pictures whose packets only say when they are decoded: the same times, in turn."""
+    """Times of pictures whose packets only record decoding times: those times, in order."""
 
     def __init__(self):
         self._times: list[int] = []
@@ -178,7 +178,7 @@ class _DecodingOrder:
 
     def take(self, packet: Any) -> None:
         if packet.dts is not None:
-            # So the decoder's picture says which packet it is of.
+            # The decoder passes it on, so that a picture can be traced to its packet.
             packet.pts = packet.dts
             heapq.heappush(self._times, packet.dts)
             self._known.add(packet.dts)
@@ -210,7 +210,7 @@ def open_video(path: str | Path, clock: Clock | None = None) -> Iterator[VideoRe
     first = check_video(path)
     if clock is None:
         clock = _read_clock(path, first)
-    # Anew, as going back is not exact everywhere.
+    # Opened again: seeking back is not exact in every format.
     with open_container(path) as container:
         stream = choose_stream(path, container)
         info = _read_info(stream, first, clock.tracks[stream.index])
@@ -262,7 +262,7 @@ def _check_complete(path: Path, container: Any, main: Any, clock: Clock) -> None
     end = max(track.end for track in clock.tracks.values())
     missing = (container.duration or 0) * _MICROSECOND - end
     if main.frames:
-        # The duration is less than the header says where FFmpeg has seen the size of the file.
+        # FFmpeg, which knows the file's size, then gives a duration below the header's.
         track = clock.tracks[main.index]
         missing = max(missing, (main.frames - track.packets) / _mean_rate(main, track))
     if missing > _MISSING_AT_END:

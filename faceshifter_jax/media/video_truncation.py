@@ -1,4 +1,4 @@
-"""Whether a video file ends before it should, by the lengths that its container is made of."""
+"""Detecting cut-off video files by the lengths that their containers record."""
 
 import os
 import struct
@@ -7,11 +7,11 @@ from typing import BinaryIO
 
 
 def ends_early(path: Path, format_name: str) -> bool:
-    """Whether a file holds less than the boxes, elements or chunks in it say.
+    """Whether a file is shorter than its boxes, elements or chunks say.
 
     Args:
       path: the file.
-      format_name: of FFmpeg's reader for it. Of formats that say no lengths the answer is no.
+      format_name: of FFmpeg's reader for it. False for formats without lengths.
     """
     check = next((check for name, check in _CHECKS.items() if name in format_name.split(",")), None)
     if check is None:
@@ -51,7 +51,7 @@ def _matroska_ends_early(file: BinaryIO, size: int) -> bool:
         data = int.from_bytes(head[id_length : id_length + length], "big")
         value = data & ((1 << (7 * length)) - 1)
         if value == (1 << (7 * length)) - 1:
-            # Not known when it was written, as by browsers and by recorders.
+            # Unknown while it was being written, as by browsers and recorders.
             return False
         place += id_length + length + value
     return place > size

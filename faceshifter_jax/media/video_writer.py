@@ -41,10 +41,10 @@ def check_suffix(path: str | Path) -> None:
 
 
 class PartWriter:
-    """Encodes some successive pictures of a video into a file of its own."""
+    """Encodes a part of a video's pictures into its own file."""
 
     def __init__(self, path: Path, info: VideoInfo, *, crf: int):
-        """Takes where to write, what the video is like, and the quality, as of x264."""
+        """Takes the path to write, the description of the video, and the quality as in x264."""
         self._path = path
         self._info = info
         self._options = {**_ENCODER, "crf": str(crf)}
@@ -64,7 +64,7 @@ class PartWriter:
         picture.pts = time - self._start
         picture.time_base = self._info.time_base
         picture.duration = duration
-        # The encoder chooses where a picture stands alone, not the original.
+        # The encoder chooses the key frames, not the original.
         picture.pict_type = 0
         self._container.mux(self._stream.encode(picture))
 
@@ -109,7 +109,7 @@ class Film:
 
     Attributes:
       source: the video.
-      info, clock: of it.
+      info, clock: of the source.
       output: the file that is made; its suffix is the format.
       provenance: its statement of provenance.
     """
@@ -127,7 +127,7 @@ class Film:
 
 
 def prove_output(film: Film, first: Any, scratch: Path, *, crf: int) -> Copies:
-    """Checks before the work whether a video's pictures can be encoded and its sound be kept.
+    """Checks before the work that a video's pictures can be encoded and its sound kept.
 
     Args:
       film: what is to be made.
@@ -195,7 +195,7 @@ def join(
 
     options = _options(film, film.kind)
     if film.kind in _ISO_FORMATS:
-        # To begin playing, the index must be there.
+        # Players need the index before they can start.
         options["movflags"] += "+faststart"
     with open_container(film.source) as container, open_container(parts[0]) as first:
         out = av.open(address_of(path), "w", format=film.kind, options=options)
@@ -212,7 +212,7 @@ def join(
 
 @contextlib.contextmanager
 def _closing(out: Any) -> Iterator[None]:
-    """Closes an `av` output, which completes it: quietly after an exception, which is the news."""
+    """Closes an `av` output, which completes it; quietly after an exception."""
     try:
         yield
     except BaseException:
@@ -232,7 +232,7 @@ def _options(film: Film, kind: str) -> dict[str, str]:
 
 
 def _add_pictures(film: Film, container: Any, encoded: Any, out: Any) -> Any:
-    """Adds the video stream, and all that is said of the whole file, to an output."""
+    """Adds the video stream and the tags of the whole file to an output."""
     info = film.info
     video = out.add_stream_from_template(encoded.streams.video[0], opaque=True)
     video.time_base = info.time_base
@@ -248,7 +248,7 @@ def _add_pictures(film: Film, container: Any, encoded: Any, out: Any) -> Any:
 
 
 def _chapters(container: Any, clock: Clock) -> list[dict[str, Any]]:
-    """A video's chapters on the common clock; none where its own clock begins anew in between."""
+    """A video's chapters on the common clock; none where its own clock restarts in between."""
     if clock.joined:
         return []
     chapters = []

@@ -94,6 +94,7 @@ class HEARNet(nn.Module):
         if self.output == "gated":
             return self._gate(x, swap, error)
         if self.output == "blend":
+            assert target is not None  # Checked above.
             x = Conv(1, 3, 1, 1, self.use_bias, self.dtype, name="share")(x).astype(jnp.float32)
             return swap + jax.nn.sigmoid(x) * (target - swap)
         x = Conv(3, 3, 1, 1, self.use_bias, self.dtype, name="picture")(x)

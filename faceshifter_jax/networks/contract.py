@@ -91,7 +91,7 @@ class Contract:
         generator's; None where they are cut in its size.
       embedding: what it takes of the identity network's embedding: `unit` length, or `raw`.
       view: what the identity network sees.
-      identity: which identity network that is; None where a training says it.
+      identity: which identity network that is; None where the training run records it.
     """
 
     alignment: str = "arcface"

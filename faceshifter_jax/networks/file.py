@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import publish_file
 from faceshifter_jax.networks.contract import contract_from, view_from
-from faceshifter_jax.networks.network import InputFormat, Network
+from faceshifter_jax.networks.network import InputFormat, Network, check_finite
 
 FORMAT_VERSION = 1
 _KEY = "faceshifter_jax"
@@ -209,8 +209,7 @@ def _float32(array: np.ndarray) -> np.ndarray:
 def _check_usable(arrays: Mapping[str, np.ndarray]) -> None:
     """Raises UserError for numbers that would only give NaN."""
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise UserError(f"the weights are damaged: {name} holds numbers that are not finite")
+        check_finite(array, f"the weights are damaged: {name} holds numbers that are not finite")
         if name.rpartition("/")[2] == "var" and (array < -_SMALLEST_VARIANCE).any():
             raise UserError(f"the weights are damaged: {name} holds negative variances")
 

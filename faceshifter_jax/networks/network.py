@@ -4,6 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.contract import CHANNEL_ORDERS, REGIONS, USUAL_VIEW, Contract, View
 
 
@@ -138,3 +141,10 @@ def name_networks(weights: Weights) -> str:
     """Names the networks in weights, for an error message: `an identity network`."""
     articles = (("an " if role[0] in "aeiou" else "a ") + role for role in weights.networks)
     return " and ".join(f"{role} network" for role in articles) or "no known network"
+
+
+def check_finite(numbers: np.ndarray, complaint: str) -> np.ndarray:
+    """Returns the numbers as they are; UserError with the complaint if one is not finite."""
+    if not np.isfinite(numbers).all():
+        raise UserError(complaint)
+    return numbers

@@ -19,23 +19,23 @@ Which = Literal["largest", "all"]
 
 
 @dataclass(frozen=True, eq=False)
-class Role:
+class Replacement:
     """A face of the target, and the face that it gets: uint8 (S, S, 3)."""
 
     face: AlignedFace
     source: np.ndarray
 
 
-class Casting(Protocol):
+class Assignment(Protocol):
     """Chooses which faces of a target are swapped, and with whom."""
 
-    def cast(
+    def choose(
         self, finder: FaceFinder, faces: Sequence[AlignedFace], name: str
-    ) -> tuple[list[Role], list[str]]:
+    ) -> tuple[list[Replacement], list[str]]:
         """Chooses among the faces of the target called `name`; at least one, the largest first.
 
         Returns:
-          the roles, at least one, and notes for the user of what is left as it is.
+          the replacements, at least one, and notes for the user of what is left as it is.
 
         Raises:
           UserError: no face of it is to be swapped.
@@ -50,16 +50,16 @@ class OneSource:
     source: np.ndarray
     which: Which = "largest"
 
-    def cast(
+    def choose(
         self, finder: FaceFinder, faces: Sequence[AlignedFace], name: str
-    ) -> tuple[list[Role], list[str]]:
-        """See `Casting`."""
+    ) -> tuple[list[Replacement], list[str]]:
+        """See `Assignment`."""
         if self.which == "all":
-            return [Role(face, self.source) for face in faces], []
+            return [Replacement(face, self.source) for face in faces], []
         notes = []
         if len(faces) > 1:
             notes.append(f"of its {len(faces)} faces the largest is swapped, {faces[0]}")
-        return [Role(faces[0], self.source)], notes
+        return [Replacement(faces[0], self.source)], notes
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,29 +78,29 @@ class ByPerson:
     sources: np.ndarray
     threshold: float = DEFAULT_THRESHOLD
 
-    def cast(
+    def choose(
         self, finder: FaceFinder, faces: Sequence[AlignedFace], name: str
-    ) -> tuple[list[Role], list[str]]:
-        """See `Casting`."""
+    ) -> tuple[list[Replacement], list[str]]:
+        """See `Assignment`."""
         cosines = finder.embed(faces) @ self.embeddings.T
         persons = match(cosines, self.threshold)
-        roles, notes = [], []
+        replaced, notes = [], []
         for face, person, row in zip(faces, persons, cosines, strict=True):
             nearest = int(row.argmax())
             like = f"{face}: the nearest is {self.names[nearest]}, cosine {row[nearest]:.2f}"
             if person is None:
                 notes.append(f"left as it is, {like}")
             else:
-                roles.append(Role(face, self.sources[person]))
+                replaced.append(Replacement(face, self.sources[person]))
         absent = [self.names[i] for i in range(len(self.names)) if i not in persons]
-        if not roles:
+        if not replaced:
             raise UserError(
                 f"none of the people to be replaced was found in {name}: the best cosine is "
                 f"{cosines.max():.2f}, and --threshold is {self.threshold:.2f}"
             )
         if absent:
             notes.append(f"not found: {', '.join(absent)}")
-        return roles, notes
+        return replaced, notes
 
 
 def match(cosines: np.ndarray, threshold: float) -> list[int | None]:
@@ -121,8 +121,8 @@ def match(cosines: np.ndarray, threshold: float) -> list[int | None]:
     return persons
 
 
-def cast_tracks(
-    casting: Casting, tracks: Sequence[Track], name: str
+def assign_tracks(
+    assignment: Assignment, tracks: Sequence[Track], name: str
 ) -> tuple[list[tuple[Track, np.ndarray]], list[str]]:
     """Chooses among the tracks of a video.
 
@@ -130,7 +130,7 @@ def cast_tracks(
     face; people are told apart by the mean embedding of each track.
 
     Args:
-      casting: as for photographs.
+      assignment: as for photographs.
       tracks: of the video; at least one.
       name: of the video.
 
@@ -142,12 +142,12 @@ def cast_tracks(
     """
     # What is seen once is most often not a face.
     lasting = [track for track in tracks if len(track.frames) > 1] or list(tracks)
-    if isinstance(casting, ByPerson):
-        return _cast_people(casting, lasting, name)
-    if not isinstance(casting, OneSource):
-        raise TypeError(f"a {type(casting).__name__} is not for videos")
-    if casting.which == "all":
-        return [(track, casting.source) for track in lasting], []
+    if isinstance(assignment, ByPerson):
+        return _assign_people(assignment, lasting, name)
+    if not isinstance(assignment, OneSource):
+        raise TypeError(f"a {type(assignment).__name__} is not for videos")
+    if assignment.which == "all":
+        return [(track, assignment.source) for track in lasting], []
     people = group_people(lasting, DEFAULT_THRESHOLD)
     chosen = people[0]
     if chosen[0].embedding is None:
@@ -156,7 +156,7 @@ def cast_tracks(
         for track in sorted(lasting, key=lambda track: -track.presence):
             if not any(track.overlaps(other) for other in chosen):
                 chosen.append(track)
-        return [(track, casting.source) for track in chosen], []
+        return [(track, assignment.source) for track in chosen], []
     notes = []
     if len(people) > 1:
         shares = [sum(track.presence for track in person) for person in people]
@@ -165,34 +165,34 @@ def cast_tracks(
             f"({shares[0] / sum(shares):.0%} of all that faces cover), in frames "
             f"{_spans(chosen)}; --faces all swaps everyone"
         )
-    return [(track, casting.source) for track in chosen], notes
+    return [(track, assignment.source) for track in chosen], notes
 
 
-def _cast_people(
-    casting: ByPerson, tracks: Sequence[Track], name: str
+def _assign_people(
+    assignment: ByPerson, tracks: Sequence[Track], name: str
 ) -> tuple[list[tuple[Track, np.ndarray]], list[str]]:
-    cosines = np.stack([track.embedding for track in tracks]) @ casting.embeddings.T
-    owners: list[list[Track]] = [[] for _ in casting.names]
+    cosines = np.array([track.embedding for track in tracks]) @ assignment.embeddings.T
+    owners: list[list[Track]] = [[] for _ in assignment.names]
     chosen = []
     # Nobody is in one frame twice: the surest come first.
     for index in np.argsort(-cosines, axis=None, kind="stable").tolist():
-        row, person = divmod(index, len(casting.names))
+        row, person = divmod(index, len(assignment.names))
         track = tracks[row]
         taken = any(track is other for other, _ in chosen)
         twice = any(track.overlaps(other) for other in owners[person])
-        if cosines[row, person] >= casting.threshold and not taken and not twice:
+        if cosines[row, person] >= assignment.threshold and not taken and not twice:
             owners[person].append(track)
-            chosen.append((track, casting.sources[person]))
+            chosen.append((track, assignment.sources[person]))
     if not chosen:
         raise UserError(
             f"none of the people to be replaced was found in {name}: the best cosine is "
-            f"{cosines.max():.2f}, and --threshold is {casting.threshold:.2f}"
+            f"{cosines.max():.2f}, and --threshold is {assignment.threshold:.2f}"
         )
     notes = [
         f"{name}: {person} is in frames {_spans(own)}, best cosine {column.max():.2f}"
         if own
         else f"{name}: {person} was not found, best cosine {column.max():.2f}"
-        for person, own, column in zip(casting.names, owners, cosines.T, strict=True)
+        for person, own, column in zip(assignment.names, owners, cosines.T, strict=True)
     ]
     return chosen, notes
 

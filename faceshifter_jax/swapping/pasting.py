@@ -7,7 +7,8 @@ from scipy import ndimage
 
 from faceshifter_jax.faces.alignment import ALIGNMENTS, Alignment
 from faceshifter_jax.faces.finder import AlignedFace
-from faceshifter_jax.faces.warp import LINEAR, to_uint8, warp
+from faceshifter_jax.faces.warp import LINEAR, warp
+from faceshifter_jax.media.levels import to_uint8
 
 # Shares of the aligned square's side.
 _FEATHER = 0.10
@@ -85,7 +86,7 @@ def swap_mask(
     reach = face_mask(landmarks, size, _LARGEST_REACH, aligned_by)
     amount = _change_amount(swapped.astype(np.float32) - aligned)
     other = (amount > _OTHER_SHAPE) & (reach > 0)
-    attached = ndimage.binary_propagation(face > 0, mask=other | (face > 0))
+    attached = np.asarray(ndimage.binary_propagation(face > 0, mask=other | (face > 0)), bool)
     shape = (attached & other & (face < 1)).astype(np.float32)
     grown = _smooth_step(2 * _blur(shape[..., None], _FEATHER * size / 3)[..., 0])
     return np.maximum(face, grown * reach).astype(np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 from faceshifter_jax.checkpoints.weights import read_weights, weights_exist
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import check_alignment, resize_square
-from faceshifter_jax.media.grid import to_uint8
+from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.models.aei_net import IdentityModulation
 from faceshifter_jax.networks.contract import Contract, View
 from faceshifter_jax.networks.generator import (
@@ -57,7 +57,7 @@ class SourceMemory:
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
 
     def _find_one(self, source: np.ndarray) -> Any:
-        key = hashlib.sha256(np.ascontiguousarray(source)).digest()
+        key = hashlib.sha256(np.ascontiguousarray(source).data).digest()
         if key not in self._known:
             self._known[key] = jax.device_get(self.find_terms(source[None]))
         self._known.move_to_end(key)
@@ -164,7 +164,7 @@ class Stages:
 
     def swap(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Swaps by all stages: two uint8 (B, S, S, 3) to the swaps, the same."""
-        return to_uint8(self.run(source, target)[:, -1])
+        return to_uint8(self.run(source, target)[:, -1], -1, 1)
 
 
 def load_stages(
@@ -180,7 +180,7 @@ def load_stages(
     Args:
       path: workdir of an `aei` training run, one of its checkpoints, a network file with a
         generator, or workdir of a `hear` training run, which records its AEI-Net.
-      identity_path: the identity network; None for the one of the training, where it was then.
+      identity_path: the identity network; None for that of the training run, at its path then.
       hear_path: workdir or network file of a second stage; None for none but that of `path`.
       batch_size: pictures that go through the networks together; None for as many as pictures of
         this size allow. Each function is compiled when it is first called, and only then.
@@ -194,7 +194,8 @@ def load_stages(
     if "hear" in weights.networks and "generator" not in weights.networks:
         hear, weights = hear or weights, _read_first_stage(weights)
     generator, identity, weights = first_stage_from(weights, identity_path, alignment)
-    image_size = weights.networks["generator"].image_size
+    image_size = generator.size
+    assert image_size is not None  # `generator_from` sets it.
     if hear is not None:
         _warn_of_other_first_stage(hear, weights)
     second = None if hear is None else second_stage_from(hear, image_size).folded()
@@ -228,7 +229,7 @@ def first_stage_from(
 
     Args:
       weights: what `read_weights` gives.
-      identity_path: the identity network; None for the one of the training, where it was then.
+      identity_path: the identity network; None for that of the training run, at its path then.
       alignment: see `load_stages`.
 
     Returns:
@@ -296,14 +297,15 @@ def _load_identity_of(
     """Returns the identity network of a generator, and its path, sha256 and embedding size."""
     trained_with = weights.frozen.get("identity")
     network = weights.networks["generator"]
-    if trained_with is None and identity_path is None and "identity" in weights.networks:
+    if not identity_path and trained_with is not None:
+        identity_path = str(trained_with["path"])
+    elif identity_path is None and "identity" in weights.networks:
         identity_path = weights.path
-    if trained_with is None and identity_path is None:
+    if identity_path is None:
         raise UserError(
             f"{weights.path} does not say which identity network it was trained with: name it "
             f"with --identity{_which(network)}"
         )
-    identity_path = identity_path or trained_with["path"]
     if not weights_exist(identity_path):
         raise UserError(
             f"the identity network of {weights.path} is not at {identity_path}: say with "

@@ -55,14 +55,14 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--checkpoint",
         type=local_path,
-        help="workdir of an aei or hear training, or a converted generator (the networks that come "
-        "with the package)",
+        help="workdir of an aei or hear training run, or a converted generator (the networks that "
+        "come with the package)",
     )
     group.add_argument(
         "--identity",
         type=local_path,
         help="identity network, a workdir or a converted one: for a converted generator, or if "
-        "the training's was moved",
+        "that of the training run was moved",
     )
     group.add_argument(
         "--hear", type=local_path, help="HEAR-Net, a workdir or a converted one, as second stage"

@@ -23,7 +23,7 @@ from faceshifter_jax.networks.shipped import default_checkpoint, describe_defaul
 from faceshifter_jax.places import fresh_file
 from faceshifter_jax.runtime.progress import Progress, count_of
 from faceshifter_jax.swapping import swap_arguments
-from faceshifter_jax.swapping.assignment import DEFAULT_THRESHOLD, Casting
+from faceshifter_jax.swapping.assignment import DEFAULT_THRESHOLD, Assignment
 from faceshifter_jax.swapping.results import Swap
 from faceshifter_jax.swapping.swap_arguments import explanation_places, split_pair
 from faceshifter_jax.swapping.swapper import Swapper
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Swaps and writes the results."""
     swap_arguments.check(arguments)
     if is_video(arguments.target):
-        video_command.run(arguments, _read_casting, _load_swapper)
+        video_command.run(arguments, _read_assignment, _load_swapper)
         return
     video_command.check_for_photo(arguments)
     if Path(arguments.target).is_dir():
@@ -62,9 +62,9 @@ def _swap_one(arguments: argparse.Namespace) -> None:
             swapper = _load_swapper(arguments)
             swap = swapper.swap_squares(source, target, explain=len(places) > 1)
         else:
-            cast = _read_casting(arguments)
+            assign = _read_assignment(arguments)
             swapper = _load_swapper(arguments)
-            swap = swapper.swap_photo(cast(swapper), target, explain=len(places) > 1)
+            swap = swapper.swap_photo(assign(swapper), target, explain=len(places) > 1)
         _tell(_write_all(swap, writes, _provenance(swapper, arguments)))
     for place in places.values():
         print(printable(f"wrote {place}"))
@@ -100,13 +100,13 @@ def _swap_into(
     folders: dict[str, Path], target: Path, names: list[str], arguments: argparse.Namespace
 ) -> int:
     """Swaps pictures of the folder `target`; returns of how many it said why they failed."""
-    cast = _read_casting(arguments)
+    assign = _read_assignment(arguments)
     swapper = _load_swapper(arguments)
-    casting, provenance = cast(swapper), _provenance(swapper, arguments)
+    assignment, provenance = assign(swapper), _provenance(swapper, arguments)
     num_failed = 0
     progress = Progress("swapping", len(names))
     swaps = swapper.swap_photos(
-        casting, (target / name for name in names), explain=len(folders) > 1
+        assignment, (target / name for name in names), explain=len(folders) > 1
     )
     for name, swap in zip(names, swaps, strict=True):
         try:
@@ -132,28 +132,28 @@ def _swap_into(
     return num_failed
 
 
-def _read_casting(arguments: argparse.Namespace) -> Callable[[Swapper], Casting]:
+def _read_assignment(arguments: argparse.Namespace) -> Callable[[Swapper], Assignment]:
     """Reads the photos of people; returns what finds their faces, for when there is a swapper."""
     if arguments.map:
         pairs = [split_pair(text) for text in arguments.map]
         _check_once([person for person, _ in pairs])
-        people = [tuple(_load_as("", path) for path in pair) for pair in pairs]
+        people = [(_load_as("", person), _load_as("", source)) for person, source in pairs]
         threshold = DEFAULT_THRESHOLD if arguments.threshold is None else arguments.threshold
 
-        def cast(swapper: Swapper) -> Casting:
-            return swapper.cast_people(people, threshold=threshold)
+        def assign(swapper: Swapper) -> tuple[Assignment, list[str]]:
+            return swapper.assign_people(people, threshold=threshold)
     else:
         source = _load_as("the source", arguments.source)
 
-        def cast(swapper: Swapper) -> Casting:
-            return swapper.cast_one(source, arguments.faces)
+        def assign(swapper: Swapper) -> tuple[Assignment, list[str]]:
+            return swapper.assign_source(source, arguments.faces)
 
-    def cast_and_tell(swapper: Swapper) -> Casting:
-        casting, notes = cast(swapper)
+    def assign_and_tell(swapper: Swapper) -> Assignment:
+        assignment, notes = assign(swapper)
         _tell(notes)
-        return casting
+        return assignment
 
-    return cast_and_tell
+    return assign_and_tell
 
 
 def _check_once(persons: list[str]) -> None:
@@ -219,7 +219,7 @@ def _draw_explanation(swap: Swap, name: str) -> np.ndarray:
         "target": np.stack([face.target for face in swap.faces]),
         "swap": np.stack([face.swapped for face in swap.faces]),
     }
-    explanations = [face.explanation for face in swap.faces]
+    explanations = [face.explanation for face in swap.faces if face.explanation is not None]
     if name == "error":
         columns["error"] = np.concatenate([explanation.errors for explanation in explanations])
     else:

@@ -10,15 +10,16 @@ from faceshifter_jax.faces.alignment import resize_square
 from faceshifter_jax.faces.face import Detector
 from faceshifter_jax.faces.finder import AlignedFace, Embed, FaceFinder
 from faceshifter_jax.media.as_photo import Picture, as_photo, name_of, to_square
+from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.media.photo_files import publish_photo
 from faceshifter_jax.media.photos import Photo, repaint
 from faceshifter_jax.media.provenance.statement import Provenance
 from faceshifter_jax.swapping.assignment import (
     DEFAULT_THRESHOLD,
+    Assignment,
     ByPerson,
-    Casting,
     OneSource,
-    Role,
+    Replacement,
     Which,
 )
 from faceshifter_jax.swapping.pasting import put_back
@@ -62,7 +63,7 @@ class Swapper:
           network: swaps aligned squares.
           image_size: side in pixels of what it makes.
           detector: finds the faces; a name or None (MTCNN) is started when it is first needed.
-          embed: tells people apart, for `cast_people`.
+          embed: tells people apart, for `assign_people`.
           explain: like `network`, to what explains its swaps.
           provenance: the statement of provenance in outputs.
           batch_size: squares that are collected for one call of `network`.
@@ -105,15 +106,14 @@ class Swapper:
           UserError: not such a network, or its identity network is not known or another one.
         """
         # Not at the top: jax takes seconds, and mistakes in file names are found without it.
-        from faceshifter_jax.media.grid import to_uint8
         from faceshifter_jax.swapping.stages import default_batch_size, load_stages
 
         batch_size = batch_size or default_batch_size()
         stages = load_stages(checkpoint, identity, hear, batch_size=batch_size, alignment=alignment)
 
         def explain(source: np.ndarray, target: np.ndarray) -> Explanation:
-            masks = np.round(255 * stages.masks(source, target)).astype(np.uint8)
-            return Explanation(to_uint8(stages.errors(target)), masks)
+            masks = to_uint8(stages.masks(source, target), 0, 1)
+            return Explanation(to_uint8(stages.errors(target), -1, 1), masks)
 
         provenance = Provenance(
             checkpoint_sha256=stages.generator.sha256,
@@ -146,7 +146,7 @@ class Swapper:
         Raises:
           UserError: a file that is not a picture, or a picture without a face.
         """
-        return self.swap_photo(self.cast_one(source, faces)[0], target).photo.pixels
+        return self.swap_photo(self.assign_source(source, faces)[0], target).photo.pixels
 
     def swap_many(
         self, source: Picture, targets: Iterable[Picture], *, faces: Which = "largest"
@@ -156,14 +156,16 @@ class Swapper:
         Yields:
           for each target in turn the picture, or the error that says why there is none.
         """
-        for result in self.swap_photos(self.cast_one(source, faces)[0], targets):
+        for result in self.swap_photos(self.assign_source(source, faces)[0], targets):
             yield result if isinstance(result, UserError) else result.photo.pixels
 
-    def cast_one(self, source: Picture, faces: Which = "largest") -> tuple[OneSource, list[str]]:
+    def assign_source(
+        self, source: Picture, faces: Which = "largest"
+    ) -> tuple[OneSource, list[str]]:
         """Prepares one person for `swap_photo`.
 
         Returns:
-          the casting, and notes on the source.
+          the assignment, and notes on the source.
 
         Raises:
           UserError: a file that is not a picture, or a picture without a face.
@@ -173,7 +175,7 @@ class Swapper:
         face, notes = self._largest(as_photo(source, "the source"))
         return OneSource(face.square, faces), notes
 
-    def cast_people(
+    def assign_people(
         self, people: Sequence[tuple[Picture, Picture]], *, threshold: float = DEFAULT_THRESHOLD
     ) -> tuple[ByPerson, list[str]]:
         """Prepares several people for `swap_photo`, each of whom takes the place of another.
@@ -183,7 +185,7 @@ class Swapper:
           threshold: the cosine of their embeddings from which two faces are one person's.
 
         Returns:
-          the casting, and notes on the pictures.
+          the assignment, and notes on the pictures.
 
         Raises:
           UserError: a file that is not a picture, or a picture without a face.
@@ -194,48 +196,48 @@ class Swapper:
         sources = [as_photo(source, "the source") for _, source in people]
         replaced, notes = zip(*map(self._largest, persons), strict=True)
         seen, more_notes = zip(*map(self._largest, sources), strict=True)
-        casting = ByPerson(
+        assignment = ByPerson(
             tuple(name_of(person, number) for number, (person, _) in enumerate(people, 1)),
             self.finder.embed(replaced),
             np.stack([face.square for face in seen]),
             threshold,
         )
-        return casting, [note for found in (*notes, *more_notes) for note in found]
+        return assignment, [note for found in (*notes, *more_notes) for note in found]
 
-    def swap_photo(self, casting: Casting, target: Picture, *, explain: bool = False) -> Swap:
-        """Swaps what a casting says in one target.
+    def swap_photo(self, assignment: Assignment, target: Picture, *, explain: bool = False) -> Swap:
+        """Swaps what an assignment says in one target.
 
         Args:
-          casting: of `cast_one` or `cast_people`.
+          assignment: of `assign_source` or `assign_people`.
           target: the picture.
           explain: whether the faces get their `explanation`.
 
         Raises:
           UserError: a file that is not a picture, or a picture without such a face.
         """
-        result = next(self.swap_photos(casting, [target], explain=explain))
+        result = next(self.swap_photos(assignment, [target], explain=explain))
         if isinstance(result, UserError):
             raise result
         return result
 
     def swap_photos(
-        self, casting: Casting, targets: Iterable[Picture], *, explain: bool = False
+        self, assignment: Assignment, targets: Iterable[Picture], *, explain: bool = False
     ) -> Iterator[Swap | UserError]:
         """Like `swap_photo` for many targets, whose faces share the network's batches.
 
         Yields:
           for each target in turn the swap, or the error that says why there is none.
         """
-        waiting: list[tuple[Photo, list[Role], list[str]] | UserError] = []
+        waiting: list[tuple[Photo, list[Replacement], list[str]] | UserError] = []
         for target in targets:
             try:
                 photo = as_photo(target, "the target")
                 faces = self.finder.require(photo.pixels, photo.name)
-                waiting.append((photo, *casting.cast(self.finder, faces, photo.name)))
+                waiting.append((photo, *assignment.choose(self.finder, faces, photo.name)))
             except UserError as error:
                 waiting.append(error)
             found = [entry for entry in waiting if not isinstance(entry, UserError)]
-            full = sum(len(roles) for _, roles, _ in found) >= self.batch_size
+            full = sum(len(replaced) for _, replaced, _ in found) >= self.batch_size
             large = sum(photo.pixels[..., 0].size for photo, _, _ in found) >= _WAITING_PIXELS
             if full or large or not found:
                 yield from self._finish(waiting, explain)
@@ -259,8 +261,8 @@ class Swapper:
     def swap_squares(self, source: Picture, target: Picture, *, explain: bool = False) -> Swap:
         """Like `swap_aligned`, as a `Swap`."""
         source, target = as_photo(source, "the source"), as_photo(target, "the target")
-        squares = [self._to_square(photo) for photo in (source, target)]
-        (face,) = self._run(*(square[None] for square in squares), explain)
+        sources, targets = self._to_square(source)[None], self._to_square(target)[None]
+        (face,) = self._run(sources, targets, explain)
         # The metadata of the target's pixels is not true of the network's.
         return Swap(Photo(face.swapped, target.name), (face,))
 
@@ -325,14 +327,16 @@ class Swapper:
 
     def _finish(
         self,
-        waiting: list[tuple[Photo, list[Role], list[str]] | UserError],
+        waiting: list[tuple[Photo, list[Replacement], list[str]] | UserError],
         explain: bool,
     ) -> Iterator[Swap | UserError]:
-        roles = [role for entry in waiting if not isinstance(entry, UserError) for role in entry[1]]
+        replaced = [
+            one for entry in waiting if not isinstance(entry, UserError) for one in entry[1]
+        ]
         swapped = iter(())
-        if roles:
-            sources = np.stack([role.source for role in roles])
-            targets = np.stack([role.face.square for role in roles])
+        if replaced:
+            sources = np.stack([one.source for one in replaced])
+            targets = np.stack([one.face.square for one in replaced])
             swapped = self._run(sources, targets, explain)
         for entry in waiting:
             if isinstance(entry, UserError):
@@ -341,7 +345,7 @@ class Swapper:
             photo, own, notes = entry
             faces = [next(swapped) for _ in own]
             squares = [face.swapped for face in faces]
-            pixels = put_back(photo.pixels, [role.face for role in own], squares)
+            pixels = put_back(photo.pixels, [one.face for one in own], squares)
             yield Swap(repaint(photo, pixels), tuple(faces), (*photo.notes, *notes))
 
     def _run(
@@ -354,5 +358,7 @@ class Swapper:
                 raise ValueError("this swapper's network cannot be explained")
             explained = self._explain(sources, targets)
         for i, (target, square) in enumerate(zip(targets, swapped, strict=True)):
-            own = explained and Explanation(explained.errors[i : i + 1], explained.masks[i : i + 1])
+            own = None
+            if explained is not None:
+                own = Explanation(explained.errors[i : i + 1], explained.masks[i : i + 1])
             yield SwappedFace(resize_square(target, len(square)), square, own)

@@ -25,7 +25,7 @@ _BAD_INPUT, _INTERRUPTED = 2, 130
 
 
 def main(argv: Sequence[str], **factories: Callable) -> int:
-    """Runs the training that the command line describes.
+    """Trains what the command line describes.
 
     Args:
       argv: the program's name and its arguments.

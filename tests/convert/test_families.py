@@ -1,4 +1,4 @@
-"""State dicts of published networks become ours; anything else ends in one clear line."""
+"""State dicts of published networks are converted; anything else ends in one clear line."""
 
 import math
 

@@ -36,7 +36,7 @@ def test_a_training_gets_the_alignment_that_it_asks_for(ffhq, dataset_path):
     assert dataset.alignment == "ffhq"
     assert dataset.is_aligned_by("ffhq")
     assert not dataset.is_aligned_by("arcface")
-    with pytest.raises(UserError, match="aligned by ffhq, the training wants arcface: prepare"):
+    with pytest.raises(UserError, match="aligned by ffhq, the training run wants arcface: prepare"):
         load(ffhq)
     assert next(load(ffhq, alignment="ffhq"))["target"].shape == (2, SIZE, SIZE, 3)
     # Of pictures that nobody said it of nothing is known.

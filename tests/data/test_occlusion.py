@@ -12,14 +12,12 @@ from faceshifter_jax.data.occlusion.cutouts_embedded import NUM_CUTOUTS, Embedde
 from faceshifter_jax.data.occlusion.cutouts_folder import FolderCutouts
 from faceshifter_jax.data.occlusion.occlude import blend, occlude
 from faceshifter_jax.data.occlusion.placing import (
-    FACE_MIDDLE,
-    FACE_RADII,
     Placement,
     draw_placement,
-    face_region,
     place,
 )
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.faces.region import FACE_MIDDLE, FACE_RADII, face_region
 from faceshifter_jax.synthetic import OCCLUDERS
 
 MANNERS = ("loose", "worn", "reaching")

@@ -152,7 +152,7 @@ def test_watch_evaluates_each_checkpoint_once_and_a_signal_to_one_stops_both(tra
     (printed, _), (silent, _) = finish(
         start_two(evaluate_by(trained, tmp_path / "two", *words)), 0, 0
     )
-    assert "the training has ended with step 30" in printed
+    assert "the training run has ended with step 30" in printed
     assert own_lines(silent) == ["devices 4 of them here 2"]
     for step in ("20", "30"):
         places = [tmp_path / top / "steps" / step for top in ("one", "two")]

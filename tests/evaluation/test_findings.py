@@ -1,4 +1,4 @@
-"""What is noted beside the metrics of an evaluation."""
+"""What is noted next to the metrics of an evaluation."""
 
 import numpy as np
 

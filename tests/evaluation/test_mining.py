@@ -19,12 +19,12 @@ from faceshifter_jax.data.subset import read_subset
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation import mine_command
 from faceshifter_jax.evaluation.mining import (
-    face_weights,
     rank,
     score,
     strength,
     usual_strength,
 )
+from faceshifter_jax.faces.region import face_weights
 
 NUMBER = 40
 FACE, CORNER = (slice(12, 22), slice(10, 22)), (slice(0, 8), slice(0, 8))
@@ -103,7 +103,7 @@ def test_face_lies_inside_the_crop_for_identity():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Workdir of an AEI-Net; beside it that of its identity network."""
+    """Workdir of an AEI-Net; next to it that of its identity network."""
     top = tmp_path_factory.mktemp("trained")
     save_aei(top / "aei", save_identity(top / "identity", seed=5))
     return top / "aei"

@@ -53,7 +53,7 @@ def test_every_checkpoint_once_and_again_nothing(ended, capfd):
     assert "Over the steps" in (output / "report.html").read_text()
     printed = capfd.readouterr().out
     assert "step 2: gain over copying" in printed
-    assert "the training has ended with step 3" in printed
+    assert "the training run has ended with step 3" in printed
 
     assert watch(workdir, judge) == 0
     assert steps_of(output) == [2, 3]
@@ -158,7 +158,7 @@ def test_a_real_training_is_watched_by_a_process_that_is_killed(tmp_path):
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.05)
 
-    # The watch comes first and waits for a training that is not there yet.
+    # The watch starts first and waits for a training run that does not exist yet.
     killed, training = start_watch(), start_training(6)
     wait_for(1, killed)
     killed.kill()
@@ -172,5 +172,5 @@ def test_a_real_training_is_watched_by_a_process_that_is_killed(tmp_path):
     printed, errors = again.communicate(timeout=300)
     assert again.returncode == 0, errors
     assert steps_of(output) == [2, 4, 6]
-    assert "the training has ended with step 6" in printed
+    assert "the training run has ended with step 6" in printed
     assert [int(path.name) for path in sorted((output / "steps").iterdir())] == [2, 4, 6]

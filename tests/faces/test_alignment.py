@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from faceshifter_jax.faces.alignment import align, find_alignment, template_landmarks
-from faceshifter_jax.faces.warp import invert, map_points, to_uint8, warp
+from faceshifter_jax.faces.warp import invert, map_points, warp
+from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.networks.identity import crop_for_identity
 from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
 from faceshifter_jax.synthetic.camera import template_points

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceshifter_jax.media.grid import draw_grid, to_uint8, write_grid
+from faceshifter_jax.media.grid import draw_grid, write_grid
+from faceshifter_jax.media.levels import to_uint8
 
 
 def test_pixels_lie_where_row_and_column_say(tmp_path):
@@ -15,8 +16,8 @@ def test_pixels_lie_where_row_and_column_say(tmp_path):
     read = np.asarray(Image.open(path))
     np.testing.assert_array_equal(read, written)
     assert read.shape == (18 + 2 * 32, 3 * 42, 3)
-    np.testing.assert_array_equal(read[18:48, :40], to_uint8(source[0]))
-    np.testing.assert_array_equal(read[50:80, :40], to_uint8(source[1]))
+    np.testing.assert_array_equal(read[18:48, :40], to_uint8(source[0], -1, 1))
+    np.testing.assert_array_equal(read[50:80, :40], to_uint8(source[1], -1, 1))
     assert (read[18:48, 42:82] == 0).all()
     assert (read[50:80, 42:82] == 255).all()
     np.testing.assert_array_equal(read[50:80, 84:124], answer[1])
@@ -31,7 +32,7 @@ def test_every_column_has_its_title():
 
 
 def test_values_outside_the_range_are_clipped():
-    np.testing.assert_array_equal(to_uint8(np.array([-3.0, -1.0, 0.0, 1.0, 2.0])),
+    np.testing.assert_array_equal(to_uint8(np.array([-3.0, -1.0, 0.0, 1.0, 2.0]), -1, 1),
                                   [0, 0, 128, 255, 255])  # fmt: skip
 
 

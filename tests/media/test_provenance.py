@@ -1,4 +1,4 @@
-"""What outputs say of where they come from, in every format and beside what others say."""
+"""The provenance statement in outputs of every format, next to statements of other software."""
 
 import os
 

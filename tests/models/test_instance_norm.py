@@ -1,4 +1,4 @@
-"""Instance normalisation of maps whose mean is large beside their deviation."""
+"""Instance normalisation of maps whose mean is large compared with their deviation."""
 
 import jax
 import jax.numpy as jnp

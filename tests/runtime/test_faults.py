@@ -75,7 +75,7 @@ def cut_the_meta(directory):
 
 
 def save_as_older_versions_did(directory):
-    """As arrays of a device, which have metadata of their own beside them."""
+    """As arrays of a device, which carry their own metadata."""
     with ocp.StandardCheckpointer() as checkpointer:
         state = checkpointer.restore(directory / "state")
         shutil.rmtree(directory / "state")

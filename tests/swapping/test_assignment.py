@@ -20,11 +20,11 @@ def face_at(left):
     return AlignedFace(face, find_alignment(face.landmarks, 64), square)
 
 
-def cast(casting, *embeddings):
+def assign(assignment, *embeddings):
     faces = [face_at(100 * i) for i in range(len(embeddings))]
     finder = SimpleNamespace(embed=lambda faces: np.stack(embeddings))
-    roles, notes = casting.cast(finder, faces, "t.jpg")
-    return [(faces.index(role.face), int(role.source[0, 0, 0])) for role in roles], notes
+    replaced, notes = assignment.choose(finder, faces, "t.jpg")
+    return [(faces.index(one.face), int(one.source[0, 0, 0])) for one in replaced], notes
 
 
 @pytest.fixture
@@ -35,16 +35,16 @@ def by_person():
 
 
 def test_people_are_replaced_each_by_their_own_and_others_stay(by_person):
-    roles, notes = cast(by_person, BEN, CAT, ANN)
-    assert roles == [(0, 1), (2, 0)]
+    replaced, notes = assign(by_person, BEN, CAT, ANN)
+    assert replaced == [(0, 1), (2, 0)]
     assert len(notes) == 1
     assert notes[0].startswith("left as it is, the face of 20x30 pixels at (100, 0): the nearest")
 
 
 def test_nobody_is_there_twice_and_who_is_absent_is_named(by_person):
     rather = 0.8 * ANN + 0.6 * CAT
-    roles, notes = cast(by_person, rather, ANN)
-    assert roles == [(1, 0)]
+    replaced, notes = assign(by_person, rather, ANN)
+    assert replaced == [(1, 0)]
     assert "ann.jpg, cosine 0.80" in notes[0]
     assert notes[1] == "not found: ben.jpg"
 
@@ -52,7 +52,7 @@ def test_nobody_is_there_twice_and_who_is_absent_is_named(by_person):
 def test_below_the_threshold_it_is_somebody_else(by_person):
     hardly = 0.45 * ANN + np.sqrt(1 - 0.45**2) * DAN
     with pytest.raises(UserError, match=r"none of the people .* t\.jpg: the best cosine is 0\.45"):
-        cast(by_person, hardly, CAT)
+        assign(by_person, hardly, CAT)
 
 
 def test_all_are_matched_best_together():
@@ -63,8 +63,8 @@ def test_all_are_matched_best_together():
 
 def test_one_source_for_the_largest_or_for_all():
     source = np.full((64, 64, 3), 7, np.uint8)
-    roles, notes = cast(OneSource(source), ANN, BEN)
-    assert roles == [(0, 7)]
+    replaced, notes = assign(OneSource(source), ANN, BEN)
+    assert replaced == [(0, 7)]
     assert "of its 2 faces the largest is swapped" in notes[0]
-    assert cast(OneSource(source), ANN) == ([(0, 7)], [])
-    assert cast(OneSource(source, "all"), ANN, BEN) == ([(0, 7), (1, 7)], [])
+    assert assign(OneSource(source), ANN) == ([(0, 7)], [])
+    assert assign(OneSource(source, "all"), ANN, BEN) == ([(0, 7), (1, 7)], [])

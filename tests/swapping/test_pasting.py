@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from faceshifter_jax.faces.alignment import find_alignment, template_landmarks
-from faceshifter_jax.faces.warp import map_points, to_uint8, warp
+from faceshifter_jax.faces.warp import map_points, warp
+from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.swapping import pasting
 from faceshifter_jax.swapping.pasting import face_mask, paste, swap_mask
 from faceshifter_jax.synthetic import render, sample_attributes, sample_identity

@@ -81,8 +81,8 @@ def embedding_of(path, crop):
 
 
 def swapped_by(swapper):
-    casting, _ = swapper.cast_one(picture(0))
-    return swapper.swap_photo(casting, picture(1)).faces[0].swapped
+    assignment, _ = swapper.assign_source(picture(0))
+    return swapper.swap_photo(assignment, picture(1)).faces[0].swapped
 
 
 def generated(path, target, embedding):

@@ -1,4 +1,4 @@
-"""Trained networks from real checkpoints of tiny trainings."""
+"""Trained networks from real checkpoints of tiny training runs."""
 
 import numpy as np
 import pytest

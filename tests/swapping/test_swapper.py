@@ -132,7 +132,7 @@ def test_what_is_no_picture_is_one_clear_line(detector, source):
         with pytest.raises(ValueError, match=r"the source must be a file's name, uint8 .*, not"):
             swapper.swap(other, source)
     with pytest.raises(ValueError, match="at least one pair"):
-        swapper.cast_people([])
+        swapper.assign_people([])
 
 
 def test_squares_are_checked():
@@ -172,9 +172,9 @@ def test_a_trained_network_is_compiled_once(workdir, detector, scene, source):
 
 def test_a_swap_with_its_explanations_and_its_file(workdir, detector, scene, source, tmp_path):
     swapper = Swapper.load(workdir, detector=detector)
-    casting, notes = swapper.cast_one(source, "all")
+    assignment, notes = swapper.assign_source(source, "all")
     assert notes == []
-    swap = swapper.swap_photo(casting, scene, explain=True)
+    swap = swapper.swap_photo(assignment, scene, explain=True)
     assert len(swap.faces) == 2
     size = swapper.image_size
     for face in swap.faces:
@@ -187,4 +187,6 @@ def test_a_swap_with_its_explanations_and_its_file(workdir, detector, scene, sou
     assert read_provenance(tmp_path / "a.png") == swapper.provenance
     with pytest.raises(UserError, match="--overwrite"):
         swapper.save(swap, tmp_path / "a.png")
-    assert swapper.cast_one(scene)[1][0].startswith("the source: of its 2 faces the largest is")
+    assert swapper.assign_source(scene)[1][0].startswith(
+        "the source: of its 2 faces the largest is"
+    )

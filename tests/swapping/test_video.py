@@ -176,8 +176,8 @@ def test_people_are_followed_through_the_video(tmp_path):
     )
     white = np.full((64, 64, 3), 255, np.uint8)
 
-    def places(casting):
-        swap_video(swapper, casting, source, tmp_path / "out.mp4", overwrite=True)
+    def places(assignment):
+        swap_video(swapper, assignment, source, tmp_path / "out.mp4", overwrite=True)
         return [
             ["left", "right"][side]
             for picture in (read_pictures(tmp_path / "out.mp4")[i] for i in (2, 10, 15, 23))

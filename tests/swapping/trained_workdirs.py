@@ -1,4 +1,4 @@
-"""Workdirs of tiny trainings, for commands that swap and compare."""
+"""Workdirs of tiny training runs, for commands that swap and compare."""
 
 from pathlib import Path
 

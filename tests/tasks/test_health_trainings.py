@@ -1,4 +1,4 @@
-"""Real short trainings: one that copies its targets is told so, one that swaps is not."""
+"""Short real training runs: one that copies its targets gets a warning, one that swaps does not."""
 
 import json
 import os

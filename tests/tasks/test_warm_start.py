@@ -15,7 +15,7 @@ from faceshifter_jax.tasks.warm_start import choose_networks, start_from
 
 
 def trained(roles=("generator", "discriminator"), **changes):
-    """What a reader makes of a training of another seed, or the networks of it named `roles`."""
+    """What a reader returns for a training run of another seed, or its networks named `roles`."""
     config = aei_config()
     with config.unlocked():
         config.update_from_flattened_dict(changes)

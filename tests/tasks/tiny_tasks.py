@@ -94,7 +94,7 @@ def networks_of(task: Task, params: dict, batch_stats: dict) -> dict[str, Networ
 
 
 def identity_weights(config: ConfigDict | None = None, seed: int = 5) -> Weights:
-    """What a checkpoint reader makes of a training of the identity network."""
+    """What a checkpoint reader returns for a training run of the identity network."""
     config = arcface_config() if config is None else config
     task = ArcFaceTask(config)
     state = make_state(task, seed=seed)
@@ -103,7 +103,7 @@ def identity_weights(config: ConfigDict | None = None, seed: int = 5) -> Weights
 
 
 def generator_weights() -> Weights:
-    """What a checkpoint reader makes of a training of AEI-Net, but for the discriminator."""
+    """What a checkpoint reader returns for a training run of AEI-Net, without the discriminator."""
     task = AEITask(aei_config())
     state = make_state(task, seed=6)
     network = networks_of(task, state.params, state.batch_stats)["generator"]

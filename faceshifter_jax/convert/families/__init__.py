@@ -26,7 +26,7 @@ KNOWN: tuple[str, ...] = tuple(family.known for family in _FAMILIES)
 
 
 def convert_state_dict(tensors: Mapping[str, np.ndarray], path: str) -> Converted:
-    """Turns the state dict of a published network into networks of ours.
+    """Converts the state dict of a published network.
 
     Args:
       tensors: the tensors by key; a prefix that all keys share is left out of account.
@@ -61,7 +61,7 @@ def _find_family(state: StateDict) -> Family | None:
 
 
 def _several(state: StateDict) -> UserError | None:
-    """What to say of networks side by side, each under a name of its own."""
+    """Describes several networks in one file, each under its own name."""
     found = {}
     for first in sorted({key.partition(".")[0] for key in state if "." in key}):
         if family := _find_family(state.within(f"{first}.")):

@@ -1,4 +1,4 @@
-"""What all published AEI-Nets have in common: settings of ours from shapes of theirs."""
+"""Common parts of the published AEI-Nets: our settings, read from their shapes."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the package knows of one kind of published PyTorch network."""
+"""The description of one kind of published PyTorch network."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ class Family:
     Attributes:
       known: one line that says which networks these are.
       claims: whether a state dict is of this kind, whole or not; two families never claim one.
-      convert: turns it into networks of ours; UserError where it is damaged or unsupported.
+      convert: converts it; UserError where it is damaged or unsupported.
     """
 
     known: str

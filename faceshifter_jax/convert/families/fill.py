@@ -1,4 +1,4 @@
-"""Fills a network of ours with the tensors of a published one."""
+"""Filling our modules with the tensors of a published network."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,6 +12,7 @@ from flax import traverse_util
 from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.convert.layouts import Layout, Shape, default_layout
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.networks.network import check_finite
 
 _LEAVES = {
     "kernel": "weight",
@@ -39,10 +40,10 @@ def fill(
       module: the network to fill.
       input_shapes: the shapes of what it takes.
       state: the published tensors; all of them must be needed.
-      module_key: called with the names of a module of ours and of those around it, from the
-        outside in, returns the module's key in `state`.
+      module_key: called with the names of a module and of those around it, from the outside in;
+        returns the module's key in `state`.
       family: what to call the published network in messages.
-      layouts: name of a module of ours -> layout of its kernel, where that is not the default.
+      layouts: name of a module -> layout of its kernel, where that is not the default.
 
     Returns:
       {"params": ..., "batch_stats": ...}, nested dicts of float32 arrays of their own.
@@ -51,12 +52,12 @@ def fill(
       UserError: a tensor is missing, superfluous or of another shape, or is not made of finite
         numbers.
     """
-    wanted = jax.eval_shape(
+    wanted: Any = jax.eval_shape(
         lambda: module.init(jax.random.key(0), *[jnp.zeros(shape) for shape in input_shapes])
     )
+    leaves: Mapping[tuple[str, ...], Any] = traverse_util.flatten_dict(wanted)
     sources = {
-        path: _source(path, leaf.shape, module_key, layouts or {})
-        for path, leaf in traverse_util.flatten_dict(wanted).items()
+        path: _source(path, leaf.shape, module_key, layouts or {}) for path, leaf in leaves.items()
     }
     _check_complete(state, {key: published for key, _, published, _ in sources.values()}, family)
     filled = {
@@ -73,7 +74,7 @@ def _source(
     layouts: Mapping[str, Layout],
 ) -> tuple[str, Layout, Shape, Shape]:
     """Returns the key of the tensor for our array, its layout, its shape, and ours."""
-    # Our BatchNorm wraps Flax's; the bias of the generator's first map stands beside its kernel.
+    # Our BatchNorm wraps Flax's; the bias of the generator's first map is next to its kernel.
     modules = [name for name in path[1:-1] if name != "norm"]
     leaf = path[-1]
     if leaf == "start_bias":
@@ -108,6 +109,6 @@ def _read(state: StateDict, key: str, layout: Layout, shape: Shape) -> np.ndarra
             "are understood"
         )
     array = np.array(layout.to_ours(tensor, shape), np.float32, order="C")
-    if not np.isfinite(array).all():
-        raise UserError(f"{state.path}: {key} holds numbers that are not finite: it is damaged")
-    return array
+    return check_finite(
+        array, f"{state.path}: {key} holds numbers that are not finite: it is damaged"
+    )

@@ -1,4 +1,4 @@
-"""What the two published layouts of ArcFace's residual networks have in common."""
+"""Common parts of the two published layouts of ArcFace's residual networks."""
 
 import math
 from collections.abc import Callable

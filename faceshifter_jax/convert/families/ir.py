@@ -48,7 +48,7 @@ def _convert(state: StateDict) -> Converted:
 
     attentive = state.has_key_like(r"body\.\d+\.res_layer\.5\..*")
     family = "InsightFace_Pytorch IR" + ("-SE" if attentive else "")
-    # Trained on what OpenCV reads, and nothing turns it round (data/data_pipe.py, Learner.py).
+    # Trained on pictures in OpenCV's channel order, BGR (data/data_pipe.py, Learner.py).
     return convert_identity(
         state,
         family,

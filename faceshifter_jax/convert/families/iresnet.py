@@ -1,6 +1,8 @@
 """IResNet as InsightFace's arcface_torch publishes it."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +62,7 @@ def _last_scale(state: StateDict) -> np.ndarray:
     return state[_LAST_SCALE].astype(np.float32)
 
 
-def _scale_embedding(variables: dict, scale: np.ndarray) -> None:
+def _scale_embedding(variables: Mapping[str, Any], scale: np.ndarray) -> None:
     """Multiplies what enters the last normalisation, which has no scale here, by `scale`.
 
     w (x - mean) / deviation is (w x - w mean) / deviation, whatever the sign of w.

@@ -1,4 +1,4 @@
-"""The ResNet that maum-ai/faceshifter tells people apart with, in torchvision's layout."""
+"""The identity network of maum-ai/faceshifter: a ResNet in torchvision's layout."""
 
 from faceshifter_jax.convert.families.family import Converted, Family
 from faceshifter_jax.convert.families.fill import fill

@@ -53,7 +53,7 @@ class StateDict(Mapping[str, np.ndarray]):
         return any(key.startswith(f"{name}.") for key in self._tensors)
 
     def count(self, pattern: str) -> int:
-        """One more than the largest number that the group of `pattern` finds; 0 without any."""
+        """One more than the largest number that `pattern`'s group matches; 0 without a match."""
         found = (re.match(pattern, key) for key in self._tensors)
         return max((int(match[1]) + 1 for match in found if match), default=0)
 

@@ -13,7 +13,7 @@ _ENCODER = {
 }
 _UNITS = {"0": 1, "1": 2, "skip": 3}
 # inference_demo.py and face_modules/mtcnn_pytorch/src/align_trans.py of taotaonice/FaceShifter:
-# OpenCV reads the pictures, and nothing turns their channels round.
+# OpenCV reads the pictures, and their channels stay in its order, BGR.
 CHANNEL_ORDER = "bgr"
 _CONTRACT = Contract(
     alignment="taotaonice",

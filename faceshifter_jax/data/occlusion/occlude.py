@@ -7,7 +7,8 @@ import numpy as np
 from faceshifter_jax.data import kernels
 from faceshifter_jax.data.occlusion.colours import match_colours
 from faceshifter_jax.data.occlusion.cutouts import Cutout
-from faceshifter_jax.data.occlusion.placing import Layer, draw_placement, face_region, place
+from faceshifter_jax.data.occlusion.placing import Layer, draw_placement, place
+from faceshifter_jax.faces.region import face_region
 
 # What is worn keeps most of its colour: glasses are not made of skin.
 _MOST_MATCHED = {"loose": 0.7, "reaching": 0.8, "worn": 0.35}

@@ -1,17 +1,12 @@
 """Placing a cut-out on an aligned picture of a face, and drawing it there."""
 
 import dataclasses
-import functools
 
 import numpy as np
 from PIL import Image
 
 from faceshifter_jax.data.occlusion.cutouts import Cutout
-
-# The face in an aligned picture as an ellipse, column and row, in shares of the picture's side:
-# from the hairline to the chin, from temple to temple.
-FACE_MIDDLE = np.array([0.5, 0.56])
-FACE_RADII = np.array([0.3, 0.36])
+from faceshifter_jax.faces.region import FACE_MIDDLE, FACE_RADII
 
 _LONGEST_SIDE = (0.25, 0.75)
 _LARGEST_AREA = 0.3
@@ -42,17 +37,6 @@ class Layer:
     pixels: np.ndarray
     row: int
     column: int
-
-
-@functools.lru_cache(maxsize=4)
-def face_region(size: int) -> np.ndarray:
-    """Mask of the face in an aligned picture: bool (size, size), read-only."""
-    place = (np.arange(size) + 0.5) / size
-    across = (place - FACE_MIDDLE[0]) / FACE_RADII[0]
-    down = (place - FACE_MIDDLE[1]) / FACE_RADII[1]
-    region = across[None] ** 2 + down[:, None] ** 2 < 1
-    region.setflags(write=False)
-    return region
 
 
 def draw_placement(cutout: Cutout, size: int, rng: np.random.Generator) -> Placement:

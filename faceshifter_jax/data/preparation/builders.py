@@ -63,6 +63,10 @@ class _FaceBuilder(tfds.core.GeneratorBasedBuilder):
             metadata=tfds.core.MetadataDict(size=self._size),
         )
 
+    def _add_facts(self, **facts: Any) -> None:
+        assert self.info.metadata is not None  # `_info` makes it.
+        self.info.metadata.update(facts)
+
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         return {SPLIT: self._generate_examples()}
 
@@ -144,7 +148,7 @@ class FaceFolder(_FaceBuilder):
             if index >= self._num_ready:
                 progress.advance()
             if picture.encoded is None:
-                self.left_out.append((file.name, picture.problem))
+                self.left_out.append((file.name, picture.problem or "cannot be used"))
             else:
                 identities.append(
                     identity_names.setdefault(file.identity, len(identity_names))
@@ -158,7 +162,7 @@ class FaceFolder(_FaceBuilder):
                 num_named = self._name_left_out(progress, num_named)
         self._check_some_left(identities)
         progress.finish()
-        self.info.metadata.update(
+        self._add_facts(
             num_left_out=len(self.left_out),
             names_sha256=names.hexdigest(),
             num_identities=len(identity_names),
@@ -166,7 +170,7 @@ class FaceFolder(_FaceBuilder):
             identities=identities,
         )
         if self._alignment:
-            self.info.metadata.update(alignment=self._alignment)
+            self._add_facts(alignment=self._alignment)
 
     def _read(self) -> Iterator[ReadPicture]:
         read = functools.partial(read_photo, size=self._size)
@@ -235,7 +239,7 @@ class EmbeddedFaces(_FaceBuilder):
             )
         progress.finish()
         identities = [picture.identity for picture in self._pictures]
-        self.info.metadata.update(
+        self._add_facts(
             num_identities=max(identities) + 1,
             identities=identities,
             seed=self._seed,
@@ -243,7 +247,7 @@ class EmbeddedFaces(_FaceBuilder):
         )
         # Without groups a dataset is byte for byte what older versions wrote.
         if self._group_size > 1:
-            self.info.metadata.update(group_size=self._group_size)
+            self._add_facts(group_size=self._group_size)
 
     def _render(self) -> Iterator[bytes]:
         """Yields the pictures in their order; those of a group under the same attributes are

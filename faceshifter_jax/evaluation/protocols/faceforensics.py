@@ -44,6 +44,7 @@ from faceshifter_jax.runtime.progress import Progress
 _LARGEST_LIST = 2**26
 NAME = "faceforensics"
 VERSION = 1
+TAKES_DATASET = False
 FRAMES = 10
 OPTIONS = (
     Option("data", "a FaceForensics++ folder", type=local_path),
@@ -112,7 +113,7 @@ class Data:
     source: np.ndarray
     target: np.ndarray
     pair: np.ndarray
-    facts: dict[str, str | int]
+    facts: dict[str, Any]
     pose: Estimate | None
     expression: Estimate | None
 
@@ -159,7 +160,7 @@ def prepare(
         expression = arguments.expression and load_expression(
             arguments.expression, arguments.expression_range, parse_part(arguments.expression_part)
         )
-        # Whether they can be used is known before an hour goes into the videos.
+        # Tried first, before an hour goes into the videos.
         for estimate in filter(None, (pose, expression)):
             try_out(estimate)
         pairs = read_pairs(root, arguments.split)
@@ -313,7 +314,7 @@ def score(data: Data, swaps: np.ndarray, embed: Embed) -> dict[str, np.ndarray]:
 
 
 def _by_pair(values: np.ndarray, pair: np.ndarray) -> np.ndarray:
-    """Means over the frames of each pair of videos: they are too alike to count for themselves."""
+    """Means over the frames of each pair of videos, which are too alike to count one by one."""
     return np.bincount(pair, values) / np.bincount(pair)
 
 
@@ -339,7 +340,7 @@ def _read_faces(
 def _find_faces(
     paths: list[Path], share: np.ndarray, size: int, detector: Detector | None
 ) -> dict[str, np.ndarray]:
-    """The same of some videos, which may have none, as `faces` and `places`."""
+    """As `_read_faces` for some videos, as `faces` and `places`; there may be none."""
     faces, places = [], []
     stream = None if is_first_process() else io.StringIO()
     progress = Progress("reading videos", FRAMES * len(share), stream, unit="frames")
@@ -376,4 +377,5 @@ def _pair_frames(
         whole = [(*pair, used) for pair in both if None not in pair]
         found += whole
         used += bool(whole)
-    return tuple(np.array(found, np.int64).reshape(-1, 3).T)
+    sources, targets, pair = np.array(found, np.int64).reshape(-1, 3).T
+    return sources, targets, pair

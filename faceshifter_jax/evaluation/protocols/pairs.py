@@ -55,6 +55,7 @@ from faceshifter_jax.runtime.distributed import together
 
 NAME = "pairs"
 VERSION = 2
+TAKES_DATASET = True
 OPTIONS = (
     Option("data", "a prepared dataset", type=local_path),
     Option("pairs", "number of swaps (1000)", 1000, int),
@@ -147,7 +148,7 @@ class Data:
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Raises UserError without a dataset, or for numbers that make no evaluation."""
+    """Raises UserError without a dataset, or for impossible numbers."""
     if not arguments.data:
         raise UserError("the protocol pairs needs --data: name a prepared dataset")
     if not 4 <= arguments.pairs <= MOST_PAIRS:
@@ -180,8 +181,8 @@ def prepare(arguments: argparse.Namespace, image_size: int) -> Data:
         np.stack([dataset.picture(int(i)) for i in chosen]) for chosen in (gallery, targets)
     )
     digest = hashlib.sha256(people[gallery].tobytes() + rows.astype(np.int64).tobytes())
-    digest.update(pictures)
-    digest.update(target)
+    digest.update(pictures.data)
+    digest.update(target.data)
     return Data(
         gallery=pictures,
         people=people[gallery],
@@ -204,7 +205,7 @@ def prepare(arguments: argparse.Namespace, image_size: int) -> Data:
 
 
 def known_or_alone(identities: np.ndarray) -> np.ndarray:
-    """Gives pictures of unknown people (-1) a person each: int64 (N,) to the same."""
+    """Numbers each picture of an unknown person (-1) as its own person: int64 (N,) to the same."""
     people = np.asarray(identities, np.int64).copy()
     unknown = people < 0
     people[unknown] = people.max(initial=-1) + 1 + np.arange(unknown.sum())
@@ -239,7 +240,7 @@ def choose_pairs(people: np.ndarray, number: int, name: str) -> tuple[np.ndarray
     used = np.zeros(len(turns))
     sources = []
     for target in targets:
-        # Whoever was least often a source, but not the target's own person.
+        # The person who was a source least often, but never the target's own.
         turn = np.argmin(np.where(turns == people[target], np.inf, used))
         used[turn] += 1
         sources.append(random.choice(np.flatnonzero(people == turns[turn])))

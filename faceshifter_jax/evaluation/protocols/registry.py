@@ -1,10 +1,11 @@
 """The known protocols: each is a module of this folder, named in `PROTOCOLS`.
 
 A protocol has `NAME` and `VERSION`, which changes when the same checkpoint would get other
-figures; `OPTIONS`, what it can be told; `METRICS`, how its metrics are shown; `HEADLINES` and
-`TABLES` for the report;
-`check_arguments(arguments)`, before anything is read; `prepare(arguments, image_size) -> data`,
-whose `facts` say what the data are; and `evaluate(data, subject, judge) -> Findings`.
+figures; `TAKES_DATASET`, whether its `--data` is a prepared dataset, which says how its faces are
+aligned (elsewhere as `arcface`); `OPTIONS`, its options; `METRICS`, how its metrics are
+shown; `HEADLINES` and `TABLES` for the report; `check_arguments(arguments)`, before anything is
+read; `prepare(arguments, image_size) -> data`, whose `facts` say what the data are; and
+`evaluate(data, subject, judge) -> Findings`.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def common_settings() -> list[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares what the protocols can be told."""
+    """Declares the options of all protocols."""
     parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
@@ -56,10 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def choose_protocol(arguments: argparse.Namespace) -> ModuleType:
-    """Returns the protocol that is asked for, and fills in what was not said of it.
+    """Returns the requested protocol, and fills in the defaults of its options.
 
     Raises:
-      UserError: options of another protocol, or values that make no evaluation.
+      UserError: options of another protocol, or impossible values.
     """
     name = arguments.protocol or ("pairs" if arguments.data else "ground-truth")
     for option, options in _options().items():

@@ -43,5 +43,7 @@ def _choose_rows(columns: Mapping[str, np.ndarray], count: int) -> dict[str, np.
 
 def _enlarge(images: np.ndarray) -> np.ndarray:
     size = max(_PIXELS, images.shape[1])
-    resample = Image.Resampling.BICUBIC
-    return np.stack([Image.fromarray(i).resize((size, size), resample) for i in images])
+    enlarged = (
+        Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in images
+    )
+    return np.stack([np.asarray(image) for image in enlarged])

@@ -51,7 +51,7 @@ class Provenance:
         return {key: value for key, value in pairs.items() if value is not None}
 
     @classmethod
-    def from_pairs(cls, pairs: Mapping[str, str]) -> "Provenance | None":
+    def from_pairs(cls, pairs: Mapping[str, str | None]) -> "Provenance | None":
         """Reads the result of `to_pairs` among other keys; None if none of them is there."""
         if not any(pairs.get(key) for key in _PROPERTIES):
             return None

@@ -1,9 +1,9 @@
 """Faces of videos into others, in two passes.
 
 The first finds the faces; then it is known who is in the video and where, so that their positions
-are smoothed with what comes after as well as before, and everyone is cast once. The second swaps
-and encodes, part by part. The work of both is kept next to the output until it is complete: an
-interrupted run continues.
+are smoothed with what comes after as well as before, and it is chosen once who is swapped. The
+second swaps and encodes, part by part. The work of both is kept next to the output until it is
+complete: an interrupted run continues.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from faceshifter_jax.media.video_writer import Film, PartWriter, check_suffix, j
 from faceshifter_jax.runtime.faults import explain_write_error, is_no_room
 from faceshifter_jax.runtime.progress import Progress
 from faceshifter_jax.runtime.workers import usable_cores
-from faceshifter_jax.swapping.assignment import Casting, cast_tracks
+from faceshifter_jax.swapping.assignment import Assignment, assign_tracks
 from faceshifter_jax.swapping.pasting import put_back
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.swapping.video.find_faces import Seen, check_detect_every, find_faces
@@ -45,13 +45,13 @@ DEFAULT_CRF = 18
 """x264's quality: hardly to be told from the original; 6 more make half the bytes."""
 
 _WORST_CRF = 51
-# Changes with the meaning of frame times, so that no older version's work is continued.
+# Changed whenever frame times mean something else, so that older unfinished work is discarded.
 _CLOCK = 2
 _WRITTEN_BITS = 8
 _FRAMES_A_PART = 120
 # Seconds before and after a frame that its landmarks are smoothed with.
 _SMOOTHING_REACH = 0.5
-# Frames wait for others to fill a batch with; so many pixels of them at most.
+# The most pixels of frames that wait until a batch is full.
 _WAITING_PIXELS = 32 * 2**20
 
 
@@ -82,7 +82,7 @@ class VideoSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class VideoRole:
+class VideoReplacement:
     """A face over successive frames, and the face that it gets: uint8 (S, S, 3)."""
 
     track: SmoothTrack
@@ -91,7 +91,7 @@ class VideoRole:
 
 def swap_video(
     swapper: Swapper,
-    casting: Casting,
+    assignment: Assignment,
     video: str | Path,
     output: str | Path,
     *,
@@ -101,11 +101,11 @@ def swap_video(
     """Swaps faces of a video.
 
     Its size, its frames with their times, its rotation, and its sound to the byte are kept; frames
-    without a face to be swapped are encoded as they are. How far it is is written to stderr.
+    without a face to be swapped are encoded as they are. Progress is written to stderr.
 
     Args:
       swapper: the network.
-      casting: who is swapped, of `swapper.cast_one` or `swapper.cast_people`.
+      assignment: who is swapped, of `swapper.assign_source` or `swapper.assign_people`.
       video: the file, in any format that FFmpeg reads.
       output: the file to write, H.264; its suffix says the container.
       settings: None for the usual ones.
@@ -124,7 +124,7 @@ def swap_video(
 
     output = Path(output).absolute()
     try:
-        return _swap(swapper, casting, Path(video), output, settings, overwrite)
+        return _swap(swapper, assignment, Path(video), output, settings, overwrite)
     except (OSError, FFmpegError) as error:
         if is_no_room(error):
             raise UserError(f"cannot write {output}: {explain_write_error(error)}") from error
@@ -138,14 +138,14 @@ def swap_video(
 
 def _swap(
     swapper: Swapper,
-    casting: Casting,
+    assignment: Assignment,
     video: Path,
     output: Path,
     settings: VideoSettings,
     overwrite: bool,
 ) -> list[str]:
     provenance = swapper.provenance if settings.provenance else None
-    with unfinished_work(output, _plan(swapper, casting, video, settings)) as work:
+    with unfinished_work(output, _plan(swapper, assignment, video, settings)) as work:
         with open_video(video) as reader:
             film = Film(video, reader.info, reader.clock, output, provenance)
             copies = prove_output(film, reader.first, work.folder, crf=settings.crf)
@@ -155,12 +155,14 @@ def _swap(
                 f"no face was found in any of the {len(seen.times)} frames of {video}: use a "
                 "video where a face is large, sharp, upright and turned to the camera"
             )
-        chosen, notes = cast_tracks(casting, seen.tracks, str(video))
-        roles = [VideoRole(track.smoothed(_SMOOTHING_REACH), source) for track, source in chosen]
-        # From here on hours of work are in it.
+        chosen, notes = assign_tracks(assignment, seen.tracks, str(video))
+        replaced = [
+            VideoReplacement(track.smoothed(_SMOOTHING_REACH), source) for track, source in chosen
+        ]
+        # From here on the folder holds hours of work.
         work.keep_after_error = True
         try:
-            parts = _swap_parts(swapper, roles, film, seen, work.folder, settings)
+            parts = _swap_parts(swapper, replaced, film, seen, work.folder, settings)
         except _VideoChangedError:
             work.keep_after_error = False
             raise
@@ -178,7 +180,7 @@ class _VideoChangedError(UserError):
 def check_before(
     video: str | Path, output: str | Path, settings: VideoSettings, *, overwrite: bool
 ) -> None:
-    """Finds out what can be found out before a network is loaded.
+    """Checks everything that can be checked before a network is loaded.
 
     Raises:
       UserError: as `swap_video`.
@@ -192,20 +194,20 @@ def check_before(
     check_place(Path(output).absolute())
 
 
-def _plan(swapper: Swapper, casting: Casting, video: Path, settings: VideoSettings) -> dict:
+def _plan(swapper: Swapper, assignment: Assignment, video: Path, settings: VideoSettings) -> dict:
     """Everything that the result depends on."""
     import av
 
     facts = video.stat()
-    cast = hashlib.sha256()
-    for name, value in sorted(vars(casting).items()):
-        cast.update(name.encode())
+    digest = hashlib.sha256()
+    for name, value in sorted(vars(assignment).items()):
+        digest.update(name.encode())
         is_array = isinstance(value, np.ndarray)
-        cast.update(value.tobytes() if is_array else repr(value).encode())
+        digest.update(value.tobytes() if is_array else repr(value).encode())
     provenance = swapper.provenance
     return {
         "video": [str(video.resolve()), facts.st_size, facts.st_mtime_ns],
-        "casting": [type(casting).__name__, cast.hexdigest()],
+        "assignment": [type(assignment).__name__, digest.hexdigest()],
         "network": [swapper.image_size, provenance.to_pairs() if provenance else None],
         "squares": [swapper.square_size, swapper.finder.alignment],
         "detector": _describe(swapper.finder.detector),
@@ -236,7 +238,7 @@ def _watch(swapper: Swapper, video: VideoReader, log: Path, settings: VideoSetti
 
 def _swap_parts(
     swapper: Swapper,
-    roles: Sequence[VideoRole],
+    replaced: Sequence[VideoReplacement],
     film: Film,
     seen: Seen,
     folder: Path,
@@ -254,7 +256,9 @@ def _swap_parts(
             open_video(film.source, film.clock) as reader,
             ThreadPoolExecutor(usable_cores()) as pool,
             contextlib.closing(_remaining_frames(reader, seen.times, known)) as frames,
-            contextlib.closing(_swap_frames(swapper, roles, frames, reader.info, pool)) as swapped,
+            contextlib.closing(
+                _swap_frames(swapper, replaced, frames, reader.info, pool)
+            ) as swapped,
         ):
             for part in parts[done:]:
                 with PartWriter(part, reader.info, crf=settings.crf) as writer:
@@ -279,19 +283,19 @@ def _remaining_frames(
 
 def _swap_frames(
     swapper: Swapper,
-    roles: Sequence[VideoRole],
+    replaced: Sequence[VideoReplacement],
     frames: Iterable[Frame],
     info: VideoInfo,
     pool: ThreadPoolExecutor,
 ) -> Generator[tuple[Frame, Any], None, None]:
     """Yields frames with what the encoder gets of each, an `av.VideoFrame`."""
-    on_stage = _Stage(roles)
+    visible = _Visible(replaced)
     most = max(1, _WAITING_PIXELS // (info.width * info.height))
     waiting: list[_Shot] = []
     for frame in frames:
-        waiting.append(_Shot(frame, on_stage.at(frame.index), info))
-        full = sum(len(shot.roles) for shot in waiting) >= swapper.batch_size
-        if full or len(waiting) >= most or not any(shot.roles for shot in waiting):
+        waiting.append(_Shot(frame, visible.at(frame.index), info))
+        full = sum(len(shot.replaced) for shot in waiting) >= swapper.batch_size
+        if full or len(waiting) >= most or not any(shot.replaced for shot in waiting):
             yield from _swap_together(swapper, waiting, pool)
             waiting = []
     yield from _swap_together(swapper, waiting, pool)
@@ -300,20 +304,20 @@ def _swap_frames(
 class _Shot:
     """A frame that is being swapped."""
 
-    def __init__(self, frame: Frame, roles: Sequence[VideoRole], info: VideoInfo):
+    def __init__(self, frame: Frame, replaced: Sequence[VideoReplacement], info: VideoInfo):
         self.frame = frame
         self._time = frame.time * float(info.time_base)
-        self.roles = sorted(roles, key=lambda role: -role.track.face_at(self._time).area)
+        self.replaced = sorted(replaced, key=lambda one: -one.track.face_at(self._time).area)
         self.faces: list[AlignedFace] = []
         self._turns = info.turns
         self._pixels: np.ndarray | None = None
 
     def align(self, swapper: Swapper) -> None:
-        if self.roles:
+        if self.replaced:
             self._pixels = to_rgb(self.frame.picture, self._turns)
             self.faces = [
-                swapper.finder.align(self._pixels, role.track.face_at(self._time))
-                for role in self.roles
+                swapper.finder.align(self._pixels, one.track.face_at(self._time))
+                for one in self.replaced
             ]
 
     def finish(self, squares: Sequence[np.ndarray]) -> Any:
@@ -328,29 +332,29 @@ def _swap_together(
     swapper: Swapper, shots: Sequence[_Shot], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Frame, Any]]:
     list(pool.map(lambda shot: shot.align(swapper), shots))
-    sources = [role.source for shot in shots for role in shot.roles]
+    sources = [one.source for shot in shots for one in shot.replaced]
     squares: Iterator[np.ndarray] = iter(())
     if sources:
         targets = [face.square for shot in shots for face in shot.faces]
         squares = iter(swapper.swap_batch(np.stack(sources), np.stack(targets)))
-    own = [[next(squares) for _ in shot.roles] for shot in shots]
+    own = [[next(squares) for _ in shot.replaced] for shot in shots]
     encodable = pool.map(lambda shot, result: shot.finish(result), shots, own)
     for shot, picture in zip(shots, encodable, strict=True):
         yield shot.frame, picture
 
 
-class _Stage:
-    """The roles in each of successive frames."""
+class _Visible:
+    """The faces to be swapped in each of successive frames."""
 
-    def __init__(self, roles: Sequence[VideoRole]):
-        self._coming = sorted(roles, key=lambda role: role.track.start, reverse=True)
-        self._here: list[VideoRole] = []
+    def __init__(self, replaced: Sequence[VideoReplacement]):
+        self._coming = sorted(replaced, key=lambda one: one.track.start, reverse=True)
+        self._here: list[VideoReplacement] = []
 
-    def at(self, frame: int) -> list[VideoRole]:
-        """The roles of a frame; each call asks for a later one."""
+    def at(self, frame: int) -> list[VideoReplacement]:
+        """Those of a frame; each call asks for a later one."""
         while self._coming and self._coming[-1].track.start <= frame:
             self._here.append(self._coming.pop())
-        self._here = [role for role in self._here if frame < role.track.stop]
+        self._here = [one for one in self._here if frame < one.track.stop]
         return list(self._here)
 
 

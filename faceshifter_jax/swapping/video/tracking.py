@@ -109,7 +109,7 @@ class Track:
 
 @dataclass(frozen=True, eq=False)
 class SmoothTrack:
-    """A track whose face can be asked for at every moment.
+    """A track that gives its face at any moment.
 
     Attributes:
       start: number of its first frame.
@@ -145,7 +145,7 @@ class Tracker:
     """
 
     def __init__(self, max_gap: float):
-        """Takes for how many seconds a face may be lost without its track ending."""
+        """`max_gap`: the seconds that a face may be lost without its track ending."""
         self.tracks: list[Track] = []
         self._max_gap = max_gap
         self._active: list[Track] = []
@@ -167,7 +167,7 @@ class Tracker:
         Args:
           moment: the frame, which comes after that of the call before.
           faces: all that were found in it.
-          embed: asked for faces of which it matters who they are.
+          embed: called with the faces whose identity matters.
 
         Returns:
           indices of the faces that `embed` was asked for.
@@ -197,7 +197,7 @@ class Tracker:
         return sorted(embeddings)
 
     def _drop_lost(self, moment: Moment) -> None:
-        """Ends tracks that were looked for in vain, and are not seen for too long."""
+        """Ends tracks whose faces have not been found for too long."""
         self._active = [
             track
             for track in self._active
@@ -223,7 +223,7 @@ class Tracker:
 
 
 def group_people(tracks: Sequence[Track], threshold: float) -> list[list[Track]]:
-    """Finds the tracks of one person: alike, and never seen in one frame.
+    """Groups the tracks of one person: alike, and never in the same frame.
 
     Args:
       tracks: of one video.

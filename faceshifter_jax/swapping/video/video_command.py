@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.messages import printable
-from faceshifter_jax.swapping.assignment import Casting
+from faceshifter_jax.swapping.assignment import Assignment
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.swapping.video.swap_video import (
     DEFAULT_CRF,
@@ -40,7 +40,7 @@ def check_for_photo(arguments: argparse.Namespace) -> None:
 
 def run(
     arguments: argparse.Namespace,
-    read_casting: Callable[[argparse.Namespace], Callable[[Swapper], Casting]],
+    read_assignment: Callable[[argparse.Namespace], Callable[[Swapper], Assignment]],
     load_swapper: Callable[[argparse.Namespace], Swapper],
 ) -> None:
     """Swaps and writes the video."""
@@ -52,12 +52,12 @@ def run(
         provenance=not arguments.no_provenance,
     )
     check_before(arguments.target, arguments.output, settings, overwrite=arguments.overwrite)
-    cast = read_casting(arguments)
+    assign = read_assignment(arguments)
     swapper = load_swapper(arguments)
     try:
         notes = swap_video(
             swapper,
-            cast(swapper),
+            assign(swapper),
             arguments.target,
             arguments.output,
             settings=settings,
