@@ -97,7 +97,7 @@ def _improve(config: Config) -> None:
     """The published network with the changes that end its specks, copies and checkerboards."""
     config.model.aad.norm = "robust"
     config.model.identity_length = "sqrt"
-    config.model.output = "change"
+    config.model.output = "warp"
     config.model.encoder_up = "resize"
     config.model.generator_up = "centres"
     config.data.identity_views = 2

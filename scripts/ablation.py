@@ -37,9 +37,11 @@ VARIANTS: dict[str, dict[str, str | float]] = {
     "batch_alone": _PUBLISHED | {"model.aad.norm": "batch"},
     "length_alone": _PUBLISHED | {"model.identity_length": "sqrt"},
     "change_alone": _PUBLISHED | {"model.output": "change"},
+    "warp_alone": _PUBLISHED | {"model.output": "warp"},
     "blend_alone": _PUBLISHED | {"model.output": "blend"},
     "resampling_alone": _PUBLISHED
     | {"model.encoder_up": "resize", "model.generator_up": "centres"},
+    "change_instead": {"model.output": "change"},
     "instance_instead": {"model.aad.norm": "instance"},
     "demodulation_instead": {"model.aad.norm": "demodulation"},
     "without_answers": {"loss.answer": 0.0, "data.answer_share": 0.0, "loss.identity": 4.0},
