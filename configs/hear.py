@@ -61,9 +61,9 @@ def _add_health(config: Config) -> None:
 
 def _shrink(config: Config) -> None:
     shrink(config)
-    config.num_steps = 800
-    config.save_every_steps = 300
-    config.sample_every_steps = 150
+    config.num_steps = 400
+    config.save_every_steps = 200
+    config.sample_every_steps = 100
     config.health.warn_after_steps = 200
     config.health.window_steps = 100
     config.data.occlusion_share = 0.8
