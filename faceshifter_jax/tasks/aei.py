@@ -23,11 +23,11 @@ from faceshifter_jax.networks.network import Network, Part, Weights, plain
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.networks.views import split_seeds
 from faceshifter_jax.tasks.health import Health
+from faceshifter_jax.tasks.loss_checks import check_losses_of_aei
 from faceshifter_jax.tasks.optimizer import build_optimizer
 from faceshifter_jax.tasks.step import (
     accumulate_steps,
     apply_gradients,
-    check_loss_weights,
     gradient_norms,
     mean_over_devices,
     mean_over_micro_batches,
@@ -62,7 +62,7 @@ class AEITask:
     def __init__(self, config: Mapping[str, Any]):
         self._config = config
         self._contract = build_contract(config)
-        _check_losses(config)
+        check_losses_of_aei(config)
         self._weights = config["loss"]
         self._views = config["data"].get("identity_views", 0)
         self._dtype = compute_dtype(config)
@@ -335,48 +335,6 @@ class AEITask:
                 sources["identity_loss"], self._dtype, view
             )
         return networks
-
-
-def _check_losses(config: Mapping[str, Any]) -> None:
-    """Checks the sections `loss`, `answer` and `identity` against each other and `data`.
-
-    Raises:
-      UserError: a weight, distance or cosine out of range, or a loss that nothing feeds.
-    """
-    weights, answer, data = config["loss"], config["answer"], config["data"]
-    check_loss_weights(weights)
-    if answer["distance"] not in losses.DISTANCES:
-        raise UserError(
-            f"config.answer.distance must be one of {', '.join(losses.DISTANCES)}, not "
-            f"{answer['distance']!r}"
-        )
-    if not answer["differ_weight"] >= 1:
-        raise UserError(
-            f"config.answer.differ_weight is {answer['differ_weight']}: it must be at least 1"
-        )
-    if not 0 < config["identity"]["enough_cosine"] <= 1:
-        raise UserError(
-            f"config.identity.enough_cosine is {config['identity']['enough_cosine']}: it must be "
-            "above 0 and at most 1"
-        )
-    learns = weights["answer"] > 0 or weights["perceptual"] > 0
-    known = data.get("answer_share", 0) > 0 or data.get("pseudo_share", 0) > 0
-    if learns and not known:
-        raise UserError(
-            "config.loss.answer and config.loss.perceptual learn from right answers, and there are "
-            "none: set config.data.answer_share (with a dataset of `faceshifter render OUT "
-            "--group-size 4`) or config.data.pseudo_share above 0, or both losses to 0"
-        )
-    if known and not learns:
-        raise UserError(
-            "config.data.answer_share or config.data.pseudo_share gives right answers, and nothing "
-            "learns from them: set config.loss.answer above 0, or both shares to 0"
-        )
-    if weights["perceptual"] > 0 and not weights["adversarial"] > 0:
-        raise UserError(
-            "config.loss.perceptual compares features of the discriminator, which "
-            "config.loss.adversarial=0 does not train: set that above 0"
-        )
 
 
 def _share(condition, scores: tuple[jax.Array, ...]) -> jax.Array:

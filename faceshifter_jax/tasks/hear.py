@@ -20,11 +20,11 @@ from faceshifter_jax.networks.identity import (
 from faceshifter_jax.networks.network import Network, Part, Weights, plain
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.tasks.health import Health
+from faceshifter_jax.tasks.loss_checks import check_loss_weights
 from faceshifter_jax.tasks.optimizer import build_optimizer
 from faceshifter_jax.tasks.step import (
     accumulate_steps,
     apply_gradients,
-    check_loss_weights,
     gradient_norms,
     mean_over_devices,
     mean_over_micro_batches,

@@ -114,14 +114,3 @@ def accumulate_steps(config: Mapping[str, Any]) -> int:
             f"config.accumulate_steps is {number}: it must divide config.batch_size={batch_size}"
         )
     return number
-
-
-def check_loss_weights(weights: Mapping[str, float]) -> None:
-    """Checks the config's `loss` part.
-
-    Raises:
-      UserError: a negative weight, which would reward what the loss should prevent.
-    """
-    for name, weight in weights.items():
-        if weight < 0:
-            raise UserError(f"config.loss.{name} is {weight}: it must be at least 0, 0 is off")
