@@ -89,3 +89,31 @@ def ghost_matrix(landmarks: np.ndarray, template: list) -> np.ndarray:
 def taotaonice_matrix(landmarks: np.ndarray, size: int = 256) -> np.ndarray:
     template = ((np.array(ARCFACE) - 56) * 0.85 + 56) * size / 112
     return inverted(similarity(template, landmarks))
+
+
+def square_matrix(name: str) -> np.ndarray:
+    """(2, 3), from pixel indices of the target's photo to those of its square of 256 pixels."""
+    if name == "insightface-0.2":
+        # Cut at 224 pixels, then resized so that the outermost pixels' edges stay.
+        matrix = ghost_matrix(TARGET, RIGHT)
+        return np.column_stack([matrix[:, :2], matrix[:, 2] + 0.5 - 0.5 * 224 / 256]) * (256 / 224)
+    if name == "taotaonice":
+        return taotaonice_matrix(TARGET)
+    if name == "arcface-tight":
+        return similarity(TARGET, np.array(ARCFACE) * 256 / 112)
+    if name == "ffhq":
+        return _ffhq_matrix(TARGET)
+    # Fitted to landmarks as points: the first pixel's centre is at a half.
+    matrix = similarity(TARGET, ((np.array(ARCFACE) - 56) * 0.85 + 56) * 256 / 112)
+    return np.column_stack([matrix[:, :2], matrix[:, :2] @ (0.5, 0.5) + matrix[:, 2] - 0.5])
+
+
+def _ffhq_matrix(landmarks: np.ndarray) -> np.ndarray:
+    """By FFHQ's formulas, of 68 landmarks' middles of eyes and mouth, from five."""
+    left, right, _, *corners = landmarks.astype(float)
+    eyes, mouth = (left + right) / 2, (corners[0] + corners[1]) / 2
+    x = right - left - np.array([-1, 1]) * (mouth - eyes)[::-1]
+    x *= max(2 * np.hypot(*(right - left)), 1.8 * np.hypot(*(mouth - eyes))) / np.hypot(*x)
+    y = np.array([-x[1], x[0]])
+    first = eyes + 0.1 * (mouth - eyes) - x - y
+    return inverted(np.column_stack([x / 128, y / 128, first + (x + y) / 256]))

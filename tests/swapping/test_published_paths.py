@@ -19,6 +19,7 @@ from published_pictures import (
     ghost_matrix,
     picture,
     resized,
+    square_matrix,
     taotaonice_matrix,
     warped,
 )
@@ -171,20 +172,42 @@ def pasting(square_of, name):
 
 
 @pytest.mark.parametrize("name", ALIGNMENTS)
-def test_the_swap_is_pasted_where_it_was_cut(name):
+def test_a_mark_lands_where_the_square_was_cut(name):
+    matrix = square_matrix(name)
+    y, x = np.mgrid[:256, :256]
+    rows, columns = np.mgrid[:300, :320]
+    plain = pasting(lambda square: np.full((256, 256, 3), 120, np.uint8), name)
+    before = plain.swap(picture(0), picture(1))
+    for wanted in (TARGET.mean(0), TARGET[0], TARGET[4]):
+        column, row = matrix[:, :2] @ wanted + matrix[:, 2]
+        mark = 100 * np.exp(-((x - column) ** 2 + (y - row) ** 2) / 50)
+        grey = np.round(120 + mark[..., None]).astype(np.uint8).repeat(3, -1)
+        after = pasting(lambda square, grey=grey: grey, name).swap(picture(0), picture(1))
+        brighter = np.clip(after.astype(float) - before, 0, None).sum(-1)
+        brighter[brighter < 60] = 0
+        place = [(brighter * c).sum() / brighter.sum() for c in (columns, rows)]
+        np.testing.assert_allclose(place, wanted, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ALIGNMENTS)
+def test_what_is_pasted_is_the_face_as_far_as_its_square_goes(name):
     swapper = pasting(lambda square: np.full((256, 256, 3), 255, np.uint8), name)
     changed = (picture(1) != swapper.swap(picture(0), picture(1))).any(-1)
-    rows, columns = np.nonzero(changed)
+    # The outline of a face that looks to the right, for a network that changed all around it: an
+    # ellipse around a point below the eyes, less wide on the side where the nose points.
     eyes, mouth = TARGET[:2].mean(0), TARGET[3:].mean(0)
-    # The face is changed around its middle, somewhat less on the side where the nose points, and
-    # the picture's rim is not.
-    middle = (columns.mean(), rows.mean())
-    np.testing.assert_allclose(middle, eyes + 0.26 * (mouth - eyes), atol=20)
-    for column, row in TARGET.astype(int):
-        assert changed[row, column]
-    assert not changed[:, :25].any()
-    assert not changed[:, 250:].any()
-    assert not changed[-20:].any()
+    way = np.hypot(*(mouth - eyes))
+    down = (mouth - eyes) / way
+    rows, columns = np.mgrid[:300, :320]
+    x, y = (np.stack([columns, rows], -1) - (eyes + 0.26 * (mouth - eyes))).transpose(2, 0, 1)
+    along, across = x * down[0] + y * down[1], x * down[1] - y * down[0]
+    radius = np.hypot(along / 1.36, across / np.where(across > 0, 0.75, 1.17)) / (1.22 * way)
+    matrix = square_matrix(name)
+    u, v = (matrix[i, 0] * columns + matrix[i, 1] * rows + matrix[i, 2] for i in range(2))
+    to_edge = np.minimum(np.minimum(u, v), 255 - np.maximum(u, v))
+    assert not changed[(radius > 1.04) | (to_edge < 4)].any()
+    # A few bright pixels are as they were by chance.
+    assert changed[(radius < 0.92) & (to_edge > 16)].mean() > 0.999
 
 
 @pytest.mark.parametrize("name", ALIGNMENTS)
