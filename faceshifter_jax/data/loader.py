@@ -23,12 +23,16 @@ _ENDLESS_STEPS = 2**40
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """Facts about one dataset of a loader, and the share of the rows that come from it."""
+    """Facts about one dataset of a loader, and the share of the rows that come from it.
+
+    `alignment` of its faces, None where nobody said it.
+    """
 
     path: str
     share: float
     num_pictures: int
     num_identities: int
+    alignment: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +180,7 @@ def _describe(parts: Sequence[Part], settings: DataSettings) -> LoaderInfo:
             share=float(part.share),
             num_pictures=part.dataset.num_pictures,
             num_identities=part.dataset.num_identities,
+            alignment=part.dataset.alignment,
         )
         for part in parts
     ]

@@ -62,12 +62,14 @@ class Measurement:
       data: what its `prepare` gave.
       judge: the identity network that judges.
       command: what was typed.
+      warnings: what a reader of the metrics must know.
     """
 
     protocol: ModuleType
     data: Any
     judge: Judge
     command: str
+    warnings: tuple[str, ...] = ()
 
     def key(self) -> dict[str, Any]:
         """The facts that comparable evaluations share: `ledger.COMPARABLE`."""
@@ -253,7 +255,7 @@ def _facts(subject: Subject, measurement: Measurement) -> dict[str, Any]:
         "hear_sha256": subject.hear_sha256,
         "identity_sha256": subject.identity_sha256,
         "judge": measurement.judge.path,
-        "warnings": warnings_of(subject, measurement.judge),
+        "warnings": [*warnings_of(subject, measurement.judge), *measurement.warnings],
         "version": __version__,
         "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}{processes}",
         "time": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -1,14 +1,18 @@
 """`faceshifter evaluate`: scores a checkpoint by a protocol and writes a report."""
 
 import argparse
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
-from faceshifter_jax.data.prepared import PreparedDataset
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation import processes
+from faceshifter_jax.evaluation.alignment import (
+    FLAG,
+    check_alignment,
+    check_judge,
+    find_alignment_of_faces,
+)
 from faceshifter_jax.evaluation.evaluate import (
     Measurement,
     describe,
@@ -18,6 +22,7 @@ from faceshifter_jax.evaluation.evaluate import (
 )
 from faceshifter_jax.evaluation.model import Judge, Subject, load_judge, load_subject
 from faceshifter_jax.evaluation.protocols import registry
+from faceshifter_jax.evaluation.protocols.option import OF_CHECKPOINT
 from faceshifter_jax.evaluation.watch import watch
 from faceshifter_jax.messages import printable
 from faceshifter_jax.networks.shipped import PREFIX, default_checkpoint, describe_default
@@ -65,6 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--poll-seconds", type=float, help="with --watch: seconds between two looks (10)"
     )
+    parser.add_argument(
+        FLAG,
+        action="store_true",
+        help="go on where CHECKPOINT or JUDGE was trained on faces aligned otherwise than those of "
+        "the evaluation; the report says so",
+    )
     registry.add_arguments(parser)
     processes.add_arguments(parser)
 
@@ -98,7 +109,7 @@ def _evaluate(arguments: argparse.Namespace, protocol: ModuleType, command: str)
     check_same_everywhere({"the protocol": protocol.NAME, **options})
     # Known before anything is read, where the judge is named: mistakes are found at once.
     with together():
-        alignment = _alignment_of(arguments, protocol)
+        alignment = find_alignment_of_faces(arguments, protocol, None)
         judge = load_judge(arguments.judge, alignment) if arguments.judge else None
     if arguments.watch:
         return watch(
@@ -153,26 +164,12 @@ def _measure(
     command: str,
 ) -> Measurement:
     with together():
-        _check_alignment(subject, arguments, protocol)
-        judge = judge or load_judge(subject.identity_path, _alignment_of(arguments, protocol))
+        alignment = find_alignment_of_faces(arguments, protocol, subject.alignment)
+        warnings = check_alignment(arguments, protocol, subject.alignment)
+        if judge is None or judge.alignment != alignment:
+            judge = load_judge(arguments.judge or subject.identity_path, alignment)
+        warnings += check_judge(arguments, judge, subject.identity_sha256)
     check_same_everywhere({"the size of the pictures": subject.image_size})
-    return Measurement(protocol, protocol.prepare(arguments, subject.image_size), judge, command)
-
-
-def _alignment_of(arguments: argparse.Namespace, protocol: ModuleType) -> str | None:
-    """How the faces of a protocol are aligned; None where that is not known."""
-    return PreparedDataset(arguments.data).alignment if protocol.TAKES_DATASET else "arcface"
-
-
-def _check_alignment(subject: Subject, arguments: argparse.Namespace, protocol: ModuleType) -> None:
-    """Raises UserError for a dataset of photos aligned otherwise; warns of other faces."""
-    wanted, alignment = subject.alignment, _alignment_of(arguments, protocol)
-    if alignment in (None, wanted) or {alignment, wanted} <= {"arcface", "taotaonice"}:
-        return
-    facts = (
-        f"{arguments.checkpoint} was trained on faces aligned by {wanted}, these are aligned by "
-        f"{alignment}"
-    )
-    if protocol.TAKES_DATASET and not PreparedDataset(arguments.data).is_rendered:
-        raise UserError(f"{facts}: prepare the photos again with --alignment {wanted}")
-    print(f"warning: {facts}: its figures are worse than they should be", file=sys.stderr)
+    cut = {"alignment": subject.alignment} if protocol.ALIGNMENT == OF_CHECKPOINT else {}
+    data = protocol.prepare(arguments, subject.image_size, **cut)
+    return Measurement(protocol, data, judge, command, tuple(warnings))

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,12 @@ def _check_pictures(weights: Weights, dataset: PreparedDataset) -> None:
         raise UserError(
             f"{weights.path} was trained on faces aligned by {alignment}, those in {dataset.path} "
             f"are by {dataset.alignment}: prepare the photos again with --alignment {alignment}"
+        )
+    if dataset.alignment is None and alignment != "arcface":
+        print(
+            f"warning: {weights.path} was trained on faces aligned by {alignment}, and nobody said "
+            f"how those in {dataset.path} are: `faceshifter prepare --alignment` records it",
+            file=sys.stderr,
         )
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -57,11 +56,15 @@ class Judge:
       embed: see `Embed`.
       sha256: hash of its weights.
       path: where they were read.
+      alignment: of the faces that it sees, None where that is not known.
+      mismatch: says that it was trained on faces aligned otherwise; "" where it was not.
     """
 
     embed: Embed
     sha256: str
     path: str
+    alignment: str | None = None
+    mismatch: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,15 +159,16 @@ def load_judge(path: str, alignment: str | None = "arcface") -> Judge:
     view = network.input.view
     if alignment not in (None, network.input.alignment):
         view = dataclasses.replace(view, region=REGIONS[alignment])
+    mismatch = ""
     if alignment is not None and not have_one_template(alignment, network.input.alignment):
-        print(
-            f"warning: {path} was trained on faces aligned by {network.input.alignment}, and sees "
-            f"{view} of faces aligned by {alignment}: its cosines are lower than they should be",
-            file=sys.stderr,
+        mismatch = (
+            f"{path} was trained on faces aligned by {network.input.alignment}, and sees {view} of "
+            f"faces aligned by {alignment}"
         )
     network = jax.tree.map(jnp.asarray, dataclasses.replace(network, view=view))
     check = partial(check_finite, complaint=f"the embeddings by {path} {_USELESS}")
-    return Judge(build_row_function(_embed, network, check), weights.sha256, weights.directory)
+    embed = build_row_function(_embed, network, check)
+    return Judge(embed, weights.sha256, weights.directory, alignment, mismatch)
 
 
 def _embed(network: IdentityNetwork, pictures: jax.Array) -> jax.Array:

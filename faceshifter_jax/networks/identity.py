@@ -138,13 +138,16 @@ def identity_network_from(
     return IdentityNetwork(network.variables, module, network.input, view)
 
 
-def check_identity(generator: Network, path: str, identity: Weights) -> list[str]:
+def check_identity(
+    generator: Network, path: str, identity: Weights, setting: str = "--identity"
+) -> list[str]:
     """Compares an identity network with the one that a published generator was trained with.
 
     Args:
       generator: the generator; of one whose training is known nothing is asked.
       path: where it was read, for messages.
       identity: weights with an identity network.
+      setting: what names that network, for messages.
 
     Returns:
       warnings, for it cannot be known whether another network's embeddings will do.
@@ -167,7 +170,7 @@ def check_identity(generator: Network, path: str, identity: Weights) -> list[str
         return [
             f"{path} was trained with {wanted.name}; {identity.path} holds another network, "
             f"{given.architecture}{depth}, and swaps will not show the source: convert that file "
-            "and name it with --identity"
+            f"and name it with {setting}"
         ]
     if given.input is not None and given.input.channel_order != wanted.channel_order:
         order = wanted.channel_order

@@ -211,7 +211,10 @@ class HEARTask:
                 f"{network.feeding.alignment} and set "
                 f"--config.data.alignment={network.feeding.alignment}"
             )
-        for warning in check_identity(network, sources["aei"].path, sources["identity"]):
+        warnings = check_identity(
+            network, sources["aei"].path, sources["identity"], "config.identity.weights"
+        )
+        for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
         if network.image_size != self._config["image_size"]:
             raise UserError(

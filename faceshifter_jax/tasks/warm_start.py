@@ -11,23 +11,27 @@ from flax import traverse_util
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.build import build_network, module_settings
 from faceshifter_jax.networks.channels import in_rgb
+from faceshifter_jax.networks.identity import check_identity
 from faceshifter_jax.networks.network import Network, Part, Weights, name_networks, plain
 from faceshifter_jax.tasks.task import Task, TrainState
 
 
-def choose_networks(task: Task, sources: Sequence[Weights]) -> tuple[dict[str, Any], list[str]]:
+def choose_networks(
+    task: Task, sources: Sequence[Weights], identity: Weights | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """Picks the networks that a training run can begin with.
 
     Args:
       task: what is to be trained.
       sources: what `config.init_from` names; where two have the same role, the first counts.
+      identity: the identity network that the training run uses, if any.
 
     Returns:
       What `start_from` takes, and a line for each network saying where it comes from.
 
     Raises:
-      UserError: a source holds no network of the task, or one that does not fit the config; the
-        message says how they differ.
+      UserError: a source holds no network of the task, or one that does not fit the config or the
+        identity network; the message says how they differ.
     """
     parts = task.networks()
     found = _find_networks(sources, tuple(parts))
@@ -37,16 +41,14 @@ def choose_networks(task: Task, sources: Sequence[Weights]) -> tuple[dict[str, A
         if role not in found:
             lines.append(f"starting from: no {role} in config.init_from, so a fresh one")
             continue
-        network, path = found[role]
+        network, weights = found[role]
+        path = weights.path
         _check_same(network, path, part, part.take(wanted.params, wanted.batch_stats))
         lines.append(f"starting from: {role} of {path}")
         if part.inside:
             lines.append(f"the rest of the {part.player} is fresh")
-        if network.feeding.identity is not None:
-            name = network.feeding.identity.name
-            lines.append(
-                f"{path} was trained with {name}: config.identity.weights should hold that"
-            )
+        if role == "generator" and identity is not None:
+            lines += _compare_identity(network, weights, identity)
     return {role: in_rgb(network).variables for role, (network, _) in found.items()}, lines
 
 
@@ -75,8 +77,8 @@ def start_from(
 
 def _find_networks(
     sources: Sequence[Weights], roles: Sequence[str]
-) -> dict[str, tuple[Network, str]]:
-    found: dict[str, tuple[Network, str]] = {}
+) -> dict[str, tuple[Network, Weights]]:
+    found: dict[str, tuple[Network, Weights]] = {}
     for weights in sources:
         here = [role for role in roles if role in weights.networks]
         if not here:
@@ -85,8 +87,25 @@ def _find_networks(
                 f"this training run starts from {' or '.join(roles) or 'none'}"
             )
         for role in here:
-            found.setdefault(role, (weights.networks[role], weights.path))
+            found.setdefault(role, (weights.networks[role], weights))
     return found
+
+
+def _compare_identity(network: Network, weights: Weights, identity: Weights) -> list[str]:
+    """Lines about an identity network that is, or may be, another one than a generator's.
+
+    Raises:
+      UserError: it takes other pictures, or is not the one that the user said it was.
+    """
+    warnings = check_identity(network, weights.path, identity, setting="config.identity.weights")
+    trained_with = weights.frozen.get("identity")
+    if trained_with is not None and trained_with["sha256"] != identity.sha256:
+        warnings.append(
+            f"{weights.path} was trained with another identity network than the one in "
+            f"{identity.path}, and learns its embeddings anew: for the same one set "
+            f"config.identity.weights to {trained_with['path']}"
+        )
+    return [f"warning: {warning}" for warning in warnings]
 
 
 def _check_same(network: Network, path: str, part: Part, needed: Network) -> None:

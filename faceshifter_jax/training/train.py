@@ -21,6 +21,7 @@ from faceshifter_jax.checkpoints.compatibility import (
 from faceshifter_jax.checkpoints.manager import Checkpoints
 from faceshifter_jax.checkpoints.weights import hash_arrays, read_weights
 from faceshifter_jax.files import write_text
+from faceshifter_jax.networks.network import Weights
 from faceshifter_jax.networks.trained import describe_parts
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime import distributed
@@ -186,13 +187,15 @@ def _read_inputs(
             process_count=jax.process_count(),
         )
         stack.enter_context(closing(loader))
-        frozen, meta, changes = _start_or_continue(
+        frozen, sources, meta, changes = _start_or_continue(
             config, task, checkpoints, first_step, loader.info.fingerprint
         )
         # A continued run no longer needs them: they may be gone.
         paths = "" if first_step else config.init_from
         found = [read_weights(path.strip()) for path in paths.split(",") if path.strip()]
-        networks, start = choose_networks(task, found) if found else ({}, [])
+        networks, start = {}, []
+        if found:
+            networks, start = choose_networks(task, found, sources.get("identity"))
         # Complete and equal in every process.
         seed = config.seed + _SAMPLE_SEED_OFFSET
         with closing(build_loader(seed=seed, batch_size=_SAMPLE_ROWS)) as sample_loader:
@@ -203,8 +206,9 @@ def _read_inputs(
 
 def _start_or_continue(
     config: Config, task: Task, checkpoints: Checkpoints, first_step: int, dataset: str
-) -> tuple[Any, dict[str, Any], str]:
-    """Returns the frozen networks, the `meta` of new checkpoints, and the changed settings.
+) -> tuple[Any, dict[str, Weights], dict[str, Any], str]:
+    """Returns the frozen networks, the weights that they were read from, the `meta` of new
+    checkpoints, and the changed settings.
 
     Raises:
       UserError: the workdir holds another training run.
@@ -221,7 +225,7 @@ def _start_or_continue(
         check_same_frozen(stored["frozen"], sources, workdir)
     meta = build_meta(config, dataset=dataset, frozen=sources, networks=networks)
     changes = describe_changes(stored["config"], meta["config"]) if stored else ""
-    return frozen, meta, changes
+    return frozen, weights, meta, changes
 
 
 def _common_facts(inputs: _Inputs) -> dict[str, Any]:
@@ -302,6 +306,14 @@ def _describe(config: Config, inputs: _Inputs, state: Any, parallel: Parallel) -
             yield (
                 f"data: {part.share:.4g} of the rows from {part.path}: {part.num_pictures} "
                 f"pictures of {part.num_identities} identities"
+            )
+    alignment = config.data.get("alignment", "arcface")
+    for part in info.datasets:
+        # Nearly everything is aligned by that.
+        if part.alignment is None and alignment != "arcface":
+            yield (
+                f"warning: nobody said how the faces in {part.path} are aligned, and this training "
+                f"run wants {alignment}: `faceshifter prepare --alignment` records it"
             )
     for name, source in inputs.meta["frozen"].items():
         yield f"frozen: {name} from {source['path']}, sha256 {source['sha256'][:12]}"

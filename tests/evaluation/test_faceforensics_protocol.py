@@ -10,7 +10,7 @@ from onnx_estimators import save_hopenet_like, save_mean_colour, save_model
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.protocols import faceforensics
 from faceshifter_jax.evaluation.protocols.registry import choose_protocol
-from faceshifter_jax.faces.alignment import template_landmarks
+from faceshifter_jax.faces.alignment import align, template_landmarks
 from faceshifter_jax.faces.face import Face
 from faceshifter_jax.media.video_frames import read_frames
 
@@ -49,11 +49,23 @@ def test_listed_pairs_go_both_ways_and_frames_meet_their_own_number(data):
     # Of 12 frames the third and the ninth are not read, and the first three are black.
     assert data.facts["frames_without_face"] == 2
     assert len(data.faces) == 38
+    assert data.facts["alignment"] == "arcface"
     found = list(zip(data.video[data.target], data.video[data.source], strict=True))
     assert {pair: found.count(pair) for pair in set(found)} == {
         (0, 1): 10, (1, 0): 10, (2, 3): 8, (3, 2): 8
     }  # fmt: skip
     np.testing.assert_array_equal(np.bincount(data.pair), [10, 10, 8, 8])
+
+
+def test_faces_are_cut_as_the_checkpoint_wants_them(root, data):
+    arguments = arguments_of(protocol="faceforensics", data=str(root))
+    choose_protocol(arguments)
+    tight = faceforensics.prepare(arguments, SIZE, AlignedFaces(), alignment="insightface-0.2")
+    assert tight.facts["alignment"] == "insightface-0.2"
+    frame = next(frame for frame in read_frames(video_of(root, NAMES[0]), 10) if frame.mean() >= 8)
+    landmarks = template_landmarks(len(frame))
+    np.testing.assert_array_equal(tight.faces[0], align(frame, landmarks, SIZE, "insightface-0.2"))
+    assert (tight.faces != data.faces).any()
 
 
 def test_copies_score_as_they_must(data):

@@ -20,9 +20,10 @@ def save_identity(workdir, seed, step=1) -> Weights:
     return read_weights(workdir)
 
 
-def save_aei(workdir, identity: Weights, step=1, seed=0) -> None:
+def save_aei(workdir, identity: Weights, step=1, seed=0, alignment="arcface") -> None:
     """An AEI-Net that belongs to an identity network."""
     config = aei_config()
+    config.data.alignment = alignment
     source = {"path": identity.directory, "sha256": identity.sha256}
     save(workdir, config, make_state(AEITask(config), seed=seed), step, identity=source)
 

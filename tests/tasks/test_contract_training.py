@@ -19,7 +19,7 @@ from tiny_tasks import (
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.channels import in_rgb
-from faceshifter_jax.networks.contract import WHOLE, Contract, View
+from faceshifter_jax.networks.contract import WHOLE, Contract, View, WantedIdentity
 from faceshifter_jax.networks.generator import generator_from
 from faceshifter_jax.networks.network import Weights
 from faceshifter_jax.networks.trained import parts_of
@@ -94,6 +94,40 @@ def test_a_published_generator_names_the_settings_that_it_needs():
         assert flag in str(error.value)
     networks, _ = choose_networks(AEITask(config_with(GHOST)), [source])
     assert networks["generator"] is network.variables
+
+
+def begin_with(identity, *, wanted=None, frozen=None):
+    """Lines of a training run that begins with a generator that wants an identity network."""
+    source = generator_weights()
+    network = source.networks["generator"]
+    network = dataclasses.replace(network, contract=Contract(identity=wanted))
+    weights = Weights({"generator": network}, "g.safetensors", frozen=frozen or {})
+    _, lines = choose_networks(AEITask(aei_config()), [weights], identity)
+    return [line for line in lines if line.startswith("warning")]
+
+
+def test_fine_tuning_asks_for_the_identity_network_of_the_generator():
+    identity = identity_weights()
+    settings = {"architecture": "IResNet", **identity.networks["identity"].settings}
+    same = WantedIdentity("its own network", tuple(settings.items()))
+    assert begin_with(identity) == []
+    assert begin_with(identity, wanted=same) == []
+    (line,) = begin_with(identity, wanted=WantedIdentity("another", (("depth", 101),)))
+    assert "trained with another; runs/identity holds another network, IResNet" in line
+    assert line.endswith("name it with config.identity.weights")
+    (line,) = begin_with(identity, wanted=dataclasses.replace(same, is_one_of_many=True))
+    assert "there are several with other weights" in line
+    with pytest.raises(UserError, match=r"fed BGR pictures, runs/identity says RGB"):
+        begin_with(identity, wanted=dataclasses.replace(same, channel_order="bgr"))
+    with pytest.raises(UserError, match=r"for another identity network than the one in runs/id"):
+        begin_with(identity, wanted=dataclasses.replace(same, sha256="2e"))
+    assert begin_with(identity, wanted=dataclasses.replace(same, sha256="1d")) == []
+    # Of one that was trained here its checkpoint says it.
+    made_with = {"identity": {"path": "runs/before", "sha256": "2e"}}
+    (line,) = begin_with(identity, frozen=made_with)
+    assert "set config.identity.weights to runs/before" in line
+    made_with = {"identity": {"path": "runs/before", "sha256": "1d"}}
+    assert begin_with(identity, frozen=made_with) == []
 
 
 def test_networks_of_bgr_pictures_begin_as_the_same_ones_of_rgb_pictures():

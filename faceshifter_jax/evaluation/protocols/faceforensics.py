@@ -31,7 +31,7 @@ from faceshifter_jax.evaluation.metrics import retrieval
 from faceshifter_jax.evaluation.model import Embed, Judge, Subject
 from faceshifter_jax.evaluation.presentation import DEGREE, DOWN, SHARE, Headline, Metric, Table
 from faceshifter_jax.evaluation.processes import in_shares
-from faceshifter_jax.evaluation.protocols.option import Option, onnx_options
+from faceshifter_jax.evaluation.protocols.option import OF_CHECKPOINT, Option, onnx_options
 from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
 from faceshifter_jax.faces.alignment import align
 from faceshifter_jax.faces.face import Detector
@@ -44,7 +44,7 @@ from faceshifter_jax.runtime.progress import Progress
 _LARGEST_LIST = 2**26
 NAME = "faceforensics"
 VERSION = 1
-TAKES_DATASET = False
+ALIGNMENT = OF_CHECKPOINT
 FRAMES = 10
 OPTIONS = (
     Option("data", "a FaceForensics++ folder", type=local_path),
@@ -140,7 +140,10 @@ def parse_part(text: str) -> slice:
 
 
 def prepare(
-    arguments: argparse.Namespace, image_size: int, detector: Detector | None = None
+    arguments: argparse.Namespace,
+    image_size: int,
+    detector: Detector | None = None,
+    alignment: str = "arcface",
 ) -> Data:
     """Reads the videos of the official pairs and cuts out the largest face of each frame.
 
@@ -150,6 +153,7 @@ def prepare(
       arguments: `data`, `split`, `compression`, `pose`, `expression` and how these are applied.
       image_size: pixels a side of the faces.
       detector: finds faces; None for MTCNN.
+      alignment: how they are cut out, a key of `faces.alignment.ALIGNMENTS`.
 
     Raises:
       UserError: the folder does not exist, a video is missing or corrupt, or none has faces.
@@ -166,7 +170,7 @@ def prepare(
         pairs = read_pairs(root, arguments.split)
         names = tuple(sorted({name for pair in pairs for name in pair}))
         paths = _find_videos(root, arguments.compression, names)
-    faces, places = _read_faces(paths, image_size, detector)
+    faces, places = _read_faces(paths, image_size, detector, alignment)
     source, target, pair = _pair_frames(pairs, names, places)
     if not len(source):
         raise UserError(f"no pair of videos below {root} has faces in the same frames")
@@ -185,6 +189,7 @@ def prepare(
             "frames_without_face": FRAMES * len(names) - len(places),
             "split": arguments.split,
             "compression": arguments.compression,
+            "alignment": alignment,
             "data": str(root),
             "data_sha256": digest.hexdigest(),
             **_describe_estimators(arguments),
@@ -319,10 +324,12 @@ def _by_pair(values: np.ndarray, pair: np.ndarray) -> np.ndarray:
 
 
 def _read_faces(
-    paths: list[Path], size: int, detector: Detector | None
+    paths: list[Path], size: int, detector: Detector | None, alignment: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Aligned faces (F, S, S, 3), and the video and frame of each, int (F, 2); all processes."""
-    found = in_shares(lambda share: _find_faces(paths, share, size, detector), len(paths))
+    found = in_shares(
+        lambda share: _find_faces(paths, share, size, detector, alignment), len(paths)
+    )
     faces, places = found["faces"], found["places"]
     if not len(faces):
         raise UserError(f"no face was found in any of the {len(paths)} videos")
@@ -338,7 +345,7 @@ def _read_faces(
 
 
 def _find_faces(
-    paths: list[Path], share: np.ndarray, size: int, detector: Detector | None
+    paths: list[Path], share: np.ndarray, size: int, detector: Detector | None, alignment: str
 ) -> dict[str, np.ndarray]:
     """As `_read_faces` for some videos, as `faces` and `places`; there may be none."""
     faces, places = [], []
@@ -356,7 +363,7 @@ def _find_faces(
             found = detector.detect(frame)
             if found:
                 face = max(found, key=lambda face: face.area)
-                faces.append(align(frame, face.landmarks, size))
+                faces.append(align(frame, face.landmarks, size, alignment))
                 places.append((video, number))
     progress.finish()
     return {

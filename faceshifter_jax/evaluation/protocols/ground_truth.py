@@ -42,7 +42,7 @@ from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figur
 
 NAME = "ground-truth"
 VERSION = 6
-TAKES_DATASET = False
+ALIGNMENT = "arcface"
 OPTIONS = (
     Option("pairs", "number of swaps (200)", 200, int),
     Option("identities", "people among them (100)", 100, int),

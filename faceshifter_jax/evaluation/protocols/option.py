@@ -7,6 +7,9 @@ from typing import Any
 from faceshifter_jax.evaluation.features import RANGES
 from faceshifter_jax.paths import local_path
 
+OF_DATASET, OF_CHECKPOINT = "of the dataset", "of the checkpoint"
+"""What a protocol's `ALIGNMENT` may be, besides the name of one."""
+
 
 @dataclass(frozen=True)
 class Option:

@@ -48,14 +48,14 @@ from faceshifter_jax.evaluation.presentation import (
     Table,
     find_metric,
 )
-from faceshifter_jax.evaluation.protocols.option import Option, onnx_options
+from faceshifter_jax.evaluation.protocols.option import OF_DATASET, Option, onnx_options
 from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.distributed import together
 
 NAME = "pairs"
 VERSION = 2
-TAKES_DATASET = True
+ALIGNMENT = OF_DATASET
 OPTIONS = (
     Option("data", "a prepared dataset", type=local_path),
     Option("pairs", "number of swaps (1000)", 1000, int),

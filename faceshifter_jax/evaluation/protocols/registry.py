@@ -1,10 +1,11 @@
 """The known protocols: each is a module of this folder, named in `PROTOCOLS`.
 
 A protocol has `NAME` and `VERSION`, which changes when the same checkpoint would get other
-figures; `TAKES_DATASET`, whether its `--data` is a prepared dataset, which says how its faces are
-aligned (elsewhere as `arcface`); `OPTIONS`, its options; `METRICS`, how its metrics are
-shown; `HEADLINES` and `TABLES` for the report; `check_arguments(arguments)`, before anything is
-read; `prepare(arguments, image_size) -> data`, whose `facts` say what the data are; and
+figures; `ALIGNMENT`, how its faces are aligned: a key of `faces.alignment.ALIGNMENTS`, `OF_DATASET`
+(its `--data` is a prepared dataset, which says it) or `OF_CHECKPOINT` (it cuts them out as the
+checkpoint wants, which `prepare` gets as `alignment`); `OPTIONS`, its options; `METRICS`, how its
+metrics are shown; `HEADLINES` and `TABLES` for the report; `check_arguments(arguments)`, before
+anything is read; `prepare(arguments, image_size) -> data`, whose `facts` say what the data are; and
 `evaluate(data, subject, judge) -> Findings`.
 """
 
