@@ -94,21 +94,7 @@ def build_loader(
     come from the same one, and each picture comes equally often among the rows of its dataset.
 
     Args:
-        kind: "pairs" for batches {"source": uint8 (B, S, S, 3), "target": uint8 (B, S, S, 3),
-            "same": float32 (B,)}, where `same` is 1 for the same picture twice; "identities" for
-            {"image": uint8 (B, S, S, 3), "label": int32 (B,)}, labels from 0 to num_identities - 1,
-            counted across the datasets. Pictures are RGB. With
-            occlusions (`occlusion_share` above 0) pairs also have "occluder": uint8 (B, S, S), the
-            alpha of what was laid over the target, 255 where it hides it; the source stays
-            uncovered, and `same` does not change.
-            With `answer_share` above 0 pairs also have "answer": uint8 (B, S, S, 3), the right
-            result of a swap of the row, and "answered": float32 (B,), 1 where it is known.
-            Elsewhere the target stands in. An answer is mirrored, recoloured and covered as the
-            target is. With `pseudo_share` above 0 pairs also have "pseudo": float32 (B,), 1 for
-            that share of the rows of different people without an answer.
-            With `identity_codes` batches of identities also have "code": float32 (B, N), the
-            numbers that describe each rendered person, see `synthetic.identity_code`.
-            With `identity_views` both kinds have "view_seed": uint32 (B,), see `networks.views`.
+        kind: "pairs" or "identities"; `rows.build_row_makers` says what batches hold.
         settings: mapping or ConfigDict with the keys of `DataSettings`.
         seed: of the training run, not negative.
         batch_size: rows of the global batch. B is `batch_size / process_count`: process p gets
@@ -125,21 +111,19 @@ def build_loader(
     checked = read_settings(kind, settings)
     _check_numbers(seed, batch_size, process_index, process_count)
     sources = read_sources(checked.path)
-    datasets = _open_datasets(sources, checked, image_size)
-    targets = list_targets(datasets, checked.subset)
-    shares = [source.share for source in sources]
-    parts = [Part(*part) for part in zip(datasets, targets, shares, strict=True)]
+    parts = _open_parts(sources, checked, image_size)
     makers = build_row_makers(kind, parts, checked, seed)
     mixture = build_mixture(sources, seed)
-    views = checked.identity_views > 0
     local_size = batch_size // process_count
 
     def make_row_at(step: int, index: int) -> Row:
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(step, index)))
         dataset, position = mixture.locate(step * batch_size + index)
         row = makers[dataset](position, rng)
+        if not checked.identity_views:
+            return row
         # Drawn last, so that everything else in the row is the same with and without views.
-        return row | {"view_seed": rng.integers(2**32, dtype=np.uint32)} if views else row
+        return row | {"view_seed": rng.integers(2**32, dtype=np.uint32)}
 
     def make_batch(step: int) -> Row:
         first = process_index * local_size
@@ -171,6 +155,13 @@ def _stack(rows: Iterable[Row], number: int) -> Row:
                 batch[name] = np.empty((number, *value.shape), value.dtype)
             batch[name][index] = value
     return batch
+
+
+def _open_parts(sources: Sequence[Source], settings: DataSettings, image_size: int) -> list[Part]:
+    datasets = _open_datasets(sources, settings, image_size)
+    targets = list_targets(datasets, settings.subset)
+    shares = [source.share for source in sources]
+    return [Part(*part) for part in zip(datasets, targets, shares, strict=True)]
 
 
 def _describe(parts: Sequence[Part], settings: DataSettings) -> LoaderInfo:

@@ -43,7 +43,21 @@ def build_row_makers(
     """Builds the functions that make the rows of each dataset; all rows have the same keys.
 
     Args:
-        kind: "pairs" or "identities", see `loader.build_loader`.
+        kind: "pairs" for batches {"source": uint8 (B, S, S, 3), "target": uint8 (B, S, S, 3),
+            "same": float32 (B,)}, where `same` is 1 for the same picture twice; "identities" for
+            {"image": uint8 (B, S, S, 3), "label": int32 (B,)}, labels from 0 to num_identities - 1,
+            counted across the datasets. Pictures are RGB. With
+            occlusions (`occlusion_share` above 0) pairs also have "occluder": uint8 (B, S, S), the
+            alpha of what was laid over the target, 255 where it hides it; the source stays
+            uncovered, and `same` does not change.
+            With `answer_share` above 0 pairs also have "answer": uint8 (B, S, S, 3), the right
+            result of a swap of the row, and "answered": float32 (B,), 1 where it is known.
+            Elsewhere the target stands in. An answer is mirrored, recoloured and covered as the
+            target is. With `pseudo_share` above 0 pairs also have "pseudo": float32 (B,), 1 for
+            that share of the rows of different people without an answer.
+            With `identity_codes` batches of identities also have "code": float32 (B, N), the
+            numbers that describe each rendered person, see `synthetic.identity_code`.
+            With `identity_views` both kinds have "view_seed": uint32 (B,), see `networks.views`.
         parts: of one picture size.
         settings: the checked settings.
         seed: of the training run.

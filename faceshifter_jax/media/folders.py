@@ -100,8 +100,9 @@ def read_folder(photos: Path) -> Folder:
         found.others.sort()
         others = f"; {note}" if (note := found.note()) else ""
         raise UserError(f"the folder {photos} holds no picture (files ending in {known}){others}")
-    parts = (found.pictures, found.others, found.never, found.passed)
-    return Folder(*map(sorted, parts))
+    return Folder(
+        sorted(found.pictures), sorted(found.others), sorted(found.never), sorted(found.passed)
+    )
 
 
 def list_picture_files(photos: Path) -> list[PictureFile]:

@@ -1,7 +1,7 @@
 """Filling our modules with the tensors of a published network."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -52,10 +52,10 @@ def fill(
       UserError: a tensor is missing, superfluous or of another shape, or is not made of finite
         numbers.
     """
-    wanted: Any = jax.eval_shape(
+    wanted = jax.eval_shape(
         lambda: module.init(jax.random.key(0), *[jnp.zeros(shape) for shape in input_shapes])
     )
-    leaves: Mapping[tuple[str, ...], Any] = traverse_util.flatten_dict(wanted)
+    leaves = cast(Mapping[tuple[str, ...], Any], traverse_util.flatten_dict(wanted))
     sources = {
         path: _source(path, leaf.shape, module_key, layouts or {}) for path, leaf in leaves.items()
     }

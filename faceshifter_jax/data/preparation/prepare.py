@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from faceshifter_jax.data.embedded import plan_embedded
 from faceshifter_jax.data.preparation.identities import FOLDERS, assign_identities, doubt_folders
@@ -133,30 +134,19 @@ def prepare_photos(
         detector=detector,
         alignment=alignment,
     )
-    check_alignment(alignment)
-    if not (rules.min_pixels >= 0 and 0 <= rules.min_sharpness < float("inf")):
-        raise UserError("the least number of pixels and the least sharpness must not be negative")
+    rules.check()
     photos, out = Path(local_path(photos)), Path(local_path(out)).absolute()
     check_dataset_replaceable(out, overwrite)
     found = _read_folder(photos, identities)
-    files = found.pictures
     if detector != "mtcnn":
         build_detector(detector)
     make_parent(out)
-    with unfinished_work(out, raw_photos.plan_of(photos, files, size=size, rules=rules)) as work:
+    plan = raw_photos.plan_of(photos, found.pictures, size=size, rules=rules)
+    with unfinished_work(out, plan) as work:
         _remove_left_scratch(work)
         with publish_when_complete(out, overwrite=overwrite, scratch_in=work.folder) as scratch:
-            findings, num_ready = raw_photos.find_in_photos(
-                photos, files, work, size=size, rules=rules, num_workers=num_workers
-            )
-            _build_from_findings(
-                photos,
-                found,
-                findings,
-                scratch,
-                size=size,
-                num_ready=num_ready,
-                alignment=alignment,
+            _build_from_photos(
+                photos, found, work, scratch, size=size, rules=rules, num_workers=num_workers
             )
     return out
 
@@ -188,20 +178,8 @@ def prepare_embedded(
         UserError: a number is out of range, or `out` exists.
     """
     _check_counts(size, num_workers)
-    for name, value in (("identities", num_identities), ("pictures", pictures_per_identity)):
-        if value < 1:
-            raise UserError(f"the number of {name} must be at least 1, got {value}")
-    if num_identities * pictures_per_identity > _MOST_PICTURES:
-        raise UserError(
-            f"{num_identities} identities with {pictures_per_identity} pictures each are more than "
-            f"{_MOST_PICTURES} pictures: make several datasets"
-        )
+    _check_people(num_identities, pictures_per_identity, seed)
     _check_groups(group_size, num_identities, pictures_per_identity)
-    if not 0 <= seed < HELD_OUT_SEED:
-        raise UserError(
-            f"the seed must lie between 0 and {HELD_OUT_SEED - 1} (people from there on are held "
-            f"out for evaluation), got {seed}"
-        )
     if not 0 <= occluder_share <= 1:
         raise UserError(f"the share of occluders must lie between 0 and 1, got {occluder_share}")
     out = Path(local_path(out))
@@ -226,20 +204,23 @@ def prepare_embedded(
     return out
 
 
-def _build_from_findings(
+def _build_from_photos(
     photos: Path,
     found: Folder,
-    findings: Iterator,
+    work: UnfinishedWork,
     scratch: Path,
     *,
     size: int,
-    num_ready: int,
-    alignment: str,
+    rules: Any,
+    num_workers: int | None,
 ) -> None:
-    """Makes the dataset of `raw_photos.find_in_photos`, with its table, in `scratch`/result."""
+    """Finds the faces by `raw_photos.FaceRules`; makes dataset and table in `scratch`/result."""
     from faceshifter_jax.data.preparation.builders import FaceFolder
-    from faceshifter_jax.data.preparation.raw_photos import write_table
+    from faceshifter_jax.data.preparation.raw_photos import find_in_photos, write_table
 
+    findings, num_ready = find_in_photos(
+        photos, found.pictures, work, size=size, rules=rules, num_workers=num_workers
+    )
     rows: list[tuple[str, dict]] = []
 
     def pictures() -> Iterator[ReadPicture]:
@@ -254,7 +235,7 @@ def _build_from_findings(
         num_workers=1,
         pictures=pictures(),
         num_ready=num_ready,
-        alignment=alignment,
+        alignment=rules.alignment,
         data_dir=scratch,
     )
     result = _build_in(scratch, builder)
@@ -277,6 +258,22 @@ def _check_counts(size: int, num_workers: int | None) -> None:
         raise UserError(
             f"the number of workers must be at least 1 and at most {_MOST_WORKERS}, got "
             f"{num_workers}"
+        )
+
+
+def _check_people(num_identities: int, pictures_per_identity: int, seed: int) -> None:
+    for name, value in (("identities", num_identities), ("pictures", pictures_per_identity)):
+        if value < 1:
+            raise UserError(f"the number of {name} must be at least 1, got {value}")
+    if num_identities * pictures_per_identity > _MOST_PICTURES:
+        raise UserError(
+            f"{num_identities} identities with {pictures_per_identity} pictures each are more than "
+            f"{_MOST_PICTURES} pictures: make several datasets"
+        )
+    if not 0 <= seed < HELD_OUT_SEED:
+        raise UserError(
+            f"the seed must lie between 0 and {HELD_OUT_SEED - 1} (people from there on are held "
+            f"out for evaluation), got {seed}"
         )
 
 

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 import faceshifter_jax
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.faces.alignment import check_alignment
 from faceshifter_jax.files import UnfinishedWork
 from faceshifter_jax.media.folders import PictureFile
 from faceshifter_jax.media.images import ReadPicture, encode_jpeg
@@ -53,6 +54,14 @@ class FaceRules:
     min_sharpness: float = DEFAULT_SHARPNESS
     detector: str = "mtcnn"
     alignment: str = "arcface"
+
+    def check(self) -> None:
+        """Raises UserError for an unknown alignment, or numbers that are negative or none."""
+        check_alignment(self.alignment)
+        if not (self.min_pixels >= 0 and 0 <= self.min_sharpness < float("inf")):
+            raise UserError(
+                "the least number of pixels and the least sharpness must not be negative"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
