@@ -15,7 +15,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.video_clock import Clock, Track, read_clock, shows_no_times
 from faceshifter_jax.media.video_container import choose_stream, open_container
 from faceshifter_jax.media.video_pixels import has_alpha, like, to_rgb
-from faceshifter_jax.media.video_truncation import ends_early
+from faceshifter_jax.media.video_truncation import ends_early, holds_several
 
 COPIED = ("audio", "subtitle")
 """Types of streams, besides the pictures, that are on the clock and in outputs."""
@@ -257,6 +257,11 @@ def _read_clock(path: Path, first: Any) -> Clock:
 
 
 def _check_complete(path: Path, container: Any, main: Any, clock: Clock) -> None:
+    if holds_several(path, container.format.name):
+        raise UserError(
+            f"the file {path} holds several videos one after the other, of which only the first "
+            "would be read: join them with a program for videos"
+        )
     if not ends_early(path, container.format.name):
         return
     end = max(track.end for track in clock.tracks.values())

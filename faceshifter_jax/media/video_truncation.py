@@ -1,7 +1,9 @@
-"""Detecting cut-off video files by the lengths that their containers record."""
+"""Detecting video files that are cut off or joined, by the lengths that their containers record."""
 
+import itertools
 import os
 import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,29 +15,54 @@ def ends_early(path: Path, format_name: str) -> bool:
       path: the file.
       format_name: of FFmpeg's reader for it. False for formats without lengths.
     """
-    check = next((check for name, check in _CHECKS.items() if name in format_name.split(",")), None)
+    return _check(_ENDS_EARLY, path, format_name)
+
+
+def holds_several(path: Path, format_name: str) -> bool:
+    """Whether a file is several videos one after the other, of which FFmpeg reads only the first.
+
+    Args:
+      path: the file.
+      format_name: of FFmpeg's reader for it. Of formats that are read to their end the answer is
+        no.
+    """
+    return _check(_HOLDS_SEVERAL, path, format_name)
+
+
+_Checks = dict[str, Callable[[BinaryIO, int], bool]]
+
+
+def _check(checks: _Checks, path: Path, format_name: str) -> bool:
+    check = next((check for name, check in checks.items() if name in format_name.split(",")), None)
     if check is None:
         return False
     with path.open("rb") as file:
         return check(file, os.fstat(file.fileno()).st_size)
 
 
-def _mov_ends_early(file: BinaryIO, size: int) -> bool:
-    """ISO/IEC 14496-12, 4.2: a file is a sequence of boxes, each with its size."""
+def _mov_boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
+    """ISO/IEC 14496-12, 4.2: a file is a sequence of boxes; their types, and where they end."""
     place = 0
     while place + 8 <= size:
         file.seek(place)
-        length = struct.unpack(">I", file.read(4))[0]
-        file.seek(place + 8)
+        length, kind = struct.unpack(">I4s", file.read(8))
         if length == 1:
             length = int.from_bytes(file.read(8), "big")
-        if length == 0:
-            return False
+        # 0 goes on to the end of the file; less is no box, as what follows the last one sometimes.
         if length < 8:
-            # No box, as what follows the last one in some files.
-            return False
+            return
         place += length
-    return place > size
+        yield kind, place
+
+
+def _mov_ends_early(file: BinaryIO, size: int) -> bool:
+    return any(end > size for _, end in _mov_boxes(file, size))
+
+
+def _mov_holds_several(file: BinaryIO, size: int) -> bool:
+    """There is one index, for all media data; in fragments all of it comes after the index."""
+    kinds = [kind for kind, _ in _mov_boxes(file, size)]
+    return kinds.count(b"moov") > 1 and kinds.count(b"mdat") > 1
 
 
 def _matroska_ends_early(file: BinaryIO, size: int) -> bool:
@@ -86,9 +113,51 @@ def _flv_ends_early(file: BinaryIO, size: int) -> bool:
     return int.from_bytes(head[1:], "big") != length - 11
 
 
-_CHECKS = {
+_FLV_START = b"FLV\x01"
+
+
+def _flv_holds_several(file: BinaryIO, size: int) -> bool:
+    """Every tag says its length and is followed by it; a file's header says its own."""
+    file.seek(5)
+    place = int.from_bytes(file.read(4), "big") + 4
+    while place < size:
+        file.seek(place)
+        head = file.read(4)
+        if head == _FLV_START:
+            return True
+        length = int.from_bytes(head[1:], "big")
+        file.seek(place + 11 + length)
+        if file.read(4) != struct.pack(">I", length + 11):
+            return False
+        place += 11 + length + 4
+    return False
+
+
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+
+
+def _asf_holds_several(file: BinaryIO, size: int) -> bool:
+    """A sequence of objects, each with 16 bytes that say its kind and 8 with its length."""
+    place = 0
+    for number in itertools.count():
+        file.seek(place)
+        kind, length = file.read(16), int.from_bytes(file.read(8), "little")
+        if number and kind == _ASF_HEADER:
+            return True
+        if length < 24:
+            return False
+        place += length
+    return False
+
+
+_ENDS_EARLY: _Checks = {
     "mov": _mov_ends_early,
     "matroska": _matroska_ends_early,
     "avi": _avi_ends_early,
     "flv": _flv_ends_early,
+}
+_HOLDS_SEVERAL: _Checks = {
+    "mov": _mov_holds_several,
+    "flv": _flv_holds_several,
+    "asf": _asf_holds_several,
 }

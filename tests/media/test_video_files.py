@@ -128,6 +128,36 @@ def test_what_is_cut_off_is_told(tmp_path, suffix, sounds):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "how"),
+    [
+        (".flv", {"codec": "flv1"}),
+        (".flv", {"sounds": [Sound(seconds=0.8)]}),
+        (".mp4", {}),
+        (".mp4", {"options": {"movflags": "faststart"}}),
+        (".mp4", {"options": {"movflags": "frag_keyframe+empty_moov"}}),
+        (".mov", {"sounds": [Sound(seconds=0.8)]}),
+        (".wmv", {"codec": "wmv2"}),
+    ],
+)
+def test_videos_joined_as_bytes_are_refused_where_the_second_would_be_lost(tmp_path, suffix, how):
+    path = film(tmp_path / f"a{suffix}", 20, **how)
+    assert len(times_of(path)) == 20
+    path.write_bytes(2 * path.read_bytes())
+    with pytest.raises(UserError, match=r"several videos one after the other[^\n]*$"):
+        times_of(path)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", ".mpg", ".ts", ".m2v"])
+def test_videos_joined_as_bytes_go_on_where_all_of_them_are_read(tmp_path, suffix):
+    how = {".mpg": {"codec": "mpeg2video"}, ".m2v": {"codec": "mpeg2video"}}.get(suffix, {})
+    if how:
+        how["unit"] = Fraction(1, RATE)
+    path = film(tmp_path / f"a{suffix}", 20, **how)
+    path.write_bytes(2 * path.read_bytes())
+    np.testing.assert_allclose(times_of(path), np.arange(40) / RATE, atol=0.0011)
+
+
 def with_index_in_front(path):
     front = path.with_name(f"front{path.suffix}")
     options = {"movflags": "faststart"}
