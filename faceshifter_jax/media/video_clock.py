@@ -181,6 +181,7 @@ class _ClockReader:
     def take(self, packet: Any) -> None:
         index, unit = packet.stream.index, self._units[packet.stream.index]
         state = self._streams[index]
+        _mend(packet)
         pts = None if packet.pts is None else packet.pts * unit
         dts = None if packet.dts is None else packet.dts * unit
         if self._unsorted and index == self._main.index:
@@ -289,7 +290,15 @@ class _ClockReader:
         return shifts
 
 
+def _mend(packet: Any) -> None:
+    """Where FFmpeg takes the next picture's clock for when this one is shown, it is another one."""
+    if packet.pts is not None and packet.dts is not None:
+        if abs(packet.pts - packet.dts) * packet.time_base > _LARGEST_GAP:
+            packet.pts = packet.dts + (packet.duration or 0)
+
+
 def _retime(packet: Any, shift: Fraction, unit: Fraction) -> None:
+    _mend(packet)
     old = packet.time_base
     stamps = {name: getattr(packet, name) for name in ("pts", "dts")}
     duration = packet.duration

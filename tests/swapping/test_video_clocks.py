@@ -115,6 +115,24 @@ def test_joined_recordings_go_on(tmp_path, offsets, sounds):
             assert np.diff(times).min() > 0
 
 
+def test_joined_program_streams_go_on(tmp_path):
+    parts = [
+        write_film(
+            tmp_path / f"{number}.mpg",
+            pictures(),
+            sounds=[Sound("mp2", seconds=COUNT / RATE)],
+            codec="mpeg2video",
+            unit=Fraction(1, RATE),
+            options={"output_ts_offset": str(offset)},
+        )
+        for number, offset in enumerate((72_000, 10))
+    ]
+    film = read_film(swapped(joined(tmp_path, *parts)))
+    assert len(film.pictures) == 2 * COUNT
+    assert 0.039 < np.diff(film.pictures).min() <= np.diff(film.pictures).max() < 0.1
+    assert film.seconds == pytest.approx(2 * COUNT / RATE, abs=0.12)
+
+
 @pytest.mark.parametrize("offsets", [(50_000, 0), (0, 50_000), (0, 0)])
 @pytest.mark.parametrize("loud", [0, 1])
 def test_a_recording_with_sound_and_one_without_are_joined(tmp_path, offsets, loud):
