@@ -81,6 +81,8 @@ def test_commands_refuse_addresses_before_anything_is_made(command, tmp_path, mo
     [
         ["--workdir=gs://bucket/run"],
         ["--workdir=run", "--config.data.path=gs://bucket/data"],
+        ["--workdir=run", "--config.data.path=here,gs://bucket/data"],
+        ["--workdir=run", "--config.data.path=here:0.5, s3://bucket/data:0.5"],
         ["--workdir=run", "--config.identity.weights=s3://bucket/arcface"],
         ["--workdir=run", "--config.init_from=here,gs://bucket/aei"],
         ["--workdir=run", "--config.compilation_cache=gs://bucket/cache"],

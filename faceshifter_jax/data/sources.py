@@ -38,6 +38,9 @@ def read_sources(text: str) -> tuple[Source, ...]:
     parts = [part.strip() for part in text.split(",")]
     if Path(local_path(text)).is_dir() or (len(parts) == 1 and _split(text) is None):
         return (Source(local_path(text), Fraction(1)),)
+    for part in parts:
+        # An address is refused as one, whatever its share.
+        local_path(part)
     sources = tuple(_read_source(part) for part in parts)
     total = sum(source.share for source in sources)
     if total != 1:

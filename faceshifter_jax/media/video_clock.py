@@ -292,9 +292,10 @@ class _ClockReader:
 
 def _mend(packet: Any) -> None:
     """Where FFmpeg takes the next picture's clock for when this one is shown, it is another one."""
-    if packet.pts is not None and packet.dts is not None:
-        if abs(packet.pts - packet.dts) * packet.time_base > _LARGEST_GAP:
-            packet.pts = packet.dts + (packet.duration or 0)
+    if packet.pts is None or packet.dts is None:
+        return
+    if abs(packet.pts - packet.dts) * packet.time_base > _LARGEST_GAP:
+        packet.pts = packet.dts + (packet.duration or 0)
 
 
 def _retime(packet: Any, shift: Fraction, unit: Fraction) -> None:

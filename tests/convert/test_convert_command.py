@@ -14,6 +14,7 @@ from golden_networks import make_weight
 from pickle_parts import storage, tensor, text, write_zip
 from published_layouts import iresnet
 from safetensors.numpy import save_file
+from small_disks import small_disk
 
 from faceshifter_jax.cli import main
 from faceshifter_jax.networks.file import read_network_file
@@ -64,6 +65,20 @@ def test_a_file_becomes_one_that_describes_itself_and_works(published, tmp_path,
     assert main(["convert", str(published), str(bgr), "--channel-order", "bgr"]) == 0
     swapped = build_embed(load_identity(str(bgr))[0])(pictures[..., ::-1].copy())
     np.testing.assert_allclose(swapped, embedding, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", ["4k", "100k"])
+def test_a_full_disk_is_one_line_and_the_old_file_stays(size, published, tmp_path, capsys):
+    with small_disk(tmp_path, size) as disk:
+        out = disk / "o.safetensors"
+        assert main(["convert", str(published), str(out)]) == 2
+        assert not list(disk.iterdir())
+        out.write_text("old")
+        assert main(["convert", str(published), str(out), "--overwrite"]) == 2
+        assert [path.read_text() for path in disk.iterdir()] == ["old"]
+    for line in capsys.readouterr().err.splitlines():
+        assert line.startswith(f"error: cannot write {out}: ")
+        assert "No space left on device" in line
 
 
 def test_files_may_be_read_by_whoever_the_umask_lets(published, tmp_path):

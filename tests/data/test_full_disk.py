@@ -1,9 +1,8 @@
 """Datasets on a disk that fills up: one line, and nothing is left of them."""
 
-import subprocess
-
 import numpy as np
 import pytest
+import small_disks
 from PIL import Image
 
 from faceshifter_jax import cli
@@ -11,13 +10,8 @@ from faceshifter_jax import cli
 
 @pytest.fixture
 def small_disk(tmp_path):
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", path]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root can mount a small disk")
-    yield path
-    subprocess.run(["umount", path], check=True)
+    with small_disks.small_disk(tmp_path, "100k") as path:
+        yield path
 
 
 def test_a_full_disk_ends_a_preparation_in_one_line(small_disk, tmp_path, capsys):

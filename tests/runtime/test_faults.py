@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+import small_disks
 from checkpoint_arrays import read_state
 from killing import train_through_kills
 from toy import FACTORIES, start_toy, start_two, toy_config
@@ -204,13 +205,8 @@ def test_gradient_that_is_not_finite_stops_before_the_state_is_saved(mode, tmp_p
 
 @pytest.fixture
 def small_disk(tmp_path):
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=11m", "tmpfs", path]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root can mount a small disk")
-    yield path
-    subprocess.run(["umount", path], check=True)
+    with small_disks.small_disk(tmp_path, "11m") as path:
+        yield path
 
 
 FILLING = {

@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+import small_disks
 from film_files import RATE, Sound, read_film, write_film
 from rendered_videos import build_swapper, read_pictures, read_sound
 from test_video_clocks import ALL, joined, pictures
@@ -232,13 +233,8 @@ def test_transparency_and_hdr_data_are_not_lost_without_a_word(tmp_path):
 @pytest.fixture(params=["170k", "300k"])
 def small_disk(tmp_path, request):
     """It has room for some of the parts, or for all but not for the result."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", path]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root can mount a small disk")
-    yield path
-    subprocess.run(["umount", path], check=True)
+    with small_disks.small_disk(tmp_path, request.param) as path:
+        yield path
 
 
 def test_a_full_disk_is_one_line_and_the_work_goes_on_afterwards(tmp_path, small_disk):
