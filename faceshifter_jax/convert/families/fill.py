@@ -67,6 +67,23 @@ def fill(
     return {"params": tree["params"], "batch_stats": tree.get("batch_stats", {})}
 
 
+def keys_by_stage(outer: Mapping[str, str], inner: Mapping[str, str]) -> Callable[..., str]:
+    """Returns the `module_key` of networks whose blocks are called `layerSTAGE.BLOCK`.
+
+    Args:
+      outer: name of a module outside of the blocks -> its key.
+      inner: name of a module inside of a block, which is `stage_0_block_1` or so -> its key.
+    """
+
+    def module_key(name: str, *inside: str) -> str:
+        if not inside:
+            return outer[name]
+        _, stage, _, block = name.split("_")
+        return f"layer{int(stage) + 1}.{block}.{inner[inside[0]]}"
+
+    return module_key
+
+
 def _source(
     path: tuple[str, ...],
     shape: Shape,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from faceshifter_jax.convert.families.family import Converted, Family
+from faceshifter_jax.convert.families.fill import keys_by_stage
 from faceshifter_jax.convert.families.identity import convert_identity
 from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.errors import UserError
@@ -30,13 +31,7 @@ _INNER = {
     "shortcut_norm": "downsample.1",
 }
 _LAST_SCALE = "features.weight"
-
-
-def _module_key(name: str, *inner: str) -> str:
-    if not inner:
-        return _OUTER[name]
-    _, stage, _, block = name.split("_")
-    return f"layer{int(stage) + 1}.{block}.{_INNER[inner[0]]}"
+_module_key = keys_by_stage(_OUTER, _INNER)
 
 
 def _convert(state: StateDict) -> Converted:

@@ -1,7 +1,7 @@
 """The identity network of maum-ai/faceshifter: a ResNet in torchvision's layout."""
 
 from faceshifter_jax.convert.families.family import Converted, Family
-from faceshifter_jax.convert.families.fill import fill
+from faceshifter_jax.convert.families.fill import fill, keys_by_stage
 from faceshifter_jax.convert.families.state_dict import StateDict
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models.resnet import BOTTLENECKS, ResNet
@@ -18,18 +18,12 @@ _INNER = {
     "norm_shortcut": "downsample.1",
 }
 _CLASSES_OF_IMAGENET = 1000
+_module_key = keys_by_stage(_OUTER, _INNER)
 
 
 def has_bottlenecks(state: StateDict) -> bool:
     """Whether tensors are of such a network, whole or not."""
     return state.has_key_like(r"layer\d\.\d+\.conv3\.weight")
-
-
-def _module_key(name: str, *inner: str) -> str:
-    if not inner:
-        return _OUTER[name]
-    _, stage, _, block = name.split("_")
-    return f"layer{int(stage) + 1}.{block}.{_INNER[inner[0]]}"
 
 
 def convert_resnet(state: StateDict) -> Converted:
