@@ -1,0 +1,141 @@
+"""MediaPipe's face networks: their weights, which come with the package, and running them."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from faceshifter_jax.errors import UserError
+from faceshifter_jax.faces import blaze_face
+from faceshifter_jax.faces.cpu_layers import CpuLayers
+
+FOLDER = Path(__file__).parent / "pretrained"
+_KEY = "faceshifter_jax"
+_BATCH = 8  # pictures that go through a network together on an accelerator
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceNetwork:
+    """One of the networks.
+
+    Attributes:
+      size: side in pixels of the pictures that it takes.
+      mean, scale: a grey level g enters it as (g - mean) / scale.
+      original: name of the TFLite file that it was read from.
+      sha256: of the file with its weights.
+    """
+
+    size: int
+    mean: float
+    scale: float
+    original: str
+    sha256: str
+
+    def scaled(self, pictures: np.ndarray) -> np.ndarray:
+        """Returns what the network takes for pictures, uint8 (B, S, S, 3): float32, the same."""
+        return (pictures.astype(np.float32) - np.float32(self.mean)) / np.float32(self.scale)
+
+
+NETWORKS = {
+    "short_range": FaceNetwork(
+        *(128, 127.5, 127.5, "face_detection_short_range.tflite"),
+        "d0edd5373151a8ec438a88569302e264c25668f42a6946bcd2ab184926197e35",
+    ),
+    "full_range": FaceNetwork(
+        *(192, 127.5, 127.5, "face_detection_full_range.tflite"),
+        "7339bc05edf144923d86ebe63ef6b118a7315ecbffeb46ed92751df22d78017c",
+    ),
+    "face_mesh": FaceNetwork(
+        *(192, 0.0, 255.0, "face_landmark.tflite"),
+        "01c648f0015f6ad5afb152f2e6f3ed536b2376a238e6514d0a414351a1367c83",
+    ),
+}
+"""Name, as that of its function in `blaze_face` -> network; its file is NAME.safetensors."""
+
+Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Pictures, uint8 (B, S, S, 3) with B >= 1, to both results of the network."""
+
+
+def write_weights(
+    folder: Path, name: str, params: Mapping[str, np.ndarray], source: Mapping[str, str]
+) -> str:
+    """Writes a network's parameters (name -> array) as float16; returns the file's SHA-256."""
+    arrays = {key: np.ascontiguousarray(value, np.float16) for key, value in params.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.safetensors"
+    save_file(arrays, file, metadata={_KEY: json.dumps({"licence": "Apache-2.0", **source})})
+    file.chmod(0o644)
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def read_weights(name: str) -> dict[str, np.ndarray]:
+    """Reads a network's parameters, name -> float32.
+
+    Raises:
+      UserError: the file is missing, or is not the one that came with this version.
+    """
+    file = FOLDER / f"{name}.safetensors"
+    try:
+        if hashlib.sha256(file.read_bytes()).hexdigest() != NETWORKS[name].sha256:
+            raise UserError(f"{file} has changed since it was installed: install the package again")
+        with safe_open(file, "numpy") as stored:
+            arrays = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot read {file} ({error}): install the package again") from error
+    return {key: array.astype(np.float32) for key, array in arrays.items()}
+
+
+@functools.cache
+def load_network(name: str, *, with_jax: bool) -> Run:
+    """Loads one of `NETWORKS`, once a process.
+
+    Args:
+      name: its name.
+      with_jax: whether it runs as a linen module on jax's device, compiled when it is first
+        called; else by numpy, on the CPU.
+
+    Raises:
+      UserError: see `read_weights`.
+    """
+    network, weights = NETWORKS[name], read_weights(name)
+    if with_jax:
+        return _run_in_batches(network, _linen(name, weights))
+    layers = CpuLayers(lambda key, shape: weights[key].reshape(shape))
+    function = getattr(blaze_face, name)
+    return _run_in_batches(network, lambda x: function(layers, x), batch=1)
+
+
+def _linen(name: str, weights: dict[str, np.ndarray]) -> Callable[[Any], Any]:
+    import jax
+    from flax import traverse_util
+
+    from faceshifter_jax.faces.linen_layers import FaceNetworkModule
+
+    module = FaceNetworkModule(name)
+    params = jax.device_put(traverse_util.unflatten_dict(weights, sep="/"))
+    apply = jax.jit(lambda params, x: module.apply({"params": params}, x))
+    return lambda x: jax.device_get(apply(params, x))
+
+
+def _run_in_batches(network: FaceNetwork, apply: Callable[[Any], Any], batch: int = _BATCH) -> Run:
+    """Runs any number of pictures, `batch` at a time; the last batch is filled up."""
+
+    def run(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        results = []
+        for start in range(0, len(pictures), batch):
+            part = network.scaled(pictures[start : start + batch])
+            filled = np.zeros((batch, *part.shape[1:]), np.float32)
+            filled[: len(part)] = part
+            first, second = apply(filled)
+            results.append((first[: len(part)], second[: len(part)]))
+        firsts, seconds = zip(*results, strict=True)
+        return np.concatenate(firsts), np.concatenate(seconds)
+
+    return run
