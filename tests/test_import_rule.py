@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "checkpoints": {"networks", "runtime", *GENERAL},
     "synthetic": {"compiled", "errors"},
     "media": {"runtime", *GENERAL},
-    "faces": {"media", *GENERAL},
+    "faces": {"models", "media", *GENERAL},
     "data": {"synthetic", "media", "faces", "runtime", *GENERAL},
     "training": {"tasks", "networks", "checkpoints", "runtime", "data", "media", *GENERAL},
     "convert": {"models", "networks", "checkpoints", *GENERAL},

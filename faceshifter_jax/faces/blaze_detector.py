@@ -12,8 +12,8 @@ from faceshifter_jax.faces.face_networks import NETWORKS, load_network
 from faceshifter_jax.faces.mesh import Mesh, fit_meshes
 from faceshifter_jax.faces.views import View, tiles, whole
 
-MIN_SCORE = 0.5
-"""Confidence of BlazeFace from which on the mesh looks at what it found."""
+MIN_SCORE = 0.4
+"""Confidence of BlazeFace from which on the mesh looks at what it found, and has the last word."""
 
 # Grid sides and anchors at each place.
 _GRIDS = {"short_range": ((16, 2), (8, 6)), "full_range": ((48, 1),)}

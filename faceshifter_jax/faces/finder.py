@@ -16,8 +16,12 @@ from faceshifter_jax.faces.alignment import (
 )
 from faceshifter_jax.faces.face import Detector, Face
 
-DETECTORS = {"mtcnn": "faceshifter_jax.faces.mtcnn_detector:MTCNNDetector"}
-"""Name -> module:class of a `Detector` that is made without arguments."""
+DEFAULT_DETECTOR = "blazeface"
+DETECTORS = {
+    "blazeface": "faceshifter_jax.faces.blaze_detector:BlazeFaceDetector",
+    "mtcnn": "faceshifter_jax.faces.mtcnn_detector:MTCNNDetector",
+}
+"""Name -> module:class of a `Detector` that is made without arguments, or with `small_faces`."""
 
 # Between a profile and a face whose left and right are exchanged.
 _LARGEST_MISFIT = 0.75
@@ -70,7 +74,7 @@ class FaceFinder:
     def __init__(
         self,
         size: int,
-        detector: Detector | str = "mtcnn",
+        detector: Detector | str = DEFAULT_DETECTOR,
         embed: Embed | None = None,
         alignment: str = "arcface",
     ):
@@ -152,11 +156,12 @@ def _looks_like_one(face: Face) -> bool:
     return misfit(landmarks) <= _LARGEST_MISFIT
 
 
-def build_detector(name: str) -> Detector:
+def build_detector(name: str, *, small_faces: bool = False) -> Detector:
     """Makes a detector.
 
     Args:
       name: a key of `DETECTORS`, or "module:class" for one of your own.
+      small_faces: whether one of `DETECTORS` also looks for smaller faces than usual.
 
     Raises:
       UserError: the detector is unknown, its package is not installed, or it cannot be made.
@@ -172,7 +177,7 @@ def build_detector(name: str) -> Detector:
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UserError(f"{unknown} ({error})") from error
     try:
-        detector = make()
+        detector = make(small_faces=True) if small_faces else make()
     except UserError:
         raise
     except Exception as error:

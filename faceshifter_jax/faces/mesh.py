@@ -20,7 +20,8 @@ MIN_MESH_SCORE = 0.5
 _ROOM = 1.5  # side of the square that the mesh sees, by that of the detector's box
 # Corners and lids of the eye on the picture's left, and of the other one; the mouth's corners.
 _EYE_LEFT, _EYE_RIGHT = (33, 133, 159, 145), (263, 362, 386, 374)
-_NOSE, _MOUTH_LEFT, _MOUTH_RIGHT = 1, 61, 291
+_NOSE = (1, 4)  # below and above where people, and MTCNN, put its tip
+_MOUTH_LEFT, _MOUTH_RIGHT = 61, 291
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +48,8 @@ class Mesh:
 
 def five_landmarks(points: np.ndarray) -> np.ndarray:
     """Returns the landmarks of `Face`, (5, 2) float32, from the points (468, 2) of a mesh."""
-    eyes = [points[list(eye)].mean(0) for eye in (_EYE_LEFT, _EYE_RIGHT)]
-    rest = [points[i] for i in (_NOSE, _MOUTH_LEFT, _MOUTH_RIGHT)]
-    return np.stack([*eyes, *rest]).astype(np.float32)
+    means = [points[list(several)].mean(0) for several in (_EYE_LEFT, _EYE_RIGHT, _NOSE)]
+    return np.stack([*means, points[_MOUTH_LEFT], points[_MOUTH_RIGHT]]).astype(np.float32)
 
 
 def fit_meshes(run: Run, picture: np.ndarray, found: Sequence["Detection"]) -> list[Mesh]:

@@ -150,7 +150,7 @@ def _load_mtcnn() -> Any:
     except ImportError as error:
         raise UserError(
             f"finding faces needs the package mtcnn ({error}): install it with "
-            "pip install 'faceshifter-jax[swap]'"
+            "pip install 'faceshifter-jax[mtcnn]'"
         ) from error
     # By default TensorFlow would claim the memory of every GPU.
     tf.config.set_visible_devices([], "GPU")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from faceshifter_jax.faces.warp import invert, to_uint8, warp
+from faceshifter_jax.faces.warp import invert, warp
+from faceshifter_jax.media.levels import to_uint8
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import ALIGNMENTS
-from faceshifter_jax.faces.finder import DETECTORS
+from faceshifter_jax.faces.finder import DEFAULT_DETECTOR, DETECTORS
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.swapping.assignment import DEFAULT_THRESHOLD
 
@@ -69,8 +69,9 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--detector",
-        default="mtcnn",
-        help=f"what finds faces: {', '.join(DETECTORS)}, or module:class of your own (mtcnn)",
+        default=DEFAULT_DETECTOR,
+        help=f"what finds faces: {', '.join(DETECTORS)}, or module:class of your own "
+        f"({DEFAULT_DETECTOR})",
     )
     group.add_argument(
         "--small-faces",
@@ -137,8 +138,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError("--aligned takes one --source and one --target picture")
     if arguments.aligned and arguments.alignment:
         raise UserError("--aligned takes squares as they are: leave --alignment out")
-    if arguments.small_faces and arguments.detector != "mtcnn":
-        raise UserError("--small-faces is a setting of the detector mtcnn")
+    if arguments.small_faces and arguments.detector not in DETECTORS:
+        raise UserError(f"--small-faces is a setting of the detectors {' and '.join(DETECTORS)}")
 
 
 def _check_places(arguments: argparse.Namespace) -> None:

@@ -167,12 +167,8 @@ def _check_once(persons: list[str]) -> None:
 
 def _load_swapper(arguments: argparse.Namespace) -> Swapper:
     detector = arguments.detector
-    if arguments.small_faces:
-        from faceshifter_jax.faces.mtcnn_detector import MTCNNDetector
-
-        detector = MTCNNDetector(small_faces=True)
-    elif detector not in DETECTORS:
-        detector = build_detector(detector)
+    if arguments.small_faces or detector not in DETECTORS:
+        detector = build_detector(detector, small_faces=arguments.small_faces)
     checkpoint = arguments.checkpoint
     if not checkpoint:
         checkpoint = default_checkpoint(with_second_stage=not arguments.hear)

@@ -8,7 +8,7 @@ import numpy as np
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import resize_square
 from faceshifter_jax.faces.face import Detector
-from faceshifter_jax.faces.finder import AlignedFace, Embed, FaceFinder
+from faceshifter_jax.faces.finder import DEFAULT_DETECTOR, AlignedFace, Embed, FaceFinder
 from faceshifter_jax.media.as_photo import Picture, as_photo, name_of, to_square
 from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.media.photo_files import publish_photo
@@ -62,7 +62,8 @@ class Swapper:
         Args:
           network: swaps aligned squares.
           image_size: side in pixels of what it makes.
-          detector: finds the faces; a name or None (MTCNN) is started when it is first needed.
+          detector: finds the faces; a name, None for the default, is started when it is first
+            needed.
           embed: tells people apart, for `assign_people`.
           explain: like `network`, to what explains its swaps.
           provenance: the statement of provenance in outputs.
@@ -76,7 +77,7 @@ class Swapper:
         self.image_size = image_size
         self.provenance = provenance
         self.square_size = square_size or image_size
-        detector = "mtcnn" if detector is None else detector
+        detector = DEFAULT_DETECTOR if detector is None else detector
         self.finder = FaceFinder(self.square_size, detector, embed, alignment)
 
     @classmethod

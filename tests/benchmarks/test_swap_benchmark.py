@@ -49,14 +49,7 @@ def test_small_run_compares_and_records(tmp_path):
 
 
 def test_what_cannot_run_is_reported_and_the_rest_is_kept(tmp_path):
-    (tmp_path / "mtcnn.py").write_text("raise ImportError('none here')")
-    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    printed, content = run_small(
-        tmp_path / "swap.json", "--compile", PYTHONPATH=paths, CXX="no-such-compiler"
-    )
-    assert content["photo_seconds"] is None
-    assert "pip install 'faceshifter-jax[swap]'" in content["photo_failed"]
-    assert content["photo_failed"] in printed
+    printed, content = run_small(tmp_path / "swap.json", "--compile", CXX="no-such-compiler")
     rows = {row["name"]: row for row in content["rows"]}
     assert rows["ours"]["seconds_a_picture"] > 0
     if content["machine"]["torch"] is not None:

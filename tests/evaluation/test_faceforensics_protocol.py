@@ -178,7 +178,7 @@ def test_bad_input_is_one_line(root, given, reason, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_faces_are_found_by_mtcnn(root):
+def test_faces_are_found_by_the_detector_of_the_package(root):
     arguments = arguments_of(protocol="faceforensics", data=str(root))
     choose_protocol(arguments)
     data = faceforensics.prepare(arguments, SIZE)

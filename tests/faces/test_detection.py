@@ -183,7 +183,7 @@ def test_a_detector_of_ones_own_is_named_by_its_place():
 
 @pytest.mark.parametrize("name", ["nothing", "no.such.module:Class", "faceshifter_jax:Nobody"])
 def test_detectors_that_do_not_exist_are_refused(name):
-    with pytest.raises(UserError, match=f"no face detector {name}: known are mtcnn"):
+    with pytest.raises(UserError, match=f"no face detector {name}: known are blazeface mtcnn"):
         build_detector(name)
 
 
@@ -198,7 +198,7 @@ class Broken:
         ("os:path", "os:path cannot be made: TypeError: 'module' object is not callable"),
         (f"{__name__}:Broken", "Broken cannot be made: OSError: no weights"),
         ("builtins:dict", "builtins:dict is not a face detector: it has no method detect"),
-        (":nothing", "no face detector :nothing: known are mtcnn"),
+        (":nothing", "no face detector :nothing: known are blazeface mtcnn"),
     ],
 )
 def test_what_is_no_detector_is_refused(name, reason):
@@ -219,5 +219,5 @@ def test_an_object_that_is_no_detector_is_refused_and_a_false_one_is_not():
 
 def test_without_the_package_it_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "mtcnn", None)
-    with pytest.raises(UserError, match=r"pip install .*\[swap\]"):
+    with pytest.raises(UserError, match=r"pip install .*\[mtcnn\]"):
         MTCNNDetector()

@@ -123,7 +123,7 @@ def test_pictures_that_cannot_be_swapped(place, swapper):
         ({"options": ("--map", "nothing"), "source": None}, "PERSON=SOURCE, two photos, not 'no"),
         ({"options": ("--map", "no=face"), "source": None}, "the picture no does not exist"),
         ({"options": ("--threshold", "2")}, "--threshold is a cosine"),
-        ({"options": ("--detector", "eyes")}, "no face detector eyes: known are mtcnn"),
+        ({"options": ("--detector", "eyes")}, "no face detector eyes: known are blazeface mtcnn"),
         ({"options": ("--threshold", "0.4")}, "--threshold is for --map, and there is none"),
         ({"options": ("--detector", "os:path")}, "os:path cannot be made: TypeError"),
         ({"options": ("--save-error", "e.xyz")}, "e.xyz: the format .xyz is not written"),

@@ -19,6 +19,7 @@ from faceshifter_jax.data.preparation.publish import (
 from faceshifter_jax.data.seeds import HELD_OUT_SEED
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import check_alignment
+from faceshifter_jax.faces.finder import DEFAULT_DETECTOR, DETECTORS, build_detector
 from faceshifter_jax.files import UnfinishedWork, unfinished_work
 from faceshifter_jax.media.folders import Folder, read_folder, why_left_out
 from faceshifter_jax.media.images import ReadPicture
@@ -91,7 +92,7 @@ def prepare_photos(
     single: bool = False,
     min_pixels: int | None = None,
     min_sharpness: float | None = None,
-    detector: str = "mtcnn",
+    detector: str = DEFAULT_DETECTOR,
     alignment: str = "arcface",
     identities: str = FOLDERS,
     overwrite: bool = False,
@@ -113,7 +114,7 @@ def prepare_photos(
             None for half of `size`.
         min_sharpness: reject faces that are less sharp, see `raw_photos.sharpness`; None for
             `raw_photos.DEFAULT_SHARPNESS`.
-        detector: a name of `swapping.faces.DETECTORS`, or module:class.
+        detector: a name of `faces.finder.DETECTORS`, or module:class.
         alignment: how faces are cut out, a key of `faces.alignment.ALIGNMENTS`.
         overwrite: replace an existing dataset.
         num_workers: processes; None for one a core, or as many as the free memory allows. The
@@ -124,7 +125,6 @@ def prepare_photos(
             photograph in it is taken, or `out` exists.
     """
     from faceshifter_jax.data.preparation import raw_photos
-    from faceshifter_jax.faces.finder import build_detector
 
     _check_counts(size, num_workers)
     rules = raw_photos.FaceRules(
@@ -138,7 +138,7 @@ def prepare_photos(
     photos, out = Path(local_path(photos)), Path(local_path(out)).absolute()
     check_dataset_replaceable(out, overwrite)
     found = _read_folder(photos, identities)
-    if detector != "mtcnn":
+    if detector not in DETECTORS:
         build_detector(detector)
     make_parent(out)
     plan = raw_photos.plan_of(photos, found.pictures, size=size, rules=rules)

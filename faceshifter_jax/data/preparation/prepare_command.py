@@ -65,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave faces out whose Laplacian has a smaller variance at 128 pixels (default 25)",
     )
     rules.add_argument(
-        "--detector", help="face detector: mtcnn, or your own as module:class (default mtcnn)"
+        "--detector",
+        help="face detector: blazeface, mtcnn, or your own as module:class (default blazeface)",
     )
 
 

@@ -18,6 +18,7 @@ from scipy import ndimage
 import faceshifter_jax
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import check_alignment
+from faceshifter_jax.faces.finder import DEFAULT_DETECTOR
 from faceshifter_jax.files import UnfinishedWork
 from faceshifter_jax.media.folders import PictureFile
 from faceshifter_jax.media.images import ReadPicture, encode_jpeg
@@ -52,7 +53,7 @@ class FaceRules:
     single: bool = False
     min_pixels: int = 128
     min_sharpness: float = DEFAULT_SHARPNESS
-    detector: str = "mtcnn"
+    detector: str = DEFAULT_DETECTOR
     alignment: str = "arcface"
 
     def check(self) -> None:

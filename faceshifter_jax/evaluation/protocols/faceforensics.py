@@ -35,6 +35,7 @@ from faceshifter_jax.evaluation.protocols.option import OF_CHECKPOINT, Option, o
 from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
 from faceshifter_jax.faces.alignment import align
 from faceshifter_jax.faces.face import Detector
+from faceshifter_jax.faces.finder import DEFAULT_DETECTOR, build_detector
 from faceshifter_jax.inputs import UnreadableFile, read_json
 from faceshifter_jax.media.video_frames import read_frames
 from faceshifter_jax.paths import local_path
@@ -152,7 +153,7 @@ def prepare(
     Args:
       arguments: `data`, `split`, `compression`, `pose`, `expression` and how these are applied.
       image_size: pixels a side of the faces.
-      detector: finds faces; None for MTCNN.
+      detector: finds faces; None for the default.
       alignment: how they are cut out, a key of `faces.alignment.ALIGNMENTS`.
 
     Raises:
@@ -354,10 +355,8 @@ def _find_faces(
     for video in share:
         frames = read_frames(paths[video], FRAMES)
         if detector is None:
-            # Loaded late: TensorFlow takes seconds, and the first video may be unreadable.
-            from faceshifter_jax.faces.mtcnn_detector import MTCNNDetector
-
-            detector = MTCNNDetector()
+            # Loaded late: the first video may be unreadable.
+            detector = build_detector(DEFAULT_DETECTOR)
         for number, frame in enumerate(frames):
             progress.advance()
             found = detector.detect(frame)
