@@ -36,6 +36,10 @@ COMMANDS = {
         "list the pictures that an AEI-Net loses most of",
     ),
     "swap": ("faceshifter_jax.swapping.swap_command", "put the face of one photo into another"),
+    "export": (
+        "faceshifter_jax.swapping.export_command",
+        "write a trained swap as a program that needs nothing of this project",
+    ),
     "inspect": (
         "faceshifter_jax.media.provenance.inspect_command",
         "read what a picture says about where it comes from",
