@@ -55,8 +55,8 @@ def test_landmarks_of_embedded_faces(detector):
         alignment = find_alignment(layers.landmarks, 1)
         shifts.append(alignment.to_aligned(face.landmarks) - alignment.to_aligned(layers.landmarks))
     assert np.mean(errors) < 0.08
-    # No point is off to one side by more than 1.5 % of the square.
-    assert np.abs(np.mean(shifts, 0)).max() < 0.015
+    # No point is off to one side by more than 2 % of the square.
+    assert np.abs(np.mean(shifts, 0)).max() < 0.02
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
