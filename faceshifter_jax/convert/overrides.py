@@ -78,6 +78,8 @@ def override(converted: Converted, options: argparse.Namespace, path: str) -> Co
     if given and "generator" not in converted.networks:
         names = " ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UserError(f"{names}: for generators, and {path} holds none")
+    if options.alignment and not {"generator", "identity"} & set(converted.networks):
+        raise UserError(f"--alignment: for generators and identity networks, and {path} holds none")
     networks = {
         role: _override(role, network, options, path)
         for role, network in converted.networks.items()

@@ -171,6 +171,14 @@ def test_options_of_generators_need_one(tmp_path, capsys, options, reason):
     assert not (tmp_path / "out.safetensors").exists()
 
 
+def test_an_alignment_needs_a_network_that_has_one(tmp_path, capsys):
+    shapes = published.hear((4, 6))
+    status, said = converted_with(tmp_path, capsys, shapes, "--alignment", "ffhq")
+    assert status != 0
+    assert "--alignment: for generators and identity networks, and" in said
+    assert not (tmp_path / "out.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
