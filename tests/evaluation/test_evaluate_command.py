@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_disks import small_disk
 from tiny_checkpoints import save_aei, save_hear, save_identity
 
 from faceshifter_jax import cli
@@ -105,6 +106,21 @@ def test_report_is_one_file_that_needs_nothing_else(evaluated):
     assert read_metrics(evaluated)["checkpoint_sha256"] in text
     with Image.open(evaluated / "report.png") as picture:
         assert picture.width > 4 * 128
+
+
+def test_a_full_disk_is_one_line_and_what_is_there_is_whole(trained, tmp_path, capfd):
+    words = ["--checkpoint", trained / "aei", "--judge", trained / "judge", *COUNTS]
+    with small_disk(tmp_path, "100k") as disk:
+        # It has room for the numbers, not for the pictures.
+        assert evaluate(*words, "--output", disk / "out") == 2
+        written = {path.name: path for path in disk.rglob("*") if path.is_file()}
+        assert sorted(written) == ["metrics.json", "values.npz"]
+        assert json.loads(written["metrics.json"].read_text())["pairs"] == 7
+        values = read_values(written["values.npz"].parent)
+        assert {len(of_pairs) for of_pairs in values.values()} == {7}
+    *_, line = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "no space is left on the disk" in line
 
 
 def test_scalars_are_written_for_tensorboard(evaluated):
