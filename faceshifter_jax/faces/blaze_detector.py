@@ -106,8 +106,9 @@ class BlazeFaceDetector:
                 view.scaled(small[i].width / images[i].width).cut_out(small[i], NETWORKS[name].size)
                 for i, view in seen
             ]
-            for (i, view), *answer in zip(seen, *run(np.stack(squares)), strict=True):
-                found[i] += self._read(name, view, *answer, images[i].size)
+            boxes, logits = run(np.stack(squares))
+            for j, (i, view) in enumerate(seen):
+                found[i] += self._read(name, view, boxes[j], logits[j], images[i].size)
         return [
             _keep_best(fit_meshes(self._fit, picture, _distinct(own)))
             for picture, own in zip(pictures, found, strict=True)

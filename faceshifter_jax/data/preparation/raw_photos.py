@@ -32,7 +32,8 @@ _JUDGED_SIZE = 128
 _FACE_SHARE = 0.7
 # Besides the largest face, those of at least this share of its size count.
 _OTHER_FACE = 0.4
-# Memory for a process: TensorFlow, a photograph of 50 megapixels, and its share of others.
+# Memory for a process: a detector, perhaps with TensorFlow, a photograph of 50 megapixels, and its
+# share of others.
 _BYTES_A_WORKER = 1536 * 2**20
 _ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 _HEADER = struct.Struct("<II")
