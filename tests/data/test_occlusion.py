@@ -292,7 +292,7 @@ def test_large_files_are_shrunk(tmp_path):
         ("empty", r"bad\.png \(alpha is 0 everywhere\)"),
         ("rgb", r"bad\.png \(no alpha channel\)"),
         ("broken", r"bad\.png \(cannot be read, OSError\)"),
-        ("text", r"bad\.png \(cannot be read, UnidentifiedImageError\)"),
+        ("text", r"bad\.png \(cannot be read, UnknownFormatError\)"),
     ],
 )
 def test_files_that_cut_nothing_out_are_named_in_a_line(folder, name, message):
