@@ -73,7 +73,7 @@ def _shrink(config: Config) -> None:
     config.model.input_skip = True
     config.model.output = "blend"
     # What covers the face counts most: there the right answer is known for every pair.
-    # Elsewhere a blend must leave the swap alone: with a small weight it learned to show the target.
+    # Elsewhere the swap must stay: with a small weight a blend learned to show the target.
     config.loss.identity = 4.0
     config.loss.change = 10.0
     config.loss.reconstruction = 20.0
