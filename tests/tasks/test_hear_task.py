@@ -91,7 +91,9 @@ def test_losses_are_those_of_the_paper(setup):
 
     @jax.jit
     def run(variables, frozen, swap, error):
-        result, _ = network.apply(variables, swap, error, train=True, mutable=["batch_stats"])
+        result, _ = network.apply(
+            variables, swap, error, target, train=True, mutable=["batch_stats"]
+        )
         return result, frozen["identity"].embed(result)
 
     result, embedding = run(variables, setup.frozen, swap, error)
@@ -156,7 +158,7 @@ def test_an_occluder_teaches_every_pair(setup):
         "batch_stats": setup.state.batch_stats["hear"],
     }
     result, _ = build_network(HEARTask(config).networks()["hear"].network).apply(
-        variables, swap, error, train=True, mutable=["batch_stats"]
+        variables, swap, error, target, train=True, mutable=["batch_stats"]
     )
     squares = np.square(np.asarray(result - target, np.float64)) * (alpha / 255)[..., None]
     np.testing.assert_allclose(metrics["occluder_loss"], 0.5 * squares.mean(), rtol=1e-4)

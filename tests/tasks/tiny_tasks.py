@@ -41,6 +41,7 @@ def aei_config() -> ConfigDict:
     paper = read_config("aei", "")
     config.optimizer, config.loss, config.model = paper.optimizer, paper.loss, paper.model
     config.data.answer_share, config.data.identity_views = 0.0, 0
+    config.data.same_picture_share = config.data.same_identity_share = 0.2
     config.answer, config.identity.enough_cosine = paper.answer, 1.0
     config.loss.identity = 20.0
     config.identity.embedding_size = 8
