@@ -124,8 +124,8 @@ def main() -> None:
             "copy"
         )
     print("The demo trains small networks on rendered faces before your eyes and measures them on")
-    print("people that none has seen: about twelve minutes on two cores. To type the commands")
-    print("yourself, first: . .venv/bin/activate")
+    print("people that none has seen: about a quarter of an hour on two cores. To type the")
+    print("commands yourself, first: . .venv/bin/activate")
     has_swappers = set(shipped_names()) >= SWAPPING
     if has_swappers:
         swap_first()
