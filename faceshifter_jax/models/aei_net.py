@@ -263,4 +263,10 @@ class AEINet(nn.Module):
 
     def encode(self, image: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
         """Returns only the attributes of a picture (B, S, S, 3) in [-1, 1]."""
+        height, width = image.shape[1:3]
+        if height % self.reduction or width % self.reduction:
+            raise UserError(
+                f"with a reduction of {self.reduction}, the size of pictures must be a multiple of "
+                f"it, not {height}x{width}"
+            )
         return self.encoder(reduce(image, self.reduction), train)

@@ -273,7 +273,7 @@ def test_records_keep_their_order_over_several_files(tmp_path, monkeypatch):
     for number in range(11):
         Image.new("RGB", (64, 64), (10 * number, 0, 0)).save(photos / f"{number:02d}.png")
     monkeypatch.setattr(builders, "_SHARD_PIXELS", 4 * 32**2)
-    monkeypatch.setattr(builders, "_BATCH", 3)
+    monkeypatch.setattr(builders, "_BATCH_PIXELS", 3 * 32**2)
     out = prepare_folder(photos, tmp_path / "out", size=32, num_workers=1)
     assert len(list(out.glob("*array_record*"))) == 3
     dataset = PreparedDataset(out)

@@ -145,6 +145,12 @@ def test_reductions_that_cannot_work_are_refused(settings):
         AEINet(**CHANNELS, **settings).init(jax.random.key(0), TARGET, IDENTITY)
 
 
+def test_pictures_that_cannot_be_reduced_are_refused():
+    network = AEINet(**CHANNELS, output="warp", reduction=8)
+    with pytest.raises(UserError, match="must be a multiple of it, not 36x36"):
+        network.init(jax.random.key(0), random(1, 36, 36, 3), IDENTITY)
+
+
 def test_clipped_pixels_of_a_change_keep_their_gradient():
     network, variables = build(output="change")
     variables = jax.tree.map(lambda leaf: 20 * leaf, variables)

@@ -27,10 +27,10 @@ SPLIT = "train"
 UNKNOWN_IDENTITY = -1
 
 _SHOWN = 3
-# Records of a file; about 128 MB of pictures that compress to a byte a pixel.
+# Of a file; about 128 MB of pictures that compress to a byte a pixel.
 _SHARD_PIXELS = 2**27
-# Records handed over at once: after each batch, the writer rewrites the dataset's description.
-_BATCH = 512
+# Handed over at once, from memory: after each batch, the writer rewrites the description.
+_BATCH_PIXELS = 2**24
 
 
 class _FaceBuilder(tfds.core.GeneratorBasedBuilder):
@@ -88,14 +88,15 @@ def write_dataset(builder: _FaceBuilder) -> Path:
     """
     directory = Path(builder.data_dir)
     directory.mkdir(parents=True)
+    pixels = builder.size**2
     writer = tfds.core.SequentialWriter(
         builder.info,
-        max_examples_per_shard=max(1, _SHARD_PIXELS // builder.size**2),
+        max_examples_per_shard=max(1, _SHARD_PIXELS // pixels),
         file_format="array_record",
     )
     writer.initialize_splits([SPLIT])
     records = (record for _, record in builder.records())
-    while batch := list(itertools.islice(records, _BATCH)):
+    while batch := list(itertools.islice(records, max(1, _BATCH_PIXELS // pixels))):
         writer.add_examples({SPLIT: batch})
     writer.close_all()
     return directory
