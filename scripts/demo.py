@@ -124,7 +124,7 @@ def main() -> None:
             "copy"
         )
     print("The demo trains small networks on rendered faces before your eyes and measures them on")
-    print("people that none has seen: about a quarter of an hour on two cores. To type the")
+    print("people that none has seen: about twenty minutes on two cores. To type the")
     print("commands yourself, first: . .venv/bin/activate")
     has_swappers = set(shipped_names()) >= SWAPPING
     if has_swappers:
