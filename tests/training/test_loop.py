@@ -105,7 +105,10 @@ class OtherLoader(ToyLoader):
 class MixedLoader(ToyLoader):
     info = dataclasses.replace(
         ToyLoader.info,
-        datasets=(DatasetInfo("data/photos", 0.7, 60, 6), DatasetInfo("drawn", 0.3, 40, 4)),
+        datasets=(
+            DatasetInfo("data/photos", 0.7, 60, 6, "arcface"),
+            DatasetInfo("drawn", 0.3, 40, 4, "arcface"),
+        ),
     )
 
 
