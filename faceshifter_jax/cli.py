@@ -6,18 +6,22 @@ import difflib
 import gc
 import importlib
 import io
+import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+import textwrap
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
 
 from faceshifter_jax import __version__
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.logs import DEFAULT_LEVEL, LEVELS, shown_on_stderr
 from faceshifter_jax.messages import printable
 from faceshifter_jax.runtime.signals import TERMINATED, stop_on_signals
 
 COMMANDS = {
+    "train": ("faceshifter_jax.training.train_command", "train a network"),
     "prepare": (
         "faceshifter_jax.data.preparation.prepare_command",
         "make a dataset of a folder of photos",
@@ -27,15 +31,15 @@ COMMANDS = {
         "make a dataset of embedded faces",
     ),
     "convert": (
-        "faceshifter_jax.convert.convert_command",
+        "faceshifter_jax.convert.convert_arguments",
         "turn published weights into a network file",
     ),
-    "evaluate": ("faceshifter_jax.evaluation.evaluate_command", "score a trained checkpoint"),
+    "evaluate": ("faceshifter_jax.evaluation.evaluate_arguments", "score a trained checkpoint"),
     "mine": (
-        "faceshifter_jax.evaluation.mine_command",
+        "faceshifter_jax.evaluation.mine_arguments",
         "list the pictures that an AEI-Net loses most of",
     ),
-    "swap": ("faceshifter_jax.swapping.swap_command", "put the face of one photo into another"),
+    "swap": ("faceshifter_jax.swapping.swap_arguments", "put the face of one photo into another"),
     "export": (
         "faceshifter_jax.swapping.export_command",
         "write a trained swap as a program that needs nothing of this project",
@@ -45,7 +49,7 @@ COMMANDS = {
         "read what a picture says about where it comes from",
     ),
     "compare": (
-        "faceshifter_jax.evaluation.compare_command",
+        "faceshifter_jax.evaluation.compare_arguments",
         "compare evaluations, or measure how similar faces in photos are to an identity network",
     ),
     "tpu-check": (
@@ -53,15 +57,19 @@ COMMANDS = {
         "compile a training step for TPUs and report its cost, without a TPU",
     ),
 }
-"""Name -> (module with `add_arguments(parser)` and `run(arguments)`, what it is for).
+"""Name -> (module with `add_arguments(parser)`, `run(arguments)`, `EXAMPLES`; what it is for).
 
-`run` may return an exit code. Where `add_arguments` declares a default for `config_flags`, that
-receives the arguments that the parser does not know.
+The module imports neither numpy nor jax before it runs: --help and completion must not wait.
+`run` may return an exit code. `EXAMPLES` are command lines for the end of its help. Where
+`add_arguments` declares a default for `config_flags`, that receives the arguments that the parser
+does not know.
 """
 
 _BAD_INPUT = 2
 _INTERRUPTED = 130
 _CLOSED_PIPE = 141
+_NO_READER = "the reader of the output is gone: what was not printed is lost"
+_logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,37 +85,61 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_whatever_comes()
     stopped = False
     try:
-        arguments = _parse(list(sys.argv[1:] if argv is None else argv))
-        with stop_on_signals():
-            code = importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
-        sys.stdout.flush()
-    except UserError as error:
-        _print_error(str(error))
-        return _BAD_INPUT
+        code = _run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code, stopped = _INTERRUPTED, True
     except SystemExit as error:
+        if not _flush():
+            return _CLOSED_PIPE
         if argv is not None or error.code != TERMINATED:
             raise
         code, stopped = TERMINATED, True
+    # Not in the clauses above: there the exception still holds what the command had open.
+    if stopped and argv is None:
+        _end_at_once(code)
+    return code
+
+
+def _run(argv: list[str]) -> int:
+    """Runs a command; a fault of the input or of the system is one line."""
+    try:
+        arguments = _parse(argv)
+        with shown_on_stderr(arguments.log_level), stop_on_signals():
+            code = _run_command(arguments)
+        sys.stdout.flush()
+    except UserError as error:
+        _print_error(str(error))
+        return _BAD_INPUT
     except BrokenPipeError:
         _give_up_stdout()
-        _print_error("the reader of the output is gone: what was not printed is lost")
+        _print_error(_NO_READER)
         return _CLOSED_PIPE
     except Exception as error:
         if (line := _of_the_system(error)) is None:
             raise
-        try:
-            sys.stdout.flush()
-        except OSError:
-            _give_up_stdout()
+        _flush()
         _print_error(line)
         return _BAD_INPUT
-    # Not in the clauses above: there the exception still holds what the command had open.
-    if stopped and argv is None:
-        _end_at_once(code)
     return code or 0
+
+
+def _run_command(arguments: argparse.Namespace) -> int | None:
+    try:
+        return importlib.import_module(COMMANDS[arguments.command][0]).run(arguments)
+    except Exception:
+        _logger.debug("where the error was found:", exc_info=True)
+        raise
+
+
+def _flush() -> bool:
+    """Writes what was printed; whether somebody reads it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _give_up_stdout()
+        return False
+    return True
 
 
 def _print_whatever_comes() -> None:
@@ -177,20 +209,72 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = _Parser(prog="faceshifter", description="FaceShifter in JAX.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (module, purpose) in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=purpose, description=purpose)
-        # Only the command that is called is loaded: `faceshifter --help` must not wait for all.
-        if name in argv[:1]:
-            importlib.import_module(module).add_arguments(subparser)
+    # Only the command that is called is loaded; for completion all are.
+    parser, subparsers = _build_parser([name for name in COMMANDS if name in argv[:1]])
     arguments, unknown = parser.parse_known_args(argv)
     if unknown and "config_flags" not in arguments:
         subparsers.choices[arguments.command].refuse(unknown)
     if unknown:
         arguments.config_flags = unknown
     return arguments
+
+
+def _build_parser(loaded: Collection[str]) -> tuple[_Parser, Any]:
+    """Returns the parser, and its sub-parsers, of which those in `loaded` know their arguments."""
+    parser = _Parser(prog="faceshifter", description="FaceShifter in JAX.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print a script that completes commands and options in that shell, and exit",
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, purpose) in COMMANDS.items():
+        subparser = subparsers.add_parser(
+            name, help=purpose, description=purpose, formatter_class=_Help
+        )
+        if name in loaded:
+            command = importlib.import_module(module)
+            command.add_arguments(subparser)
+            subparser.add_argument(
+                "--log-level",
+                choices=LEVELS,
+                default=DEFAULT_LEVEL,
+                help="what is shown on stderr: progress and notes (info), warnings, or errors "
+                "alone; debug: also what libraries log, and where in the code an error was found",
+            )
+            _add_examples(subparser, getattr(command, "EXAMPLES", ()))
+    return parser, subparsers
+
+
+def _add_examples(parser: argparse.ArgumentParser, examples: Sequence[str]) -> None:
+    if examples:
+        lines = "\n".join(f"  {line}" for line in examples)
+        parts = [textwrap.fill(parser.epilog, 78) if parser.epilog else "", f"examples:\n{lines}"]
+        parser.epilog = "\n\n".join(filter(None, parts)).replace("%", "%%")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Says every default in the same words, and keeps the lines of examples."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        unspoken = action.default in (None, False, argparse.SUPPRESS)
+        if unspoken or not action.option_strings or "(default: " in text:
+            return text
+        return f"{text} (default: %(default)s)"
+
+
+class _PrintCompletion(argparse.Action):
+    """Prints a script of the shell that is named, for all commands, and exits."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *values: Any) -> NoReturn:
+        # Not at the top: nothing else needs it.
+        import shtab
+
+        print(shtab.complete(_build_parser(COMMANDS)[0], values[1]))
+        parser.exit()
 
 
 if __name__ == "__main__":

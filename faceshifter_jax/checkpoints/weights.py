@@ -1,7 +1,7 @@
 """Weights of a training run, read for evaluation or as a frozen network."""
 
 import hashlib
-import sys
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from faceshifter_jax.networks.network import Weights, plain
 from faceshifter_jax.networks.shipped import find_shipped, is_shipped
 from faceshifter_jax.networks.trained import parts_of
 
+_logger = logging.getLogger(__name__)
 _FAMILIES_WITH_CONTRACT = ("ghost", "taotaonice", "maum-ai")
 
 
@@ -73,10 +74,10 @@ def _warn_of_missing_contract(file: NetworkFile, path: str) -> None:
     if generator is None or generator.contract is not None:
         return
     if family.startswith(_FAMILIES_WITH_CONTRACT):
-        print(
-            f"warning: {path} was converted from a {family} before network files said how they "
-            "are fed: convert the original again to swap as at home",
-            file=sys.stderr,
+        _logger.warning(
+            "%s was converted from a %s before network files said how they are fed: convert the "
+            "original again to swap as at home",
+            *(path, family),
         )
 
 

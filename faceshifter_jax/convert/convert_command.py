@@ -2,8 +2,8 @@
 
 import argparse
 import hashlib
+import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,9 @@ from faceshifter_jax.convert.recognise import KNOWN, convert_file
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.file import write_network_file
 from faceshifter_jax.networks.network import Network
-from faceshifter_jax.paths import local_path
 from faceshifter_jax.places import check_replaceable
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
-    parser.add_argument(
-        "file", nargs="?", type=local_path, metavar="FILE", help="published weights, or a workdir"
-    )
-    parser.add_argument(
-        "out", nargs="?", type=local_path, metavar="OUT", help="network file, NAME.safetensors"
-    )
-    parser.add_argument("--list", action="store_true", help="list the supported weights, and exit")
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
-    overrides.add_arguments(parser)
+_logger = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -75,7 +63,7 @@ def _print_found(converted: Converted) -> None:
         for line in overrides.describe_feeding(network):
             print(f"    {line}")
     for note in converted.notes:
-        print(f"note: {note}", file=sys.stderr)
+        _logger.info("note: %s", note)
 
 
 def _describe(network: Network) -> str:

@@ -11,61 +11,19 @@ from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.convert.families.family import Converted
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.contract import (
-    CHANNEL_ORDERS,
-    EMBEDDINGS,
     REGION_SIDE,
     REGIONS,
-    RESIZES,
     Contract,
     View,
     WantedIdentity,
 )
 from faceshifter_jax.networks.network import InputFormat, Network
-from faceshifter_jax.paths import local_path
 
 _OF_GENERATORS = (
     *("side", "embedding", "range", "identity"),
     *("identity_region", "identity_resize", "identity_channel_order"),
 )
 _LARGEST_SIDE = 4096
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of `faceshifter convert` that override what the family says."""
-    group = parser.add_argument_group(
-        "where it is not what the family uses (no file says it; what is used is printed)"
-    )
-    group.add_argument(
-        "--channel-order", choices=CHANNEL_ORDERS, help="of the pictures it was trained on"
-    )
-    group.add_argument("--alignment", choices=tuple(REGIONS), help="of the faces it was trained on")
-    group = parser.add_argument_group("the same, of generators alone")
-    group.add_argument(
-        "--side", type=int, metavar="N", help="pixels of the squares cut from photos, before they "
-        "are resized to the generator's"
-    )  # fmt: skip
-    group.add_argument(
-        "--range", choices=("signed", "unit"), help="of the target: [-1, 1] or [0, 1]"
-    )
-    group.add_argument(
-        "--embedding", choices=EMBEDDINGS, help="scaled to unit length, or as it comes"
-    )
-    group.add_argument(
-        "--identity",
-        type=local_path,
-        metavar="FILE",
-        help="the converted identity network that it was trained with: any other is refused from "
-        "then on",
-    )
-    group.add_argument(
-        "--identity-region",
-        metavar="BEGIN:END",
-        help="rows and columns of the square that the identity network sees, in 256ths: 0:256",
-    )
-    group.add_argument("--identity-resize", choices=RESIZES, help="how they are resized")
-    group.add_argument(
-        "--identity-channel-order", choices=CHANNEL_ORDERS, help="of the identity network's picture"
-    )
 
 
 def override(converted: Converted, options: argparse.Namespace, path: str) -> Converted:

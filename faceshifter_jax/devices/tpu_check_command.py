@@ -18,6 +18,11 @@ from faceshifter_jax.files import publish_file
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.training.config import parse_arguments
 
+EXAMPLES = (
+    "faceshifter tpu-check --config configs/aei.py --topology v5e:4x4 "
+    "--config.compute_dtype=bfloat16 --config.batch_size=128",
+    "faceshifter tpu-check --config configs/aei.py --topology v5e:2x2 --quick --json cost.json",
+)
 DOES_NOT_FIT = 3
 """Exit code for a step that needs more memory than a chip has."""
 

@@ -6,7 +6,7 @@ from types import ModuleType
 from faceshifter_jax.data.prepared import PreparedDataset
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.model import Judge
-from faceshifter_jax.evaluation.protocols.option import OF_CHECKPOINT, OF_DATASET
+from faceshifter_jax.evaluation.protocols.options import OF_CHECKPOINT, OF_DATASET
 
 FLAG = "--other-alignment"
 

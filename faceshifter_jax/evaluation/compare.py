@@ -41,6 +41,10 @@ _WORDS = {
     "pose": "estimators of poses",
     "expression": "estimators of expressions",
 }
+_COLUMNS = (
+    *("metric", "first", "first_value", "other", "other_value"),
+    *("difference", "low", "high", "beyond_interval", "same_pairs"),
+)
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,9 @@ def _candidates(path: Path) -> Iterator[Path]:
         yield from sorted((path / "evaluation").glob(f"*/{METRICS_FILE}"))
 
 
-def compare_results(results: Sequence[Result], output: str | None, overwrite: bool) -> list[str]:
+def compare_results(
+    results: Sequence[Result], output: str | None, overwrite: bool
+) -> tuple[list[str], dict[str, Any]]:
     """Compares evaluations with the first one.
 
     Args:
@@ -192,7 +198,8 @@ def compare_results(results: Sequence[Result], output: str | None, overwrite: bo
       overwrite: whether that may exist.
 
     Returns:
-      lines for a reader.
+      lines for a reader, and the same for a program: `evaluations`, `notes`, and `differences`, a
+      line of the table each. What is not finite is None.
 
     Raises:
       UserError: fewer than two, or evaluations that measured in different ways.
@@ -212,8 +219,16 @@ def compare_results(results: Sequence[Result], output: str | None, overwrite: bo
         if output:
             path = stack.enter_context(publish_file(output, overwrite=overwrite))
             _write_table(path, results, rows)
-    lines = [*_notes(results), *_lines(results, rows), *_pleasing(results)]
-    return [*lines, *([f"wrote {output}"] if output else [])]
+    record = {
+        "evaluations": [
+            {"name": result.name, "directory": str(result.directory)}
+            | {key: result.record[key] for key in ("protocol", "step")}
+            for result in results
+        ],
+        "notes": [*_notes(results), *_pleasing(results)],
+        "differences": [_finite(row) for row in _table(results, rows)],
+    }
+    return [*_notes(results), *_lines(results, rows), *_pleasing(results)], record
 
 
 def find_difference(metric: str, first: Result, other: Result) -> Difference | None:
@@ -303,26 +318,30 @@ def _describe(metric: Metric, difference: Difference | None) -> str:
 
 
 def _write_table(path: Path, results: Sequence[Result], rows: Sequence[Any]) -> None:
-    first, *others = results
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            [
-                *("metric", "first", "first_value", "other", "other_value"),
-                *("difference", "low", "high", "beyond_interval", "same_pairs"),
-            ]
-        )
-        for name, differences in rows:
-            for other, difference in zip(others, differences, strict=True):
-                before, after = first.record.get(name), other.record.get(name)
-                given = (name, first.name, before, other.name, after)
-                if difference is None:
-                    writer.writerow(given)
-                    continue
-                writer.writerow(
-                    [
-                        *given,
-                        *(difference.value, *difference.interval),
-                        *(difference.beyond_chance, difference.paired),
-                    ]
-                )
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(_table(results, rows))
+
+
+def _table(results: Sequence[Result], rows: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Yields a line for each metric and evaluation after the first, by `_COLUMNS`."""
+    first, *others = results
+    for name, differences in rows:
+        for other, found in zip(others, differences, strict=True):
+            before, after = first.record.get(name), other.record.get(name)
+            rest = (None,) * 5
+            if found is not None:
+                rest = (found.value, *found.interval, found.beyond_chance, found.paired)
+            yield dict(
+                zip(_COLUMNS, (name, first.name, before, other.name, after, *rest), strict=True)
+            )
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The same in types and numbers that JSON has."""
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()}
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in plain.items()
+    }

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 from pathlib import Path
 
 from faceshifter_jax.checkpoints.reading import DIRECTORY
@@ -11,37 +12,6 @@ from faceshifter_jax.evaluation.protocols.registry import PROTOCOLS
 from faceshifter_jax.evaluation.report.side_by_side import Evaluation, draw_side_by_side
 from faceshifter_jax.files import publish_file
 from faceshifter_jax.messages import printable
-from faceshifter_jax.paths import local_path
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
-    parser.add_argument(
-        "things",
-        type=local_path,
-        metavar="THING",
-        nargs="+",
-        help="evaluations: workdirs, checkpoints or metrics.json files, the first one being what "
-        "the others are compared with; or photos, or folders of them",
-    )
-    parser.add_argument(
-        "--identity",
-        type=local_path,
-        help="for photos: workdir of an arcface training run, or a converted network",
-    )
-    parser.add_argument(
-        "--protocol", help="for evaluations: which one, where a workdir has several"
-    )
-    parser.add_argument("--output", type=local_path, help="table to write, as CSV")
-    parser.add_argument(
-        "--report",
-        type=local_path,
-        metavar="FILE.html",
-        help="for evaluations: page to write that shows them side by side, with pictures",
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace an existing OUTPUT and FILE.html"
-    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -72,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         identity=arguments.identity,
         output=arguments.output,
         overwrite=arguments.overwrite,
+        json=arguments.json,
     )
     compare_faces.run(photos)
 
@@ -86,11 +57,14 @@ def _compare_evaluations(arguments: argparse.Namespace) -> None:
         beside = None
         if report:
             beside = stack.enter_context(publish_file(report, overwrite=arguments.overwrite))
-        lines = compare_results(results, output, arguments.overwrite)
+        lines, record = compare_results(results, output, arguments.overwrite)
         if beside:
             beside.write_text(_draw_page(results), encoding="utf-8", errors="backslashreplace")
-            lines.append(f"wrote {report}")
-    print("\n".join(map(printable, lines)))
+    if arguments.json:
+        print(json.dumps(record, indent=2, allow_nan=False))
+        return
+    written = [f"wrote {place}" for place in (output, report) if place]
+    print("\n".join(map(printable, [*lines, *written])))
 
 
 def _draw_page(results: list[Result]) -> str:

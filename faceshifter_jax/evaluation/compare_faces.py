@@ -3,9 +3,11 @@
 import argparse
 import contextlib
 import csv
-import sys
+import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,32 +17,21 @@ from faceshifter_jax.files import publish_file
 from faceshifter_jax.media.folders import read_folder
 from faceshifter_jax.media.photos import load_photo
 from faceshifter_jax.messages import printable
-from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.progress import Progress
 
+_logger = logging.getLogger(__name__)
 _ALIGNED_SIZE = 256
 _EMBEDDED_TOGETHER = 64
 _LARGEST_MATRIX = 12
 _SHOWN_PAIRS = 20
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
-    parser.add_argument(
-        "pictures", metavar="PICTURE", nargs="+", type=local_path, help="photos, or folders of them"
-    )
-    parser.add_argument(
-        "--identity",
-        required=True,
-        type=local_path,
-        help="workdir of an arcface training run, or a converted network",
-    )
-    parser.add_argument("--output", type=local_path, help="table of all pairs to write, as CSV")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
-
-
 def run(arguments: argparse.Namespace) -> None:
-    """Compares the largest faces of all pictures with each other."""
+    """Compares the largest faces of all pictures with each other.
+
+    Args:
+      arguments: `pictures`, `identity`, `output`, `overwrite` and `json`.
+    """
     paths = _list_pictures(arguments.pictures)
     with contextlib.ExitStack() as stack:
         table = None
@@ -65,6 +56,9 @@ def run(arguments: argparse.Namespace) -> None:
         pairs = sort_pairs(cosines)
         if table is not None:
             write_table(table, names, cosines, pairs)
+    if arguments.json:
+        print(json.dumps(as_record(names, cosines, pairs), indent=2))
+        return
     shown = [printable(name) for name in names]
     print("\n".join(describe(shown, cosines, pairs)))
     if arguments.output:
@@ -119,6 +113,17 @@ def write_table(path: Path, names: Sequence[str], cosines: np.ndarray, pairs: np
             writer.writerow([names[first], names[second], f"{cosines[first, second]:.4f}"])
 
 
+def as_record(names: Sequence[str], cosines: np.ndarray, pairs: np.ndarray) -> dict[str, Any]:
+    """The same as the table, for a program: `faces`, and `pairs` with their cosines."""
+    return {
+        "faces": list(names),
+        "pairs": [
+            {"first": names[i], "second": names[j], "cosine": round(float(cosines[i, j]), 4)}
+            for i, j in pairs
+        ],
+    }
+
+
 def describe(names: Sequence[str], cosines: np.ndarray, pairs: np.ndarray) -> Iterator[str]:
     """Yields lines for a reader: all cosines of a few pictures, the nearest pairs of many."""
     if len(names) <= _LARGEST_MATRIX:
@@ -150,7 +155,7 @@ def _list_pictures(places: Sequence[str]) -> list[Path]:
         if place.is_dir():
             folder = read_folder(place)
             if note := folder.note():
-                print(printable(f"{place}: {note}"), file=sys.stderr)
+                _logger.info("%s: %s", place, note)
             found.update({place / file.name: None for file in folder.pictures})
         elif place.exists():
             found[place] = None

@@ -3,9 +3,9 @@
 import contextlib
 import dataclasses
 import datetime
+import logging
 import os
 import shlex
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ from faceshifter_jax.evaluation.presentation import format_interval, format_valu
 from faceshifter_jax.evaluation.report.charts import Point
 from faceshifter_jax.evaluation.report.html_report import write_html
 from faceshifter_jax.evaluation.report.image_grid import write_report
-from faceshifter_jax.messages import printable
 from faceshifter_jax.places import check_replaceable
 from faceshifter_jax.runtime import distributed
 from faceshifter_jax.runtime.metrics_file import METRICS_FILE
 from faceshifter_jax.runtime.tensorboard_files import build_writer
 
+_logger = logging.getLogger(__name__)
 STEPS_DIRECTORY = "steps"
 _WRITTEN = ("report.html", "report.png", "metrics.json", "values.npz")
 _POINTS, _LOSSES = 200, 6
@@ -220,7 +220,7 @@ def read_losses(workdir: Path | None) -> dict[str, list[Point]]:
     try:
         lines = read_lines(workdir / METRICS_FILE) if workdir else []
     except DamagedLines as damage:
-        print(printable(f"note: {damage}; the report passes it over"), file=sys.stderr)
+        _logger.info("note: %s; the report passes it over", damage)
         lines = damage.whole
     lines = lines[:: max(1, len(lines) // _POINTS)]
     names = sorted({name for line in lines for name in line if name.endswith("_loss")})[:_LOSSES]
@@ -236,7 +236,7 @@ def _is_loss(value: Any) -> bool:
 
 def _mend_ledger(output: Path) -> None:
     if note := mend_ledger(output):
-        print(printable(f"note: {note}"), file=sys.stderr)
+        _logger.info("note: %s", note)
 
 
 def _facts(subject: Subject, measurement: Measurement) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from types import ModuleType
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation import processes
 from faceshifter_jax.evaluation.alignment import (
-    FLAG,
     check_alignment,
     check_judge,
     find_alignment_of_faces,
@@ -22,67 +21,21 @@ from faceshifter_jax.evaluation.evaluate import (
 )
 from faceshifter_jax.evaluation.model import Judge, Subject, load_judge, load_subject
 from faceshifter_jax.evaluation.protocols import registry
-from faceshifter_jax.evaluation.protocols.option import OF_CHECKPOINT
+from faceshifter_jax.evaluation.protocols.options import OF_CHECKPOINT
 from faceshifter_jax.evaluation.watch import watch
 from faceshifter_jax.messages import printable
 from faceshifter_jax.networks.shipped import PREFIX, default_checkpoint, describe_default
-from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.distributed import check_same_everywhere, is_first_process, together
 
 DIRECTORY = "evaluation"
+_NOT_OF_RESULT = ("command", "log_level")
 # Where processes with different ones would wait for each other; the protocols have some more.
 _SAME = ("watch", "poll_seconds")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
-    parser.add_argument(
-        "--checkpoint",
-        type=local_path,
-        help="workdir of an aei or hear training run, one of its checkpoints, or a network file "
-        "(the networks that come with the package)",
-    )
-    parser.add_argument(
-        "--judge",
-        type=local_path,
-        help="judging identity network, not seen in training: a workdir or a network file (the "
-        "training run's own, with a warning)",
-    )
-    parser.add_argument(
-        "--identity",
-        type=local_path,
-        help="the identity network of CHECKPOINT, if it was moved, or for a network file",
-    )
-    parser.add_argument(
-        "--hear", type=local_path, help="HEAR-Net as second stage: a workdir or a network file"
-    )
-    parser.add_argument(
-        "--output",
-        type=local_path,
-        help="directory for report.html, report.png, metrics.json and the rest "
-        "(WORKDIR/evaluation/PROTOCOL)",
-    )
-    parser.add_argument(
-        "--watch",
-        action="store_true",
-        help="evaluate every checkpoint of a training run in progress elsewhere, until its last",
-    )
-    parser.add_argument(
-        "--poll-seconds", type=float, help="with --watch: seconds between two looks (10)"
-    )
-    parser.add_argument(
-        FLAG,
-        action="store_true",
-        help="go on where CHECKPOINT or JUDGE was trained on faces aligned otherwise than those of "
-        "the evaluation; the report says so",
-    )
-    registry.add_arguments(parser)
-    processes.add_arguments(parser)
-
-
 def run(arguments: argparse.Namespace) -> int | None:
     """Evaluates and prints the metrics; returns an exit code where a signal ended a watch."""
-    given = {name: value for name, value in vars(arguments).items() if name != "command"}
+    given = {name: value for name, value in vars(arguments).items() if name not in _NOT_OF_RESULT}
     command = make_command(given)
     protocol = registry.choose_protocol(arguments)
     if arguments.poll_seconds is not None and not arguments.watch:

@@ -13,14 +13,6 @@ from faceshifter_jax.evaluation.processes import in_shares
 from faceshifter_jax.networks.network import check_finite
 from faceshifter_jax.runtime.batches import apply_in_batches
 
-RANGES = {
-    "unit": "0 to 1",
-    "signed": "-1 to 1",
-    "bytes": "0 to 255",
-    "imagenet": "0 to 1, less ImageNet's mean, by its deviation",
-}
-"""Ranges in which grey levels enter a network: name -> description."""
-
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 _BATCH = 32
@@ -41,7 +33,7 @@ class OnnxNetwork:
 
         Args:
           path: the file.
-          range_name: one of `RANGES`; uint8 inputs get bytes whatever it is.
+          range_name: one of `protocols.options.RANGES`; uint8 inputs get bytes whatever it is.
           default_size: pixels a side, for a file that leaves it open.
 
         Raises:

@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-import sys
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -23,40 +23,12 @@ from faceshifter_jax.files import publish_file
 from faceshifter_jax.media.grid import draw_grid
 from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.networks.network import Weights
-from faceshifter_jax.paths import local_path
 
+_logger = logging.getLogger(__name__)
 _SHEET_PICTURES = 64
 _SHEET_ROWS = 8
 _SHEET_PIXELS = 112
 _WHITE_GREY_LEVELS = 64.0
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        type=local_path,
-        help="workdir of an aei training run, or a network file",
-    )
-    parser.add_argument(
-        "--identity",
-        type=local_path,
-        help="the identity network of CHECKPOINT, if it was moved, or for a network file",
-    )
-    parser.add_argument(
-        "--data", required=True, type=local_path, help="directory of a prepared dataset"
-    )
-    parser.add_argument(
-        "--output",
-        required=True,
-        type=local_path,
-        help="list to write, NAME.json; NAME.png shows the worst pictures and their errors",
-    )
-    parser.add_argument(
-        "--share", type=float, default=0.1, help="share of the pictures to list, 0 to 1 (0.1)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace what is at OUTPUT")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -115,10 +87,10 @@ def _check_pictures(weights: Weights, dataset: PreparedDataset) -> None:
             f"are by {dataset.alignment}: prepare the photos again with --alignment {alignment}"
         )
     if dataset.alignment is None and alignment != "arcface":
-        print(
-            f"warning: {weights.path} was trained on faces aligned by {alignment}, and nobody said "
-            f"how those in {dataset.path} are: `faceshifter prepare --alignment` records it",
-            file=sys.stderr,
+        _logger.warning(
+            "%s was trained on faces aligned by %s, and nobody said how those in %s are: "
+            "`faceshifter prepare --alignment` records it",
+            *(weights.path, alignment, dataset.path),
         )
 
 

@@ -17,7 +17,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.runtime.distributed import (
-    MODES,
     LostProcess,
     NotConnected,
     check_same_everywhere,
@@ -27,36 +26,12 @@ from faceshifter_jax.runtime.distributed import (
     lost_process_is_one_line,
     together,
 )
+from faceshifter_jax.runtime.modes import DEFAULT_TIMEOUT_SECONDS
 from faceshifter_jax.runtime.parallel import AXIS, build_parallel
 from faceshifter_jax.runtime.signals import leave
 
-_TIMEOUT_SECONDS = 300
 _CHUNK_BYTES = 2**22
 _BAD_INPUT, _INTERRUPTED = 2, 130
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares how processes find each other, in the words of `config.distributed`."""
-    parser.add_argument(
-        "--distributed",
-        choices=MODES,
-        help="one evaluation in several processes, the same command in each: automatic (asked of "
-        "the TPU pod, Slurm, Open MPI or Kubernetes), or coordinator (off)",
-    )
-    parser.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="with --distributed coordinator: process 0"
-    )
-    parser.add_argument(
-        "--num-processes", type=int, help="with --distributed coordinator: how many there are"
-    )
-    parser.add_argument(
-        "--process-id", type=int, help="with --distributed coordinator: which one this is, from 0"
-    )
-    parser.add_argument(
-        "--timeout-seconds",
-        type=int,
-        help=f"with --distributed: how long to wait for the others ({_TIMEOUT_SECONDS})",
-    )
 
 
 @contextlib.contextmanager
@@ -105,7 +80,9 @@ def _initialize(arguments: argparse.Namespace) -> None:
         "num_processes": arguments.num_processes or 0,
         "process_id": arguments.process_id or 0,
         "timeout_seconds": (
-            _TIMEOUT_SECONDS if arguments.timeout_seconds is None else arguments.timeout_seconds
+            DEFAULT_TIMEOUT_SECONDS
+            if arguments.timeout_seconds is None
+            else arguments.timeout_seconds
         ),
     }
     try:

@@ -15,13 +15,7 @@ from faceshifter_jax.faces.alignment import (
     resize_square,
 )
 from faceshifter_jax.faces.face import Detector, Face
-
-DEFAULT_DETECTOR = "blazeface"
-DETECTORS = {
-    "blazeface": "faceshifter_jax.faces.blaze_detector:BlazeFaceDetector",
-    "mtcnn": "faceshifter_jax.faces.mtcnn_detector:MTCNNDetector",
-}
-"""Name -> module:class of a `Detector` that is made without arguments, or with `small_faces`."""
+from faceshifter_jax.faces.names import DEFAULT_DETECTOR, DETECTORS
 
 # Between a profile and a face whose left and right are exchanged.
 _LARGEST_MISFIT = 0.75

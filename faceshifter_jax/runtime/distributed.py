@@ -20,8 +20,8 @@ from jax.experimental import multihost_utils
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.runtime.faults import in_one_line
+from faceshifter_jax.runtime.modes import MODES
 
-MODES = ("off", "automatic", "coordinator")
 # Longer than our own limit, because at jax's limit jax ends the process with a stack trace.
 _GRACE_SECONDS = 3600
 # Number of names shown; processes with configs of different tasks disagree on dozens.

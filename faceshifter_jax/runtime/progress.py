@@ -4,6 +4,7 @@ import sys
 import time
 from typing import TextIO
 
+from faceshifter_jax.logs import shows_progress
 from faceshifter_jax.messages import printable
 
 
@@ -20,6 +21,7 @@ class Progress:
         self._known = 0
         self._stream = stream or sys.stderr
         self._in_place = self._stream.isatty()
+        self._shown = shows_progress()
         self._interval_seconds = 0.2 if self._in_place else 10.0
         self._begin = self._last_report = time.monotonic()
         self._done = 0
@@ -42,11 +44,13 @@ class Progress:
         seconds = time.monotonic() - self._begin
         done = count_of(self._done, self._unit)
         self._write(f"{self._doing}: {done} in {format_duration(seconds)}")
-        if self._in_place:
+        if self._shown and self._in_place:
             self._stream.write("\n")
 
     def note(self, message: str) -> None:
         """Writes a separate line without disturbing the line that is written in place."""
+        if not self._shown:
+            return
         message = printable(message)
         self._stream.write(f"\r\x1b[K{message}\n" if self._in_place else f"{message}\n")
         self._stream.flush()
@@ -61,6 +65,8 @@ class Progress:
         )
 
     def _write(self, line: str) -> None:
+        if not self._shown:
+            return
         self._stream.write(f"\r\x1b[K{line}" if self._in_place else f"{line}\n")
         self._stream.flush()
 

@@ -9,11 +9,8 @@ from scipy.optimize import linear_sum_assignment
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.finder import AlignedFace, FaceFinder
+from faceshifter_jax.swapping.defaults import DEFAULT_THRESHOLD
 from faceshifter_jax.swapping.video.tracking import Track, group_people
-
-DEFAULT_THRESHOLD = 0.5
-"""Cosine from which two faces count as one person. A converted MobileFaceNet gave pictures of
-one person 0.61 to 0.84, and those of different people 0.43 at the most of 351 pairs."""
 
 Which = Literal["largest", "all"]
 

@@ -6,6 +6,10 @@ import json
 from faceshifter_jax.files import publish_file
 from faceshifter_jax.paths import local_path
 
+EXAMPLES = (
+    "faceshifter export runs/hear swap.stablehlo",
+    "faceshifter export ghost.safetensors swap.stablehlo --identity arcface.safetensors --batch 8",
+)
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
@@ -20,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "out", type=local_path, help="file to write, such as swap.stablehlo; OUT.json describes it"
     )
     parser.add_argument(
-        "--format", choices=("stablehlo",), default="stablehlo", help="what is written (stablehlo)"
+        "--format", choices=("stablehlo",), default="stablehlo", help="what is written"
     )
     parser.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="pictures that it takes at once (1)"
+        "--batch", type=int, default=1, metavar="N", help="pictures that it takes at once"
     )
     parser.add_argument(
         "--identity",

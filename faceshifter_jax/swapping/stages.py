@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-import sys
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.runtime.batches import apply_in_batches
 
 # Number of sources whose terms are kept, 100 kB each at paper scale: more than a film has people.
+_logger = logging.getLogger(__name__)
 _SOURCES = 64
 
 
@@ -313,7 +314,7 @@ def _load_identity_of(
         )
     identity, identity_weights = load_identity(identity_path, network.feeding.view)
     for warning in check_identity(network, weights.path, identity_weights):
-        print(f"warning: {warning}", file=sys.stderr)
+        _logger.warning(warning)
     if trained_with is not None and identity_weights.sha256 != trained_with["sha256"]:
         raise UserError(
             f"{identity_weights.path} does not hold the identity network that {weights.path} was "

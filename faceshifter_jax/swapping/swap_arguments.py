@@ -1,30 +1,47 @@
-"""The arguments of `faceshifter swap`, and checks that they fit each other."""
+"""`faceshifter swap`: its arguments, and checks that they fit each other."""
 
 import argparse
 import os
 from pathlib import Path
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.faces.alignment import ALIGNMENTS
-from faceshifter_jax.faces.finder import DEFAULT_DETECTOR, DETECTORS
+from faceshifter_jax.faces.names import ALIGNMENT_NAMES, DEFAULT_DETECTOR, DETECTORS
 from faceshifter_jax.paths import local_path
-from faceshifter_jax.swapping.assignment import DEFAULT_THRESHOLD
+from faceshifter_jax.swapping.defaults import DEFAULT_CRF, DEFAULT_THRESHOLD
+
+EXAMPLES = (
+    "faceshifter swap -s me.jpg -t friend.jpg -o swap.png --checkpoint runs/hear",
+    "faceshifter swap -s me.jpg -t PHOTOS -o SWAPPED --checkpoint runs/hear",
+    "faceshifter swap -s me.jpg -t film.mp4 -o swapped.mp4 --checkpoint runs/hear",
+    "faceshifter swap --map ann.jpg=me.jpg ben.jpg=you.jpg -t party.jpg -o two.png "
+    "--checkpoint runs/hear",
+)
 
 _EXPLANATIONS = ("error", "masks")
 _WRITTEN = ("output", *(f"save_{name}" for name in _EXPLANATIONS))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments that are not for videos alone."""
+    """Declares the command's arguments."""
     _add_who(parser)
     _add_how(parser)
     _add_what(parser)
+    _add_video(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Swaps and writes the results."""
+    # Not at the top: numpy and jax take seconds, and --help needs none of them.
+    from faceshifter_jax.swapping.swap_command import run
+
+    run(arguments)
 
 
 def _add_who(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("who")
-    group.add_argument("--source", type=local_path, help="photo of the person to be seen")
+    group.add_argument("-s", "--source", type=local_path, help="photo of the person to be seen")
     group.add_argument(
+        "-t",
         "--target",
         required=True,
         type=local_path,
@@ -34,7 +51,7 @@ def _add_who(parser: argparse.ArgumentParser) -> None:
         "--faces",
         choices=("largest", "all"),
         default="largest",
-        help="which of a target's faces SOURCE replaces (largest)",
+        help="which of a target's faces SOURCE replaces",
     )
     group.add_argument(
         "--map",
@@ -46,7 +63,8 @@ def _add_who(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--threshold",
         type=float,
-        help=f"of --map: cosine from which two faces are one person's ({DEFAULT_THRESHOLD})",
+        help="of --map: cosine from which two faces are one person's "
+        f"(default: {DEFAULT_THRESHOLD})",
     )
 
 
@@ -55,8 +73,8 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--checkpoint",
         type=local_path,
-        help="workdir of an aei or hear training run, or a converted generator (the networks that "
-        "come with the package)",
+        help="workdir of an aei or hear training run, or a converted generator (default: the "
+        "networks that come with the package)",
     )
     group.add_argument(
         "--identity",
@@ -70,8 +88,7 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--detector",
         default=DEFAULT_DETECTOR,
-        help=f"what finds faces: {', '.join(DETECTORS)}, or module:class of your own "
-        f"({DEFAULT_DETECTOR})",
+        help=f"what finds faces: {', '.join(DETECTORS)}, or module:class of your own",
     )
     group.add_argument(
         "--small-faces",
@@ -80,7 +97,7 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--alignment",
-        choices=tuple(ALIGNMENTS),
+        choices=ALIGNMENT_NAMES,
         help="how faces are cut out, where it is not what CHECKPOINT was trained on",
     )
     group.add_argument(
@@ -93,6 +110,7 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
 def _add_what(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is written")
     group.add_argument(
+        "-o",
         "--output",
         required=True,
         type=local_path,
@@ -117,6 +135,21 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         "--no-provenance",
         action="store_true",
         help="do not write into the outputs that they were swapped, and by what",
+    )
+
+
+def _add_video(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("of videos")
+    group.add_argument(
+        "--detect-every",
+        type=int,
+        metavar="N",
+        help="look for faces in every N-th frame, and where one comes or goes (default: 1)",
+    )
+    group.add_argument(
+        "--crf",
+        type=int,
+        help=f"quality of H.264 as in x264, 0 without loss to 51 (default: {DEFAULT_CRF})",
     )
 
 

@@ -3,15 +3,16 @@
 import argparse
 import contextlib
 import dataclasses
+import logging
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.faces.finder import DETECTORS, build_detector
+from faceshifter_jax.faces.finder import build_detector
+from faceshifter_jax.faces.names import DETECTORS
 from faceshifter_jax.files import NoRoom
 from faceshifter_jax.media.folders import Folder, read_folder
 from faceshifter_jax.media.photo_files import MARKED_SUFFIXES, Write, publish_photo
@@ -23,17 +24,14 @@ from faceshifter_jax.networks.shipped import default_checkpoint, describe_defaul
 from faceshifter_jax.places import fresh_file
 from faceshifter_jax.runtime.progress import Progress, count_of
 from faceshifter_jax.swapping import swap_arguments
-from faceshifter_jax.swapping.assignment import DEFAULT_THRESHOLD, Assignment
+from faceshifter_jax.swapping.assignment import Assignment
+from faceshifter_jax.swapping.defaults import DEFAULT_THRESHOLD
 from faceshifter_jax.swapping.results import Swap
 from faceshifter_jax.swapping.swap_arguments import explanation_places, split_pair
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.swapping.video import video_command
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
-    swap_arguments.add_arguments(parser)
-    video_command.add_arguments(parser)
+_logger = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -276,4 +274,4 @@ def _make_folder(folder: Path) -> None:
 
 def _tell(notes: list[str]) -> None:
     for note in notes:
-        print(printable(note), file=sys.stderr)
+        _logger.info(note)

@@ -8,20 +8,21 @@ import numpy as np
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import resize_square
 from faceshifter_jax.faces.face import Detector
-from faceshifter_jax.faces.finder import DEFAULT_DETECTOR, AlignedFace, Embed, FaceFinder
+from faceshifter_jax.faces.finder import AlignedFace, Embed, FaceFinder
+from faceshifter_jax.faces.names import DEFAULT_DETECTOR
 from faceshifter_jax.media.as_photo import Picture, as_photo, name_of, to_square
 from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.media.photo_files import publish_photo
 from faceshifter_jax.media.photos import Photo, repaint
 from faceshifter_jax.media.provenance.statement import Provenance
 from faceshifter_jax.swapping.assignment import (
-    DEFAULT_THRESHOLD,
     Assignment,
     ByPerson,
     OneSource,
     Replacement,
     Which,
 )
+from faceshifter_jax.swapping.defaults import DEFAULT_THRESHOLD
 from faceshifter_jax.swapping.pasting import put_back
 from faceshifter_jax.swapping.results import Explanation, Swap, SwappedFace
 

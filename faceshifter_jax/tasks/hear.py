@@ -1,7 +1,7 @@
 """Training HEAR-Net on the heuristic errors of a frozen AEI-Net (arXiv 1912.13457, 3.2)."""
 
 import functools
-import sys
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +37,7 @@ from faceshifter_jax.tasks.swap_metrics import (
 from faceshifter_jax.tasks.swap_rows import row_weights
 from faceshifter_jax.tasks.task import Batch, Frozen, Metrics, Step, TrainState
 
+_logger = logging.getLogger(__name__)
 _NO_AEI = (
     "config.aei.weights is empty: name the workdir of a training run with configs/aei.py, or a "
     "file that `faceshifter convert` made of a generator"
@@ -215,7 +216,7 @@ class HEARTask:
             network, sources["aei"].path, sources["identity"], "config.identity.weights"
         )
         for warning in warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+            _logger.warning(warning)
         if network.image_size != self._config["image_size"]:
             raise UserError(
                 f"{sources['aei'].path} makes pictures of {network.image_size} pixels: set "

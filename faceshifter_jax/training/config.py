@@ -3,7 +3,6 @@
 import contextlib
 import difflib
 import math
-import os
 import re
 import runpy
 import sys
@@ -17,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.paths import local_path, local_paths
+from faceshifter_jax.training.flags import find_config_file, list_settings, meant_setting
 
 Config = Any
 """A ConfigDict, which knows its attributes only when it runs."""
@@ -70,14 +70,14 @@ def load_config(spec: str) -> Config:
     """Returns the config that `get_config` of a config file makes.
 
     Args:
-      spec: path of the file, or path:variant.
+      spec: path of the file, or the name of one that comes with the package, as aei; with
+        :variant after it or not.
 
     Raises:
       UserError: no such file or variant.
     """
     path, _, variant = local_path(spec).partition(":")
-    if not os.path.isfile(path):
-        raise UserError(f"no config file {path}: name one such as configs/aei.py")
+    path = find_config_file(path)
     with _fault_in_one_line(path), _neighbours_importable(path):
         get_config = runpy.run_path(path).get("get_config")
     if get_config is None:
@@ -138,13 +138,10 @@ def _take_config_flag(argv: Sequence[str]) -> tuple[str, list[str]]:
 
 def _check_keys(arguments: Sequence[str], config: Config) -> None:
     """Raises UserError for an override of a key that the config does not have."""
-    settings = {key for key, _ in list_settings(config)}
-    for argument in arguments:
-        plain = re.match(r"--?(?:no)?([^=]+)", argument)
-        if plain and plain[1] in settings:
-            raise UserError(
-                f"unknown flag --{plain[1]}: settings are written --config.{plain[1]}=VALUE"
-            )
+    settings = [key for key, _ in list_settings(config)]
+    for argument in arguments[1:]:
+        if meant := meant_setting(argument, settings):
+            raise UserError(f"unknown flag {argument!r}: settings are written {meant}")
         match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
         if match is None:
             continue
@@ -157,15 +154,6 @@ def _check_keys(arguments: Sequence[str], config: Config) -> None:
                 hint = f" (did you mean {parent + near[0]!r}?)" if near else ""
                 raise UserError(f"unknown config key {match[1]!r}{hint}")
             node = node[part]
-
-
-def list_settings(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields every setting of a config by its full name, such as data.path, with its value."""
-    for key, value in config.items():
-        if isinstance(value, ConfigDict):
-            yield from list_settings(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def describe_settings(argv: Sequence[str]) -> str:

@@ -9,19 +9,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.logs import shown_on_stderr
 from faceshifter_jax.messages import printable
 from faceshifter_jax.training.config import Config, describe_settings, parse_arguments
+from faceshifter_jax.training.flags import take_log_level
 
 USAGE = """usage: python train.py --config CONFIG --workdir DIR [--config.KEY=VALUE ...]
 
   --config   a config file such as configs/aei.py, or a variant of it, configs/aei.py:demo
   --workdir  directory for checkpoints, samples and logs; a run found there is continued
   --config.KEY=VALUE  changes one setting, such as --config.batch_size=8
+  --log-level debug, info, warning or error: what is shown on stderr (default: info)
   --help     this; with --config CONFIG also all of its settings
 """
 
 _STOPPED_AT_ONCE = "stopped at once, without saving"
-_BAD_INPUT, _INTERRUPTED = 2, 130
+_BAD_INPUT, _INTERRUPTED, _CLOSED_PIPE = 2, 130, 141
 
 
 def main(argv: Sequence[str], **factories: Callable) -> int:
@@ -38,11 +41,17 @@ def main(argv: Sequence[str], **factories: Callable) -> int:
     try:
         if {"--help", "-h"} & set(argv[1:]):
             asked = [word for word in argv if word not in ("--help", "-h")]
-            print(USAGE + describe_settings(asked), end="")
+            print(USAGE + describe_settings(asked), end="", flush=True)
             return 0
+        level, argv = take_log_level(argv)
         config, workdir = parse_arguments(argv)
         _silence_libraries()
-        return _train(config, workdir, factories)
+        with shown_on_stderr(level):
+            return _train(config, workdir, factories)
+    except BrokenPipeError:
+        # Nobody reads stdout any more: what is still in its buffer would fail again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CLOSED_PIPE
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return _BAD_INPUT

@@ -125,6 +125,20 @@ def test_a_page_shows_what_each_is_its_figures_and_pictures(tmp_path, capfd):
     assert (tmp_path / "p.html").read_text() == text
 
 
+def test_json_has_what_the_table_has(tmp_path, capfd):
+    names = [str(write(tmp_path / name, shift)) for name, shift in (("a", 0.0), ("b", 0.3))]
+    table = tmp_path / "table.csv"
+    assert cli.main(["compare", *names, "--json", "--output", str(table)]) == 0
+    record = json.loads(capfd.readouterr().out)
+    assert [found["name"] for found in record["evaluations"]] == ["a@5", "b@5"]
+    row = next(row for row in record["differences"] if row["metric"] == "psnr_swap")
+    assert row["difference"] == pytest.approx(0.3)
+    assert row["beyond_interval"] is True
+    with table.open() as file:
+        written = {line["metric"]: line for line in csv.DictReader(file)}["psnr_swap"]
+    assert {key: str(value) for key, value in row.items()} == written
+
+
 def test_other_data_are_pointed_out(tmp_path, capfd):
     write(tmp_path / "a")
     write(tmp_path / "b", judge_sha256="other")

@@ -13,6 +13,7 @@ from faceshifter_jax.evaluation.evaluate import made_directory, read_losses
 from faceshifter_jax.evaluation.findings import hash_values, read_record, read_values
 from faceshifter_jax.evaluation.ledger import append_to_ledger, mend_ledger, read_ledger
 from faceshifter_jax.evaluation.report.image_grid import write_report
+from faceshifter_jax.logs import shown_on_stderr
 from faceshifter_jax.media.grid import write_grid
 
 BROKEN = {
@@ -37,7 +38,7 @@ def test_a_damaged_history_is_set_aside_before_the_work(name, tmp_path, capsys):
     path.write_bytes(damaged)
     with pytest.raises(UserError, match="line 2 of"):
         read_ledger(tmp_path)
-    with made_directory(tmp_path):
+    with shown_on_stderr(), made_directory(tmp_path):
         assert [entry["step"] for entry in read_ledger(tmp_path)] == [1, 3]
     (line,) = capsys.readouterr().err.splitlines()
     assert "damaged in line 2" in line
@@ -88,7 +89,8 @@ def test_broken_lines_of_the_losses_are_passed_over(tmp_path, capsys):
     (tmp_path / "metrics.jsonl").write_bytes(
         b'{"step": 1, "id_loss": 2.0}\n{broken\n{"step": 3, "id_loss": 1.0, "att_loss": "low"}\n'
     )
-    losses = read_losses(tmp_path)
+    with shown_on_stderr():
+        losses = read_losses(tmp_path)
     assert losses["id_loss"] == [(1, 2.0, 2.0, 2.0), (3, 1.0, 1.0, 1.0)]
     assert losses["att_loss"] == []
     assert "line 2 of" in capsys.readouterr().err

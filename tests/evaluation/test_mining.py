@@ -17,7 +17,7 @@ from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.data import PreparedDataset, prepare_folder
 from faceshifter_jax.data.subset import read_subset
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.evaluation import mine_command
+from faceshifter_jax.evaluation import mine_arguments, mine_command
 from faceshifter_jax.evaluation.mining import (
     rank,
     score,
@@ -134,8 +134,8 @@ def larger(data, tmp_path_factory):
 
 def run(*arguments):
     parser = argparse.ArgumentParser()
-    mine_command.add_arguments(parser)
-    mine_command.run(parser.parse_args([str(argument) for argument in arguments]))
+    mine_arguments.add_arguments(parser)
+    mine_arguments.run(parser.parse_args([str(argument) for argument in arguments]))
 
 
 def mine(trained, data, output, *more):

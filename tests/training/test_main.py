@@ -55,9 +55,12 @@ def test_overrides_variants_and_both_ways_to_write_a_flag(config_file):
         (["--wrkdir=y"], "Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
         (
             ["--batch_size=3"],
-            "unknown flag --batch_size: settings are written --config.batch",
+            "unknown flag '--batch_size=3': settings are written --config.batch",
         ),
-        (["--nodata.path"], "unknown flag --data.path: settings are written --config.data.path="),
+        (
+            ["--nodata.path"],
+            "unknown flag '--nodata.path': settings are written --config.data.path=",
+        ),
         (["extra"], "unexpected argument 'extra'"),
         (["--workdir="], "--workdir is missing"),
     ],

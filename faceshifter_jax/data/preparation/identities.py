@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from faceshifter_jax.data.preparation.ways import FOLDERS, NONE, TOP
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.folders import PictureFile
 
-FOLDERS, TOP, NONE = "folders", "top", "none"
 # FFHQ and CelebA-HQ number their folders by the first of a thousand pictures of as many people.
 _NUMBERED_BY = 1000
 

@@ -2,9 +2,9 @@
 already aligned, `prepare_embedded` for rendered faces."""
 
 import dataclasses
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,15 @@ from faceshifter_jax.data.preparation.publish import (
 from faceshifter_jax.data.seeds import HELD_OUT_SEED
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import check_alignment
-from faceshifter_jax.faces.finder import DEFAULT_DETECTOR, DETECTORS, build_detector
+from faceshifter_jax.faces.finder import build_detector
+from faceshifter_jax.faces.names import DEFAULT_DETECTOR, DETECTORS
 from faceshifter_jax.files import UnfinishedWork, unfinished_work
 from faceshifter_jax.media.folders import Folder, read_folder, why_left_out
 from faceshifter_jax.media.images import ReadPicture
-from faceshifter_jax.messages import printable
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.workers import usable_cores
 
+_logger = logging.getLogger(__name__)
 LEFT_OUT_FILE = "left_out.txt"
 TABLE_FILE = "photos.tsv"
 
@@ -303,11 +304,11 @@ def _build_in(scratch: Path, builder) -> Path:
 def _read_folder(photos: Path, identities: str) -> Folder:
     found = read_folder(photos)
     if identities == FOLDERS and (doubt := doubt_folders(found.pictures)):
-        print(f"warning: {printable(doubt)}", file=sys.stderr)
+        _logger.warning(doubt)
     pictures = assign_identities(found.pictures, identities)
     found = dataclasses.replace(found, pictures=pictures)
     if note := found.note():
-        print(printable(note), file=sys.stderr)
+        _logger.info(note)
     return found
 
 

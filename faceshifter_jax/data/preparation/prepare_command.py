@@ -2,12 +2,16 @@
 
 import argparse
 
-from faceshifter_jax.data.preparation.identities import FOLDERS, NONE, TOP
-from faceshifter_jax.data.preparation.prepare import prepare_folder, prepare_photos
-from faceshifter_jax.data.prepared import PreparedDataset
+from faceshifter_jax.data.preparation.ways import FOLDERS, NONE, TOP
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.faces.alignment import ALIGNMENTS
+from faceshifter_jax.faces.names import ALIGNMENT_NAMES, DEFAULT_ALIGNMENT, DEFAULT_DETECTOR
 from faceshifter_jax.paths import local_path
+
+EXAMPLES = (
+    "faceshifter prepare PHOTOS data/photos --size 256 --faces detect",
+    "faceshifter prepare ALIGNED data/aligned --size 256",
+    "faceshifter prepare CELEBA data/celeba --identities identity_CelebA.txt",
+)
 
 _FOR_DETECTION = ("single", "min_pixels", "min_sharpness", "detector")
 
@@ -20,25 +24,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "out", metavar="OUT", type=local_path, help="directory of the dataset to write"
     )
-    parser.add_argument("--size", type=int, default=256, help="pixels a side (default 256)")
+    parser.add_argument("--size", type=int, default=256, help="pixels a side")
     parser.add_argument(
         "--faces",
         choices=("aligned", "detect"),
         default="aligned",
         help="detect: PHOTOS are raw photographs, find and align the face of each; aligned: they "
-        "are already cut out, take each as it is (default)",
+        "are already cut out, take each as it is",
     )
     parser.add_argument(
         "--alignment",
-        choices=tuple(ALIGNMENTS),
-        help="how faces are cut out (arcface); with --faces aligned how they were, for whoever "
-        "trains on them",
+        choices=ALIGNMENT_NAMES,
+        help="how faces are cut out; with --faces aligned how they were, for whoever trains on "
+        f"them (default: {DEFAULT_ALIGNMENT} with --faces detect, else unknown)",
     )
     parser.add_argument(
         "--identities",
         default=FOLDERS,
         metavar="HOW",
-        help=f"who is in the pictures: {FOLDERS} (default), each folder is one person; {TOP}, each "
+        help=f"who is in the pictures: {FOLDERS}, each folder is one person; {TOP}, each "
         f"folder at the top; {NONE}, nobody is known; or a text file with a picture's name and its "
         "person on each line, such as CelebA's identity_CelebA.txt",
     )
@@ -55,23 +59,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-pixels",
         type=int,
         metavar="N",
-        help="leave faces out whose aligned square has fewer pixels across in the photo (default "
+        help="leave faces out whose aligned square has fewer pixels across in the photo (default: "
         "half of SIZE)",
     )
     rules.add_argument(
         "--min-sharpness",
         type=float,
         metavar="X",
-        help="leave faces out whose Laplacian has a smaller variance at 128 pixels (default 25)",
+        help="leave faces out whose Laplacian has a smaller variance at 128 pixels (default: 25)",
     )
     rules.add_argument(
         "--detector",
-        help="face detector: blazeface, mtcnn, or your own as module:class (default blazeface)",
+        help="face detector: blazeface, mtcnn, or your own as module:class "
+        f"(default: {DEFAULT_DETECTOR})",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Prepares the dataset."""
+    # Not at the top: TFDS takes seconds, and --help needs none of it.
+    from faceshifter_jax.data.preparation.prepare import prepare_folder, prepare_photos
+    from faceshifter_jax.data.prepared import PreparedDataset
+
     common = {
         "size": arguments.size,
         "identities": arguments.identities,

@@ -18,7 +18,7 @@ from scipy import ndimage
 import faceshifter_jax
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import check_alignment
-from faceshifter_jax.faces.finder import DEFAULT_DETECTOR
+from faceshifter_jax.faces.names import DEFAULT_DETECTOR
 from faceshifter_jax.files import UnfinishedWork
 from faceshifter_jax.media.folders import PictureFile
 from faceshifter_jax.media.images import ReadPicture, encode_jpeg

@@ -9,7 +9,7 @@ what an estimator prints of the swap and of the target.
 import argparse
 import hashlib
 import io
-import sys
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -31,37 +31,23 @@ from faceshifter_jax.evaluation.metrics import retrieval
 from faceshifter_jax.evaluation.model import Embed, Judge, Subject
 from faceshifter_jax.evaluation.presentation import DEGREE, DOWN, SHARE, Headline, Metric, Table
 from faceshifter_jax.evaluation.processes import in_shares
-from faceshifter_jax.evaluation.protocols.option import OF_CHECKPOINT, Option, onnx_options
+from faceshifter_jax.evaluation.protocols.options import OF_CHECKPOINT
 from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
 from faceshifter_jax.faces.alignment import align
 from faceshifter_jax.faces.face import Detector
-from faceshifter_jax.faces.finder import DEFAULT_DETECTOR, build_detector
+from faceshifter_jax.faces.finder import build_detector
+from faceshifter_jax.faces.names import DEFAULT_DETECTOR
 from faceshifter_jax.inputs import UnreadableFile, read_json
 from faceshifter_jax.media.video_frames import read_frames
-from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.distributed import is_first_process, together
 from faceshifter_jax.runtime.progress import Progress
 
+_logger = logging.getLogger(__name__)
 _LARGEST_LIST = 2**26
 NAME = "faceforensics"
 VERSION = 1
 ALIGNMENT = OF_CHECKPOINT
 FRAMES = 10
-OPTIONS = (
-    Option("data", "a FaceForensics++ folder", type=local_path),
-    Option("split", "list in splits/ (test)", "test"),
-    Option("compression", "folder of the videos (c23)", "c23"),
-    *onnx_options("pose", "estimator of head poses, as Hopenet", "imagenet"),
-    *onnx_options("expression", "estimator of expressions", "unit"),
-    Option(
-        "expression_part",
-        "the numbers of its output that are the expression (all), as 80:144",
-        ":",
-        metavar="FROM:TO",
-        needs="expression",
-    ),
-)
-
 METRICS = (
     Metric("*_retrieval", SHARE),
     Metric("pose_error", DEGREE, 2, DOWN),
@@ -338,9 +324,8 @@ def _read_faces(
         there = set(map(tuple, places.tolist()))
         for video, frame in product(range(len(paths)), range(FRAMES)):
             if (video, frame) not in there:
-                print(
-                    f"left out: no face in frame {frame + 1} of {FRAMES} of {paths[video]}",
-                    file=sys.stderr,
+                _logger.info(
+                    "left out: no face in frame %d of %d of %s", frame + 1, FRAMES, paths[video]
                 )
     return faces, places
 

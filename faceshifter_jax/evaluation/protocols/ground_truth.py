@@ -25,7 +25,6 @@ from faceshifter_jax.evaluation.presentation import (
     Table,
 )
 from faceshifter_jax.evaluation.protocols.attributes import LIGHT, OCCLUDER, YAW, attribute_bins
-from faceshifter_jax.evaluation.protocols.option import Option
 from faceshifter_jax.evaluation.protocols.rendered_pairs import (
     HELD_OUT_SEED,
     KINDS,
@@ -43,11 +42,6 @@ from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figur
 NAME = "ground-truth"
 VERSION = 6
 ALIGNMENT = "arcface"
-OPTIONS = (
-    Option("pairs", "number of swaps (200)", 200, int),
-    Option("identities", "people among them (100)", 100, int),
-)
-
 METRICS = (
     Metric("*_nearer_source", SHARE),
     Metric("*_retrieval_top?", SHARE),

@@ -48,24 +48,13 @@ from faceshifter_jax.evaluation.presentation import (
     Table,
     find_metric,
 )
-from faceshifter_jax.evaluation.protocols.option import OF_DATASET, Option, onnx_options
+from faceshifter_jax.evaluation.protocols.options import OF_DATASET
 from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
-from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime.distributed import together
 
 NAME = "pairs"
 VERSION = 2
 ALIGNMENT = OF_DATASET
-OPTIONS = (
-    Option("data", "a prepared dataset", type=local_path),
-    Option("pairs", "number of swaps (1000)", 1000, int),
-    *onnx_options(
-        "features",
-        "network for the distances between sets, such as InceptionV3 (the judge)",
-        "unit",
-    ),
-)
-
 METRICS = (
     Metric("swap_nearer_source", SHARE),
     Metric("*_retrieval_top?", SHARE),

@@ -3,58 +3,31 @@
 A protocol has `NAME` and `VERSION`, which changes when the same checkpoint would get other
 figures; `ALIGNMENT`, how its faces are aligned: a key of `faces.alignment.ALIGNMENTS`, `OF_DATASET`
 (its `--data` is a prepared dataset, which says it) or `OF_CHECKPOINT` (it cuts them out as the
-checkpoint wants, which `prepare` gets as `alignment`); `OPTIONS`, its options; `METRICS`, how its
-metrics are shown; `HEADLINES` and `TABLES` for the report; `check_arguments(arguments)`, before
-anything is read; `prepare(arguments, image_size) -> data`, whose `facts` say what the data are; and
-`evaluate(data, subject, judge) -> Findings`.
+checkpoint wants, which `prepare` gets as `alignment`); `METRICS`, how its metrics are shown;
+`HEADLINES` and `TABLES` for the report; `check_arguments(arguments)`, before anything is read;
+`prepare(arguments, image_size) -> data`, whose `facts` say what the data are; and
+`evaluate(data, subject, judge) -> Findings`. Its options are those that `options.OPTIONS` has under
+its name.
 """
 
 import argparse
-from collections import defaultdict
 from types import ModuleType
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.protocols import faceforensics, ground_truth, pairs
-from faceshifter_jax.evaluation.protocols.option import Option
+from faceshifter_jax.evaluation.protocols.options import options_by_name
 from faceshifter_jax.paths import local_path
 
 PROTOCOLS = {module.NAME: module for module in (ground_truth, pairs, faceforensics)}
-
-
-def _options() -> dict[str, dict[str, Option]]:
-    """Name of an option -> protocol -> the option as that protocol has it."""
-    found: dict[str, dict[str, Option]] = defaultdict(dict)
-    for protocol, module in PROTOCOLS.items():
-        for option in module.OPTIONS:
-            found[option.name][protocol] = option
-    return found
 
 
 def common_settings() -> list[str]:
     """The options that all processes of an evaluation must have alike; of files the contents do."""
     return [
         name
-        for name, options in _options().items()
+        for name, options in options_by_name().items()
         if all(option.type is not local_path for option in options.values())
     ]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of all protocols."""
-    parser.add_argument(
-        "--protocol",
-        choices=PROTOCOLS,
-        help="what to measure (ground-truth, or pairs where --data is given)",
-    )
-    for options in _options().values():
-        option = next(iter(options.values()))
-        parser.add_argument(
-            option.flag,
-            type=option.type,
-            choices=option.choices,
-            metavar=option.metavar,
-            help="; ".join(f"{protocol}: {own.help}" for protocol, own in options.items()),
-        )
 
 
 def choose_protocol(arguments: argparse.Namespace) -> ModuleType:
@@ -64,7 +37,7 @@ def choose_protocol(arguments: argparse.Namespace) -> ModuleType:
       UserError: options of another protocol, or impossible values.
     """
     name = arguments.protocol or ("pairs" if arguments.data else "ground-truth")
-    for option, options in _options().items():
+    for option, options in options_by_name().items():
         own = options.get(name)
         if getattr(arguments, option) is None:
             setattr(arguments, option, own.default if own else None)

@@ -1,7 +1,9 @@
 """`faceshifter inspect`: reports the statements in files of where their pictures come from."""
 
 import argparse
-import sys
+import json
+import logging
+from typing import Any
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.provenance.reading import read_provenance
@@ -13,6 +15,8 @@ from faceshifter_jax.media.provenance.statement import (
 from faceshifter_jax.messages import printable
 from faceshifter_jax.paths import local_path
 
+EXAMPLES = ("faceshifter inspect swap.png", "faceshifter inspect *.jpg --json")
+_logger = logging.getLogger(__name__)
 _LABELS = {
     "digital_source_type": "digital source type",
     "software": "software",
@@ -32,18 +36,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files", metavar="FILE", nargs="+", type=local_path, help="pictures and videos to look into"
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON list of all files")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints each file's statement; returns 2, after all files, if one cannot be read."""
-    code = 0
+    records = []
     for path in arguments.files:
         try:
-            print("\n".join(describe(path, read_provenance(path))), flush=True)
+            provenance = read_provenance(path)
+            records.append(as_record(path, provenance))
+            if not arguments.json:
+                print("\n".join(describe(path, provenance)), flush=True)
         except UserError as error:
-            print(f"error: {printable(str(error))}", file=sys.stderr)
-            code = 2
-    return code
+            _logger.error(str(error))
+            records.append({"file": path, "error": str(error)})
+    if arguments.json:
+        print(json.dumps(records, indent=2))
+    return 2 if any("error" in record for record in records) else 0
+
+
+def as_record(name: str, provenance: Provenance | None) -> dict[str, Any]:
+    """The statement for a program: None where there is none."""
+    return {
+        "file": name,
+        "swapped_by_faceshifter_jax": provenance is not None and provenance.software == SOFTWARE,
+        "statement": None if provenance is None else provenance.to_pairs(),
+    }
 
 
 def describe(name: str, provenance: Provenance | None) -> list[str]:

@@ -36,13 +36,11 @@ from faceshifter_jax.runtime.faults import explain_write_error, is_no_room
 from faceshifter_jax.runtime.progress import Progress
 from faceshifter_jax.runtime.workers import usable_cores
 from faceshifter_jax.swapping.assignment import Assignment, assign_tracks
+from faceshifter_jax.swapping.defaults import DEFAULT_CRF
 from faceshifter_jax.swapping.pasting import put_back
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.swapping.video.find_faces import Seen, check_detect_every, find_faces
 from faceshifter_jax.swapping.video.tracking import SmoothTrack
-
-DEFAULT_CRF = 18
-"""x264's quality: hardly to be told from the original; 6 more make half the bytes."""
 
 _WORST_CRF = 51
 # Changed whenever frame times mean something else, so that older unfinished work is discarded.

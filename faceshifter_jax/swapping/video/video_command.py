@@ -1,35 +1,21 @@
 """The part of `faceshifter swap` that is about videos."""
 
 import argparse
-import sys
+import logging
 from collections.abc import Callable
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.messages import printable
 from faceshifter_jax.swapping.assignment import Assignment
+from faceshifter_jax.swapping.defaults import DEFAULT_CRF
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.swapping.video.swap_video import (
-    DEFAULT_CRF,
     VideoSettings,
     check_before,
     swap_video,
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments that are for videos alone."""
-    video = parser.add_argument_group("of videos")
-    video.add_argument(
-        "--detect-every",
-        type=int,
-        metavar="N",
-        help="look for faces in every N-th frame, and where one comes or goes (1)",
-    )
-    video.add_argument(
-        "--crf",
-        type=int,
-        help=f"quality of H.264 as in x264, 0 without loss to 51 ({DEFAULT_CRF})",
-    )
+_logger = logging.getLogger(__name__)
 
 
 def check_for_photo(arguments: argparse.Namespace) -> None:
@@ -64,8 +50,8 @@ def run(
             overwrite=arguments.overwrite,
         )
     except (KeyboardInterrupt, SystemExit):
-        print("give the same command again to continue from here", file=sys.stderr)
+        _logger.info("give the same command again to continue from here")
         raise
     for note in notes:
-        print(printable(note), file=sys.stderr)
+        _logger.info(note)
     print(printable(f"wrote {arguments.output}"))
