@@ -116,19 +116,16 @@ def build_loader(
     mixture = build_mixture(sources, seed)
     local_size = batch_size // process_count
 
-    def make_row_at(step: int, index: int) -> Row:
+    def make_row(step: int, index: int) -> Row:
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(step, index)))
         dataset, position = mixture.locate(step * batch_size + index)
         row = makers[dataset](position, rng)
-        if not checked.identity_views:
-            return row
         # Drawn last, so that everything else in the row is the same with and without views.
-        return row | {"view_seed": rng.integers(2**32, dtype=np.uint32)}
+        return row | _view_seed(rng) if checked.identity_views else row
 
     def make_batch(step: int) -> Row:
         first = process_index * local_size
-        rows = (make_row_at(step, first + index) for index in range(local_size))
-        return _stack(rows, local_size)
+        return _stack((make_row(step, first + i) for i in range(local_size)), local_size)
 
     options = grain.ReadOptions(checked.num_threads, checked.prefetch_batches)
     steps = grain.MapDataset.range(_ENDLESS_STEPS).map(make_batch)
@@ -144,6 +141,10 @@ def count_identities(path: str) -> int:
         UserError: there is no prepared dataset, or several are not named correctly.
     """
     return sum(PreparedDataset(source.path).num_identities for source in read_sources(path))
+
+
+def _view_seed(rng: np.random.Generator) -> Row:
+    return {"view_seed": rng.integers(2**32, dtype=np.uint32)}
 
 
 def _stack(rows: Iterable[Row], number: int) -> Row:

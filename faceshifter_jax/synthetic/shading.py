@@ -76,9 +76,7 @@ def shine_on(out, nx, ny, nz, open_share, lit, gloss, power, light):
     facing = nx * light[0] + ny * light[1] + nz * light[2]
     up = np.float32(0.5) + np.float32(0.5) * ny
     glint = max(nx * light[3] + ny * light[4] + nz * light[5], np.float32(0.0))
-    glint = glint * glint
-    glint = glint * glint
-    for _ in range(power):
+    for _ in range(2 + power):
         glint = glint * glint
     rim = np.float32(1.0) - max(nz, np.float32(0.0))
     rim = rim * rim * rim
@@ -102,14 +100,38 @@ def displayed(value):
 
 
 @compiled(**KERNEL)
+def place_in(triangles, k, weights, row, column):
+    """The corners of triangle `k`, and the weight of each at a sample."""
+    u, v = weights[row, column, 0], weights[row, column, 1]
+    return triangles[k, 0], triangles[k, 1], triangles[k, 2], u, v, np.float32(1.0) - u - v
+
+
+@compiled(**KERNEL)
+def mix(values, place, j):
+    """Column `j` of what the corners have, at a place of `place_in`."""
+    a, b, c, u, v, w = place
+    return values[a, j] * u + values[b, j] * v + values[c, j] * w
+
+
+@compiled(**KERNEL)
+def mix_three(values, place):
+    """The first three columns of what the corners have, at a place of `place_in`."""
+    return mix(values, place, 0), mix(values, place, 1), mix(values, place, 2)
+
+
+@compiled(**KERNEL)
+def normal_at(normals, place):
+    """The normal of length 1 at a place of `place_in`."""
+    nx, ny, nz = mix_three(normals, place)
+    scale = np.float32(1.0) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-6)
+    return nx * scale, ny * scale, nz * scale
+
+
+@compiled(**KERNEL)
 def brow_share(x, y, z, values):
     """Cover of the eyebrow at a place of the mean face."""
-    thickness, arch, tilt, length = (
-        values[BROW_THICKNESS],
-        values[BROW_ARCH],
-        values[BROW_TILT],
-        values[BROW_LENGTH],
-    )
+    thickness, length = values[BROW_THICKNESS], values[BROW_LENGTH]
+    arch, tilt = values[BROW_ARCH], values[BROW_TILT]
     gap, density = values[BROW_GAP], values[BROW_DENSITY]
     along = (abs(x) - gap) / length
     if z < 0.4 or along < -0.1 or along > 1.1 or y < 0.4 or y > 0.95:
@@ -179,9 +201,8 @@ def paint_face(out, place, values):
         fade = np.float32(1.0) - np.float32(0.8) * smoothstep(np.float32(0.08), 0.24, abs(x))
         gap = abs(x * 11 - np.float32(np.floor(x * 11)) - np.float32(0.5))
         fade *= np.float32(1.0) - np.float32(0.22) * smoothstep(np.float32(0.36), 0.5, gap)
-        out[0] = np.float32(0.74) * fade
-        out[1] = np.float32(0.68) * fade
-        out[2] = np.float32(0.58) * fade
+        for k, white in enumerate((np.float32(0.74), np.float32(0.68), np.float32(0.58))):
+            out[k] = white * fade
         return np.float32(0.10)
     if place[TONGUE] > 0.5:
         out[0], out[1], out[2] = np.float32(0.40), np.float32(0.12), np.float32(0.12)
@@ -194,9 +215,8 @@ def paint_face(out, place, values):
     paint_skin(out, x, y, z, values)
     beard = beard_share(x, y, z, values)
     lip = smoothstep(np.float32(0.30), np.float32(0.62), place[LIP])
-    blend(
-        out, values[HAIR], values[HAIR + 1], values[HAIR + 2], beard * (1 - lip) * np.float32(0.85)
-    )
+    shown = beard * (1 - lip) * np.float32(0.85)
+    blend(out, values[HAIR], values[HAIR + 1], values[HAIR + 2], shown)
     gloss *= 1 - beard
     blend(out, values[LIPS], values[LIPS + 1], values[LIPS + 2], lip)
     gloss += lip * (np.float32(0.05) + np.float32(0.12) * values[MAKEUP])
@@ -226,24 +246,18 @@ def shade_skin(owner, weights, triangles, normals, surface, values, light, colou
             k = owner[row, column]
             if k < 0 or k >= triangles.shape[0]:
                 continue
-            a, b, c = triangles[k, 0], triangles[k, 1], triangles[k, 2]
-            u, v = weights[row, column, 0], weights[row, column, 1]
-            w = np.float32(1.0) - u - v
+            at = place_in(triangles, k, weights, row, column)
             for j in range(10):
-                place[j] = surface[a, j] * u + surface[b, j] * v + surface[c, j] * w
-            nx = normals[a, 0] * u + normals[b, 0] * v + normals[c, 0] * w
-            ny = normals[a, 1] * u + normals[b, 1] * v + normals[c, 1] * w
-            nz = normals[a, 2] * u + normals[b, 2] * v + normals[c, 2] * w
-            scale = np.float32(1.0) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-6)
+                place[j] = mix(surface, at, j)
+            nx, ny, nz = normal_at(normals, at)
             if place[TOOTH] > 0.5 and nz < 0.0:
-                scale = -scale
+                nx, ny, nz = -nx, -ny, -nz
             gloss = paint_face(out, place, values)
             # Baked with the mouth closed, so teeth and tongue would stay black when it opens.
-            open_share = max(
-                place[OPENNESS], np.float32(0.55) * place[TOOTH] + np.float32(0.4) * place[TONGUE]
-            )
+            inner = np.float32(0.55) * place[TOOTH] + np.float32(0.4) * place[TONGUE]
+            open_share = max(place[OPENNESS], inner)
             lit = smoothstep(np.float32(0.05), np.float32(0.55), open_share)
-            shine_on(out, nx * scale, ny * scale, nz * scale, open_share, lit, gloss, 2, light)
+            shine_on(out, nx, ny, nz, open_share, lit, gloss, 2, light)
             for j in range(3):
                 colours[row, column, j] = out[j]
 
@@ -258,15 +272,9 @@ def shade_eyes(owner, weights, triangles, first, normals, directions, iris, gaze
             k = owner[row, column] - first
             if k < 0 or k >= triangles.shape[0]:
                 continue
-            a, b, c = triangles[k, 0], triangles[k, 1], triangles[k, 2]
-            u, v = weights[row, column, 0], weights[row, column, 1]
-            w = np.float32(1.0) - u - v
-            x = directions[a, 0] * u + directions[b, 0] * v + directions[c, 0] * w
-            y = directions[a, 1] * u + directions[b, 1] * v + directions[c, 1] * w
-            z = directions[a, 2] * u + directions[b, 2] * v + directions[c, 2] * w
-            nx = normals[a, 0] * u + normals[b, 0] * v + normals[c, 0] * w
-            ny = normals[a, 1] * u + normals[b, 1] * v + normals[c, 1] * w
-            nz = normals[a, 2] * u + normals[b, 2] * v + normals[c, 2] * w
+            at = place_in(triangles, k, weights, row, column)
+            x, y, z = mix_three(directions, at)
+            nx, ny, nz = mix_three(normals, at)
             dx, dy, dz = x - gaze[0], y - gaze[1], z - gaze[2]
             away = np.sqrt(dx * dx + dy * dy + dz * dz)
             out[0], out[1], out[2] = np.float32(0.56), np.float32(0.52), np.float32(0.50)
@@ -294,13 +302,11 @@ def thin_out(owner, weights, triangles, first, strands):
             k = owner[row, column] - first
             if k < 0:
                 continue
-            a, b, c = triangles[k, 0], triangles[k, 1], triangles[k, 2]
-            u, v = weights[row, column, 0], weights[row, column, 1]
-            w = np.float32(1.0) - u - v
-            tip = strands[a, 3] * u + strands[b, 3] * v + strands[c, 3] * w
+            at = place_in(triangles, k, weights, row, column)
+            tip = mix(strands, at, 3)
             if tip <= 0.0:
                 continue
-            across = strands[a, 0] * u + strands[b, 0] * v + strands[c, 0] * w
+            across = mix(strands, at, 0)
             reach = np.float32(0.7) * noise(across * 3, 0, 21)
             reach += np.float32(0.5) * noise(across, 0, 22)
             if tip > reach:
@@ -317,27 +323,18 @@ def shade_hair(owner, weights, triangles, first, normals, strands, colour, light
             k = owner[row, column] - first
             if k < 0 or k >= triangles.shape[0]:
                 continue
-            a, b, c = triangles[k, 0], triangles[k, 1], triangles[k, 2]
-            u, v = weights[row, column, 0], weights[row, column, 1]
-            w = np.float32(1.0) - u - v
-            across = strands[a, 0] * u + strands[b, 0] * v + strands[c, 0] * w
-            along = strands[a, 1] * u + strands[b, 1] * v + strands[c, 1] * w
-            open_share = strands[a, 2] * u + strands[b, 2] * v + strands[c, 2] * w
-            nx = normals[a, 0] * u + normals[b, 0] * v + normals[c, 0] * w
-            ny = normals[a, 1] * u + normals[b, 1] * v + normals[c, 1] * w
-            nz = normals[a, 2] * u + normals[b, 2] * v + normals[c, 2] * w
+            at = place_in(triangles, k, weights, row, column)
+            across, along, open_share = mix_three(strands, at)
+            nx, ny, nz = normal_at(normals, at)
             if nz < 0.0:
                 nx, ny, nz = -nx, -ny, -nz
-            scale = np.float32(1.0) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-6)
             fine = noise(across * 3, along * 2, 11)
             lock = noise(across, along, 12)
             tone = np.float32(0.45) + np.float32(0.55) * fine + np.float32(0.35) * lock
             for j in range(3):
                 out[j] = colour[j] * tone
             sheen = np.float32(0.10) * (np.float32(0.3) + fine)
-            shine_on(
-                out, nx * scale, ny * scale, nz * scale, open_share, open_share, sheen, 1, light
-            )
+            shine_on(out, nx, ny, nz, open_share, open_share, sheen, 1, light)
             for j in range(3):
                 colours[row, column, j] = out[j]
 
@@ -386,21 +383,15 @@ def paint_cover(
             k = owner[row, column]
             if k < 0:
                 continue
-            a, b, c = triangles[k, 0], triangles[k, 1], triangles[k, 2]
-            u, v = weights[row, column, 0], weights[row, column, 1]
-            w = np.float32(1.0) - u - v
-            nx = normals[a, 0] * u + normals[b, 0] * v + normals[c, 0] * w
-            ny = normals[a, 1] * u + normals[b, 1] * v + normals[c, 1] * w
-            nz = normals[a, 2] * u + normals[b, 2] * v + normals[c, 2] * w
-            scale = np.float32(1.0) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-6)
+            at = place_in(triangles, k, weights, row, column)
+            nx, ny, nz = normal_at(normals, at)
             if nz < 0.0:
-                scale = -scale
-            across = paint[a, 3] * u + paint[b, 3] * v + paint[c, 3] * w
-            along = paint[a, 4] * u + paint[b, 4] * v + paint[c, 4] * w
+                nx, ny, nz = -nx, -ny, -nz
+            across, along = mix(paint, at, 3), mix(paint, at, 4)
             rough = np.float32(1.0) + grain * (noise(across, along, 41) - np.float32(0.5))
             for j in range(3):
-                out[j] = (paint[a, j] * u + paint[b, j] * v + paint[c, j] * w) * rough
-            shine_on(out, nx * scale, ny * scale, nz * scale, 0.9, 1.0, gloss, 2, light)
+                out[j] = mix(paint, at, j) * rough
+            shine_on(out, nx, ny, nz, 0.9, 1.0, gloss, 2, light)
             rest = np.float32(1.0) - alpha
             cover[row, column] = cover[row, column] * rest + alpha
             for j in range(3):

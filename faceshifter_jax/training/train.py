@@ -53,12 +53,10 @@ def train(
     build_task: Callable[[Any], Task] = tasks.build_task,
     build_loader: Callable[..., Any] | None = None,
 ) -> Any:
-    """Trains what `config` describes up to `config.num_steps`, starting from the state in
-    `workdir`.
+    """Trains what `config` describes up to `config.num_steps`, from the state in `workdir` on.
 
-    The same call continues an interrupted training run, bit for bit as if it had not been
-    interrupted: every batch is a function of the seed and the step, and the state holds everything
-    else.
+    The same call continues an interrupted run, bit for bit as if it had not been interrupted: each
+    batch is a function of the seed and the step, and the state holds everything else.
 
     Args:
       config: a complete config; it is not changed.
@@ -94,12 +92,7 @@ def train(
         frozen = parallel.replicate(inputs.frozen)
         state = _build_state(config, inputs, checkpoints, first_step, parallel)
         if first_step >= config.num_steps:
-            if distributed.is_first_process():
-                print(
-                    f"{workdir} already holds step {first_step} of {config.num_steps}: nothing to "
-                    "do (a larger --config.num_steps continues training)",
-                    flush=True,
-                )
+            _say_nothing_to_do(workdir, first_step, config.num_steps)
             return state
         # From here on the run writes to its workdir; a refused one has not.
         with distributed.together():
@@ -113,6 +106,15 @@ def train(
         )
         session.stop = stack.enter_context(catch_signals())
         return session.run(state, first_step, inputs.samples)
+
+
+def _say_nothing_to_do(workdir: Path, step: int, num_steps: int) -> None:
+    if distributed.is_first_process():
+        print(
+            f"{workdir} already holds step {step} of {num_steps}: nothing to do (a larger "
+            "--config.num_steps continues training)",
+            flush=True,
+        )
 
 
 def _join_processes(config: Config) -> Parallel:

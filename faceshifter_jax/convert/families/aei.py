@@ -52,10 +52,8 @@ def convert_generator(
         return state.shape(f"{module_key(*path)}.weight", num_dimensions)
 
     down = [f"down_{i}" for i in range(_MOST_LEVELS)]
-    levels = max(
-        (i + 1 for i in range(_MOST_LEVELS) if state.has_module(module_key("encoder", down[i]))),
-        default=1,
-    )
+    found = (i + 1 for i, name in enumerate(down) if state.has_module(module_key("encoder", name)))
+    levels = max(found, default=1)
     encoder_channels = tuple(shape(4, "encoder", name)[0] for name in down[:levels])
     embedding_size, first_width, side, _ = shape(4, "generator", "start")
     last_conv = f"conv_{num_units - 1}"

@@ -1,5 +1,4 @@
-"""Preparing datasets: `prepare_photos` for photographs, `prepare_folder` for pictures that are
-already aligned, `prepare_embedded` for rendered faces."""
+"""Preparing datasets: of photographs, of pictures already aligned, and of rendered faces."""
 
 import dataclasses
 import logging
@@ -19,8 +18,7 @@ from faceshifter_jax.data.preparation.publish import (
 from faceshifter_jax.data.seeds import HELD_OUT_SEED
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import check_alignment
-from faceshifter_jax.faces.finder import build_detector
-from faceshifter_jax.faces.names import DEFAULT_DETECTOR, DETECTORS
+from faceshifter_jax.faces.names import DEFAULT_DETECTOR
 from faceshifter_jax.files import UnfinishedWork, unfinished_work
 from faceshifter_jax.media.folders import Folder, read_folder, why_left_out
 from faceshifter_jax.media.images import ReadPicture
@@ -101,10 +99,10 @@ def prepare_photos(
 ) -> Path:
     """Prepares raw photographs: finds the face of each, aligns it, and leaves bad ones out.
 
-    `identities` and the dataset are as for `prepare_folder`. Of several faces the
-    largest is taken. `out`/photos.tsv lists for every file why it was left out, or how large and
-    sharp its face is and where its landmarks are. An interrupted run continues when it is called
-    again; until then its work is kept in a hidden folder next to `out`.
+    `identities` and the dataset are as for `prepare_folder`. Of several faces the largest is taken.
+    `out`/photos.tsv lists for every file why it was left out, or how large and sharp its face is
+    and where its landmarks are. An interrupted run continues when it is called again; until then
+    its work is kept in a hidden folder next to `out`.
 
     Args:
         photos: the folder.
@@ -113,13 +111,12 @@ def prepare_photos(
         single: reject photographs with several large faces, where it is unclear who is meant.
         min_pixels: reject faces whose aligned square has fewer pixels across in the photograph;
             None for half of `size`.
-        min_sharpness: reject faces that are less sharp, see `raw_photos.sharpness`; None for
-            `raw_photos.DEFAULT_SHARPNESS`.
+        min_sharpness: reject less sharp faces, see `raw_photos.sharpness`; None for its default.
         detector: a name of `faces.finder.DETECTORS`, or module:class.
         alignment: how faces are cut out, a key of `faces.alignment.ALIGNMENTS`.
         overwrite: replace an existing dataset.
-        num_workers: processes; None for one a core, or as many as the free memory allows. The
-            result does not depend on it.
+        num_workers: processes, which do not change the result; None for one a core, or as many as
+            the free memory allows.
 
     Raises:
         UserError: a number is out of range, the detector is unknown, the folder is missing, no
@@ -139,16 +136,12 @@ def prepare_photos(
     photos, out = Path(local_path(photos)), Path(local_path(out)).absolute()
     check_dataset_replaceable(out, overwrite)
     found = _read_folder(photos, identities)
-    if detector not in DETECTORS:
-        build_detector(detector)
     make_parent(out)
     plan = raw_photos.plan_of(photos, found.pictures, size=size, rules=rules)
     with unfinished_work(out, plan) as work:
         _remove_left_scratch(work)
         with publish_when_complete(out, overwrite=overwrite, scratch_in=work.folder) as scratch:
-            _build_from_photos(
-                photos, found, work, scratch, size=size, rules=rules, num_workers=num_workers
-            )
+            _build_from_photos(photos, found, work, scratch, size, rules, num_workers)
     return out
 
 
@@ -210,7 +203,6 @@ def _build_from_photos(
     found: Folder,
     work: UnfinishedWork,
     scratch: Path,
-    *,
     size: int,
     rules: Any,
     num_workers: int | None,

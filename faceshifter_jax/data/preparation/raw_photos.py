@@ -18,7 +18,8 @@ from scipy import ndimage
 import faceshifter_jax
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import check_alignment
-from faceshifter_jax.faces.names import DEFAULT_DETECTOR
+from faceshifter_jax.faces.finder import build_detector
+from faceshifter_jax.faces.names import DEFAULT_DETECTOR, DETECTORS
 from faceshifter_jax.files import UnfinishedWork
 from faceshifter_jax.media.folders import PictureFile
 from faceshifter_jax.media.images import ReadPicture, encode_jpeg
@@ -58,12 +59,14 @@ class FaceRules:
     alignment: str = "arcface"
 
     def check(self) -> None:
-        """Raises UserError for an unknown alignment, or numbers that are negative or none."""
+        """Raises UserError for an alignment or a detector that cannot be had, or bad numbers."""
         check_alignment(self.alignment)
         if not (self.min_pixels >= 0 and 0 <= self.min_sharpness < float("inf")):
             raise UserError(
                 "the least number of pixels and the least sharpness must not be negative"
             )
+        if self.detector not in DETECTORS:
+            build_detector(self.detector)
 
 
 @dataclasses.dataclass(frozen=True)

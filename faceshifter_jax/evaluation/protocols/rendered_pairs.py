@@ -86,16 +86,12 @@ def render_ground_truth(
       occluders: put something in front of every target's face, the kinds in turn.
     """
     identities = [sample_identity(identity_seed(seed, i)) for i in range(num_identities)]
+    turn, source, other, second = _choose_people(num_pairs, num_identities)
+    second = second[:0] if occluders else second
 
     def attributes(identity: int, picture: int, occluder: str):
         return sample_attributes(attribute_seed(seed, identity, picture), occluder=occluder)
 
-    source = np.arange(num_pairs) % num_identities
-    turn = np.arange(num_pairs) // num_identities
-    other = (source + 1 + turn % (num_identities - 1)) % num_identities
-    second = (other + 1) % num_identities
-    second = np.where(second == source, (second + 1) % num_identities, second)
-    second = second[:0] if occluders else second
     scenes = tuple(
         attributes(who, 1 + turn[i], KINDS[i % len(KINDS)] if occluders else "none")
         for i, who in enumerate(other)
@@ -127,3 +123,11 @@ def render_ground_truth(
         **in_shares(render_gallery, num_identities),
         **in_shares(render_pairs, num_pairs),
     )
+
+
+def _choose_people(num_pairs: int, num_identities: int) -> tuple[np.ndarray, ...]:
+    """For each pair how often its source had a turn before, source, target and second source."""
+    turn, source = np.divmod(np.arange(num_pairs), num_identities)
+    other = (source + 1 + turn % (num_identities - 1)) % num_identities
+    second = (other + 1) % num_identities
+    return turn, source, other, np.where(second == source, (second + 1) % num_identities, second)
