@@ -32,10 +32,9 @@ SMALL_ARCFACE = [
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_compilation(tmp_path_factory):
-    """Steps of milliseconds do not pay for compiling well, nor for compiling again."""
+    """Steps of milliseconds do not pay for compiling again."""
     cache = tmp_path_factory.mktemp("compiled")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
         patch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))
         yield
 

@@ -46,10 +46,7 @@ def start(compiled):
     """Starts a training run of one of the tasks in a process with so many devices."""
 
     def start_training(name, workdir, steps, *options, devices=1):
-        flags = (
-            "--xla_backend_optimization_level=0",
-            f"--xla_force_host_platform_device_count={devices}",
-        )
+        flags = os.environ["XLA_FLAGS"], f"--xla_force_host_platform_device_count={devices}"
         settings = [
             *("--config.batch_size=4", "--config.image_size=32", "--config.log_every_steps=1"),
             *("--config.sample_every_steps=0", f"--config.num_steps={steps}"),

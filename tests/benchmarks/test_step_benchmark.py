@@ -1,7 +1,6 @@
 """`benchmarks/step.py` at its smallest, and that the opponent makes the same step."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +13,6 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def run(*arguments):
     return subprocess.run(
         [sys.executable, str(BENCHMARKS / "step.py"), "--scale", "tiny", *arguments],
-        # Most of the time is compiling.
-        env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"},
         capture_output=True,
         text=True,
         check=False,

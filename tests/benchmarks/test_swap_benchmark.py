@@ -14,8 +14,7 @@ def run_small(record, *arguments, **environment):
     done = subprocess.run(
         [*command, "--output", str(record), *arguments],
         cwd=ROOT,
-        # Most of the time is compiling.
-        env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"} | environment,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,

@@ -163,7 +163,7 @@ def test_four_devices_give_the_same(evaluated, trained, tmp_path):
     here = Path(__file__).parent
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(here.parents[1]),
     }

@@ -46,7 +46,7 @@ def start_two(*commands, timeout_seconds=60):
     several += ["--num-processes", "2", "--timeout-seconds", str(timeout_seconds)]
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(HERE.parents[1]),
     }

@@ -142,7 +142,7 @@ def test_unknown_norm_is_refused():
 
 
 def test_recomputed_blocks_have_the_same_parameters_results_and_gradients():
-    plain = AEINet((4, 6), (8, 6, 4), AADSettings(norm="batch"))
+    plain = AEINet((4,), (6, 4), AADSettings(norm="batch", num_units=1))
     inputs = random(2, 8, 8, 3, seed=4), random(2, 5, seed=5)
     variables = fill(plain, *inputs)
 

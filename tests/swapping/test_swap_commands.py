@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,14 +37,6 @@ def place(tmp_path_factory):
     Image.fromarray(np.full((1, 1, 3), 90, np.uint8)).save(top / "dot.png")
     (top / "text.jpg").write_text("hello")
     return top
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Networks that run a few times do not pay for compiling well."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

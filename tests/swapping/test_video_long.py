@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -85,7 +84,6 @@ def test_landmarks_of_a_still_face_hardly_move(tmp_path):
 
 def test_the_command_with_a_real_network(tmp_path, capsys):
     save_networks(tmp_path)
-    jax.config.update("jax_disable_most_optimizations", True)
     Image.fromarray(face_square(7, 256)).save(tmp_path / "source.png")
     face = face_square(4, 200)
     pictures = [scene([(face, 60 + 2 * i, 30)], (400, 260), (120, 110, 100)) for i in range(8)]
@@ -100,7 +98,6 @@ def test_the_command_with_a_real_network(tmp_path, capsys):
         changed = np.abs(before.astype(int) - after).max(-1) > 20
         assert changed.any()
         assert not changed[:, :30].any()
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def test_the_networks_batches_do_not_matter(tmp_path):

@@ -16,10 +16,7 @@ ONE_PAIR = 0.201  # of the five pairs of different people in a batch
 
 
 def start(task, mode, devices, path, *several):
-    flags = [
-        f"--xla_force_host_platform_device_count={devices}",
-        "--xla_backend_optimization_level=0",  # compiles in half the time
-    ]
+    flags = [os.environ["XLA_FLAGS"], f"--xla_force_host_platform_device_count={devices}"]
     environment = {
         **os.environ,
         "XLA_FLAGS": " ".join(flags),

@@ -62,7 +62,8 @@ def start_toy(workdir, *, devices=1, **settings) -> subprocess.Popen:
         cwd=HERE,
         env={
             **os.environ,
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} "
+            f"--xla_force_host_platform_device_count={devices}",
             "JAX_PLATFORMS": "cpu",
             "PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[1], HERE.parent))),
         },
