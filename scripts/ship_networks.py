@@ -8,12 +8,17 @@ network, HEAR-Net with both: name them together. The model card is written by ha
 """
 
 import argparse
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from faceshifter_jax.checkpoints.weights import Weights, read_weights
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.networks.shipped import FOLDER, PREFIX, SUMS_FILE, ship
+from faceshifter_jax.files import write_text
+from faceshifter_jax.networks.file import write_network_file
+from faceshifter_jax.networks.network import Network
+from faceshifter_jax.networks.shipped import FOLDER, PREFIX, SUMS_FILE, read_sums
 
 # Name -> the role of the network, and the networks that it was trained with.
 _NETWORKS = {
@@ -63,6 +68,31 @@ def ship_all(paths: dict[str, str], out: Path) -> None:
         print(f"{PREFIX}{name}: step {weights.step:,} of {weights.path}, {size / 1e6:.2f} MB")
     total = sum(file.stat().st_size for file in out.glob("*.safetensors"))
     print(f"wrote {out}: {total / 1e6:.2f} MB together, hashes in {SUMS_FILE}")
+
+
+def ship(
+    name: str, networks: Mapping[str, Network], source: Mapping[str, Any], folder: Path
+) -> str:
+    """Writes a network file with parameters in half precision, and records its hash.
+
+    Args:
+      name: what it is called without `shipped:`.
+      networks: role -> network.
+      source: see `write_network_file`.
+      folder: where to.
+
+    Returns:
+      the content hash of the file, as `write_network_file`.
+
+    Raises:
+      UserError: it cannot be written, or weights are too large for half precision.
+    """
+    file = folder / f"{name}.safetensors"
+    content = write_network_file(file, networks, source, half_precision=True)
+    sums = read_sums(folder) | {name: hashlib.sha256(file.read_bytes()).hexdigest()}
+    lines = [f"{digest}  {one}.safetensors\n" for one, digest in sorted(sums.items())]
+    write_text(folder / SUMS_FILE, "".join(lines))
+    return content
 
 
 def _check(loaded: dict[str, Weights], name: str, role: str, needed: tuple[str, ...]) -> None:

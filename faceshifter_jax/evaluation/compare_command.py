@@ -35,16 +35,15 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--protocol has no effect on photos: leave it out")
     if not arguments.identity:
         raise UserError("photos are compared by an identity network: name one with --identity")
-    from faceshifter_jax.evaluation import compare_faces
+    from faceshifter_jax.evaluation.compare_faces import compare_faces
 
-    photos = argparse.Namespace(
-        pictures=arguments.things,
-        identity=arguments.identity,
-        output=arguments.output,
+    compare_faces(
+        arguments.things,
+        arguments.identity,
+        arguments.output,
         overwrite=arguments.overwrite,
-        json=arguments.json,
+        as_json=arguments.json,
     )
-    compare_faces.run(photos)
 
 
 def _compare_evaluations(arguments: argparse.Namespace) -> None:

@@ -1,6 +1,5 @@
-"""`faceshifter compare`: measures how similar faces are to an identity network."""
+"""Comparing the faces in photos: how similar an identity network finds them."""
 
-import argparse
 import contextlib
 import csv
 import json
@@ -26,23 +25,30 @@ _LARGEST_MATRIX = 12
 _SHOWN_PAIRS = 20
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Compares the largest faces of all pictures with each other.
+def compare_faces(
+    places: Sequence[str], identity: str, output: str | None, *, overwrite: bool, as_json: bool
+) -> None:
+    """Compares the largest faces of all pictures with each other, and prints how similar they are.
 
     Args:
-      arguments: `pictures`, `identity`, `output`, `overwrite` and `json`.
+      places: photos, or folders of them.
+      identity: workdir of an arcface training run, or a converted network.
+      output: table of all pairs to write, as CSV.
+      overwrite: whether that may exist.
+      as_json: print one JSON object in place of lines for a reader.
+
+    Raises:
+      UserError: fewer than two pictures with a face, or a file that cannot be used.
     """
-    paths = _list_pictures(arguments.pictures)
+    paths = _list_pictures(places)
     with contextlib.ExitStack() as stack:
         table = None
-        if arguments.output:
-            table = stack.enter_context(
-                publish_file(arguments.output, overwrite=arguments.overwrite)
-            )
+        if output:
+            table = stack.enter_context(publish_file(output, overwrite=overwrite))
         # Not at the top: jax takes seconds, and mistakes in file names are found without it.
         from faceshifter_jax.swapping.stages import build_embed, load_identity
 
-        network, _ = load_identity(arguments.identity)
+        network, _ = load_identity(identity)
         finder = FaceFinder(
             _ALIGNED_SIZE, embed=build_embed(network), alignment=network.input.alignment
         )
@@ -56,13 +62,13 @@ def run(arguments: argparse.Namespace) -> None:
         pairs = sort_pairs(cosines)
         if table is not None:
             write_table(table, names, cosines, pairs)
-    if arguments.json:
+    if as_json:
         print(json.dumps(as_record(names, cosines, pairs), indent=2))
         return
     shown = [printable(name) for name in names]
     print("\n".join(describe(shown, cosines, pairs)))
-    if arguments.output:
-        print(printable(f"wrote {arguments.output}"))
+    if output:
+        print(printable(f"wrote {output}"))
 
 
 def embed_faces(paths: Sequence[Path], finder: FaceFinder) -> tuple[list[str], np.ndarray]:

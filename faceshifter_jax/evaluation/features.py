@@ -18,8 +18,6 @@ _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 _BATCH = 32
 _HOPENET_BINS, _BIN_DEGREES, _FIRST_BIN_DEGREES = 66, 3.0, -99.0
 
-Apply = Callable[[np.ndarray], list[np.ndarray]]
-
 
 class OnnxNetwork:
     """A network in an ONNX file, run by onnxruntime on the CPU.

@@ -3,14 +3,12 @@
 import dataclasses
 import functools
 import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from threadpoolctl import ThreadpoolController
 
 from faceshifter_jax.errors import UserError
@@ -18,7 +16,6 @@ from faceshifter_jax.faces import blaze_face
 from faceshifter_jax.faces.cpu_layers import CpuLayers
 
 FOLDER = Path(__file__).parent / "pretrained"
-_KEY = "faceshifter_jax"
 _BATCH = 8  # pictures that go through a network together on an accelerator
 
 
@@ -62,24 +59,6 @@ NETWORKS = {
 
 Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Pictures, uint8 (B, S, S, 3) with B >= 1, to both results of the network."""
-
-
-def write_weights(
-    folder: Path, name: str, params: Mapping[str, np.ndarray], source: Mapping[str, str]
-) -> str:
-    """Writes a network's parameters (name -> float32); returns the file's SHA-256.
-
-    As float16 where all of them are such numbers, as those of the detectors are; the mesh's points
-    would move by up to 0.04 of 192 pixels.
-    """
-    exact = all(np.array_equal(value, value.astype(np.float16)) for value in params.values())
-    dtype = np.float16 if exact else np.float32
-    arrays = {key: np.ascontiguousarray(value, dtype) for key, value in params.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name}.safetensors"
-    save_file(arrays, file, metadata={_KEY: json.dumps({"licence": "Apache-2.0", **source})})
-    file.chmod(0o644)
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def read_weights(name: str) -> dict[str, np.ndarray]:

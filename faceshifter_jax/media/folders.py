@@ -105,11 +105,6 @@ def read_folder(photos: Path) -> Folder:
     )
 
 
-def list_picture_files(photos: Path) -> list[PictureFile]:
-    """Lists the pictures under `photos`; see `read_folder`."""
-    return read_folder(photos).pictures
-
-
 def why_left_out(name: str) -> str:
     """Explains why one of `Folder.others` is not read."""
     suffix = Path(name).suffix.lower()

@@ -6,14 +6,9 @@ which `sha256sum -c` also reads.
 
 import hashlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.files import write_text
-from faceshifter_jax.networks.file import write_network_file
-from faceshifter_jax.networks.network import Network
 
 PREFIX = "shipped:"
 FOLDER = Path(__file__).parent / "pretrained"
@@ -27,7 +22,7 @@ def is_shipped(path: str | os.PathLike) -> bool:
 
 def shipped_names() -> list[str]:
     """The names of the networks that come with this copy of the package, without `shipped:`."""
-    return sorted(_read_sums())
+    return sorted(read_sums())
 
 
 def find_shipped(path: str | os.PathLike) -> Path:
@@ -37,7 +32,7 @@ def find_shipped(path: str | os.PathLike) -> Path:
       UserError: the name is unknown, or the file is missing or has changed.
     """
     name = os.fspath(path).removeprefix(PREFIX)
-    sums = _read_sums()
+    sums = read_sums()
     if name not in sums:
         known = ", ".join(PREFIX + one for one in sorted(sums))
         raise UserError(
@@ -83,33 +78,8 @@ def describe_default(path: str) -> str:
     return f"using {path}, which comes with the package; {FOLDER / CARD_FILE} says what it is for"
 
 
-def ship(
-    name: str, networks: Mapping[str, Network], source: Mapping[str, Any], folder: Path
-) -> str:
-    """Writes a network file with parameters in half precision, and records its hash.
-
-    Args:
-      name: what it is called without `shipped:`.
-      networks: role -> network.
-      source: see `write_network_file`.
-      folder: where to.
-
-    Returns:
-      the content hash of the file, as `write_network_file`.
-
-    Raises:
-      UserError: it cannot be written, or weights are too large for half precision.
-    """
-    file = folder / f"{name}.safetensors"
-    content = write_network_file(file, networks, source, half_precision=True)
-    sums = _read_sums(folder) | {name: hashlib.sha256(file.read_bytes()).hexdigest()}
-    lines = [f"{digest}  {one}.safetensors\n" for one, digest in sorted(sums.items())]
-    write_text(folder / SUMS_FILE, "".join(lines))
-    return content
-
-
-def _read_sums(folder: Path | None = None) -> dict[str, str]:
-    """Name -> SHA-256 of its file."""
+def read_sums(folder: Path | None = None) -> dict[str, str]:
+    """The networks in a folder, the package's if None: name -> SHA-256 of its file."""
     path = (folder or FOLDER) / SUMS_FILE
     if not path.is_file():
         return {}

@@ -150,17 +150,6 @@ class Swapper:
         """
         return self.swap_photo(self.assign_source(source, faces)[0], target).photo.pixels
 
-    def swap_many(
-        self, source: Picture, targets: Iterable[Picture], *, faces: Which = "largest"
-    ) -> Iterator[np.ndarray | UserError]:
-        """Like `swap`, of one source into many targets, whose faces share the network's batches.
-
-        Yields:
-          for each target in turn the picture, or the error that says why there is none.
-        """
-        for result in self.swap_photos(self.assign_source(source, faces)[0], targets):
-            yield result if isinstance(result, UserError) else result.photo.pixels
-
     def assign_source(
         self, source: Picture, faces: Which = "largest"
     ) -> tuple[OneSource, list[str]]:

@@ -84,7 +84,7 @@ def test_more_formats_are_read(suffix, pixels, tmp_path):
         pillow_heif.register_heif_opener()
         kind = "HEIF"
     Image.fromarray(pixels).save(path, format=kind, quality=95)
-    assert [file.name for file in folders.list_picture_files(tmp_path)] == [path.name]
+    assert [file.name for file in folders.read_folder(tmp_path).pictures] == [path.name]
     difference = np.abs(load_photo(path).pixels.astype(int) - pixels)
     assert difference.mean() < 4
     assert read_photo(path, 32).problem is None

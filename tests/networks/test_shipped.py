@@ -19,6 +19,7 @@ from faceshifter_jax.data import prepare_embedded
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.evaluation.protocols.rendered_pairs import render_ground_truth
 from faceshifter_jax.networks import shipped
+from faceshifter_jax.networks.file import write_network_file
 from faceshifter_jax.training.train import train
 
 REPOSITORY = Path(__file__).parents[2]
@@ -117,7 +118,7 @@ def test_weights_too_large_for_half_precision_are_refused(trained, tmp_path):
     params = jax.tree.map(lambda leaf: leaf + np.float32(70000), network.variables["params"])
     network.variables["params"].update(params)
     with pytest.raises(UserError, match="not finite"):
-        shipped.ship("identity", {"identity": network}, {}, tmp_path)
+        write_network_file(tmp_path / "a", {"identity": network}, {}, half_precision=True)
     assert list(tmp_path.iterdir()) == []
 
 

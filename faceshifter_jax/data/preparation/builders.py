@@ -124,7 +124,7 @@ class FaceFolder(_FaceBuilder):
         alignment: str | None = None,
         **tfds_arguments: Any,
     ):
-        """`files` are the result of `list_picture_files(photos)`.
+        """`files` are the result of `read_folder(photos).pictures`.
 
         `pictures` are the results for each of them, the first `num_ready` from an earlier run; None
         to read them with `read_photo`. `alignment` says how the faces are aligned, if known.
