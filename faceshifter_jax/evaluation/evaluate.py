@@ -104,7 +104,7 @@ def made_directory(output: Path) -> Iterator[None]:
     steps = output / STEPS_DIRECTORY
     for path in (steps, *(steps.iterdir() if steps.is_dir() else ())):
         if path.is_symlink() or (path.exists() and not path.is_dir()):
-            raise UserError(f"{path} is no folder of evaluations: remove it, or choose --output")
+            raise UserError(f"{path} is not a folder of evaluations: remove it, or choose --output")
     _mend_ledger(output)
     try:
         yield

@@ -290,7 +290,7 @@ def read_values(directory: Path) -> dict[str, np.ndarray]:
             values = {name: archive[name] for name in archive.files}
         shapes = {(array.dtype.kind, array.shape) for array in values.values()}
         if len(shapes) != 1 or (found := shapes.pop())[0] != "f" or len(found[1]) != 1:
-            raise ValueError("other arrays than one number a pair")
+            raise ValueError("not one number a pair")
     # Broken archives make zipfile and numpy raise nearly anything.
     except Exception as error:
         raise UserError(f"{path} cannot be read: evaluate again, or remove it") from error

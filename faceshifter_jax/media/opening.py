@@ -74,7 +74,7 @@ def open_picture(content: bytes, *, suffix: str = "") -> ImageFile.ImageFile:
     except UnidentifiedImageError as error:
         if suffix.lower() in RAW_SUFFIXES:
             raise NoPictureError(_RAW) from error
-        raise UnknownFormatError("it is no picture in any known format") from error
+        raise UnknownFormatError("it is not a picture in any known format") from error
     except Image.DecompressionBombError:
         raise
     except Exception:

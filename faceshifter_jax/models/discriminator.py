@@ -19,7 +19,7 @@ def halve(x: jax.Array) -> jax.Array:
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches of a picture at one scale.
+    """Scores overlapping patches of a picture at one scale.
 
     Attributes:
       width: channels after the first convolution; doubled by each further one, up to 512.

@@ -166,7 +166,7 @@ def check(arguments: argparse.Namespace) -> None:
         if not -1 <= arguments.threshold <= 1:
             raise UserError(f"--threshold is a cosine, from -1 to 1, not {arguments.threshold:g}")
         if not arguments.map:
-            raise UserError("--threshold is for --map, and there is none")
+            raise UserError("--threshold has no effect without --map: leave it out")
     if arguments.aligned and (arguments.map or Path(arguments.target).is_dir()):
         raise UserError("--aligned takes one --source and one --target picture")
     if arguments.aligned and arguments.alignment:

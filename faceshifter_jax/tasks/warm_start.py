@@ -122,7 +122,7 @@ def _check_same(network: Network, path: str, part: Part, needed: Network) -> Non
     """
     if network.architecture != needed.architecture:
         raise UserError(
-            f"config.init_from: {path} holds a {network.architecture}, this training trains "
+            f"config.init_from: {path} holds a {network.architecture}, this training run trains "
             f"{needed.architecture}"
         )
     given, wanted = (_shapes(tree) for tree in (network.variables, needed.variables))
@@ -141,7 +141,7 @@ def _check_same(network: Network, path: str, part: Part, needed: Network) -> Non
         )
     if network.input != needed.input:
         raise UserError(
-            f"{path} takes other pictures ({network.input}) than this training feeds: "
+            f"{path} takes other pictures ({network.input}) than this training run feeds: "
             f"{needed.input} (RGB of config.model.input_size pixels in [-1, 1], aligned by "
             "config.data.alignment)"
         )

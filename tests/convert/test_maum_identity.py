@@ -76,5 +76,5 @@ def test_a_classifier_of_things_is_refused():
     shapes = published.resnet((3, 4, 6, 3), width=4, size=1000)
     with pytest.raises(UserError, match="tells 1,000 kinds of things apart, not people"):
         convert_state_dict(make_state_dict(shapes), "resnet50.pth")
-    with pytest.raises(UserError, match=r"\(3, 4, 5, 3\) residual blocks .* no known depth"):
+    with pytest.raises(UserError, match=r"\(3, 4, 5, 3\) residual blocks .* an unknown depth"):
         convert_state_dict(make_state_dict(published.resnet((3, 4, 5, 3), width=4)), "some.pth")

@@ -43,7 +43,7 @@ def test_postscript_is_no_picture_wherever_pictures_are_read(name, tmp_path):
     path = tmp_path / name
     path.write_bytes(ENDLESS)
     begin = time.monotonic()
-    with pytest.raises(UserError, match="it is no picture in any known format"):
+    with pytest.raises(UserError, match="it is not a picture in any known format"):
         load_photo(path)
     assert "not a picture" in read_photo(path, 32).problem
     with pytest.raises(UserError, match="not a picture or video"):
@@ -60,7 +60,7 @@ def test_postscript_is_no_picture_wherever_pictures_are_read(name, tmp_path):
 def test_formats_that_are_not_listed_are_not_opened(kind, pixels, tmp_path):
     image = Image.fromarray(pixels)
     image.save(tmp_path / "a.png", format=kind)
-    with pytest.raises(UserError, match="it is no picture in any known format"):
+    with pytest.raises(UserError, match="it is not a picture in any known format"):
         load_photo(tmp_path / "a.png")
 
 

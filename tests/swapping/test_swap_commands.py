@@ -98,7 +98,7 @@ def test_pictures_that_cannot_be_swapped(place, swapper):
     ("changes", "reason"),
     [
         ({"source": "missing.png"}, "missing.png does not exist"),
-        ({"target": "text.jpg"}, "text.jpg: it is no picture in any known format"),
+        ({"target": "text.jpg"}, "text.jpg: it is not a picture in any known format"),
         ({"target": "people"}, "people is a folder: name one to write into, not .*never.png"),
         ({"options": ("--aligned",), "target": "wall.png"}, "the target .*160x120 pixels"),
         ({"options": ("--checkpoint", "nowhere")}, "no weights at nowhere"),
@@ -115,7 +115,10 @@ def test_pictures_that_cannot_be_swapped(place, swapper):
         ({"options": ("--map", "no=face"), "source": None}, "the picture no does not exist"),
         ({"options": ("--threshold", "2")}, "--threshold is a cosine"),
         ({"options": ("--detector", "eyes")}, "no face detector eyes: known are blazeface mtcnn"),
-        ({"options": ("--threshold", "0.4")}, "--threshold is for --map, and there is none"),
+        (
+            {"options": ("--threshold", "0.4")},
+            "--threshold has no effect without --map: leave it out",
+        ),
         ({"options": ("--detector", "os:path")}, "os:path cannot be made: TypeError"),
         ({"options": ("--save-error", "e.xyz")}, "e.xyz: the format .xyz is not written"),
         (
@@ -235,7 +238,7 @@ def test_a_folder_of_targets_with_a_bad_one_among_them(place, capfd, swapper):
     (folder / "broken.png").write_text("hello")
     assert swap(place, target="many", output="many/out") == 2
     captured = capfd.readouterr()
-    assert "broken.png: it is no picture in any known format" in captured.err
+    assert "broken.png: it is not a picture in any known format" in captured.err
     assert captured.err.splitlines()[-1].startswith("error: 1 of 4 pictures were left out")
     assert "wrote 3 pictures into" in captured.out
     written = sorted(

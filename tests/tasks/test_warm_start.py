@@ -145,7 +145,7 @@ def test_another_kind_of_identity_network_is_refused():
     source = identity_weights()
     mobile = dataclasses.replace(source.networks["identity"], architecture="MobileFaceNet")
     source.networks["identity"] = mobile
-    message = "runs/identity holds a MobileFaceNet, this training trains IResNet"
+    message = "runs/identity holds a MobileFaceNet, this training run trains IResNet"
     refuse(ArcFaceTask(arcface_config()), source, message)
 
 

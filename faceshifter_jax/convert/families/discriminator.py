@@ -11,7 +11,7 @@ from faceshifter_jax.networks.network import Network
 
 _ANY_SIZE = 64
 _OF_GHOST = (
-    "taotaonice's judges BGR pictures; of ghost's, which has the same keys and judges RGB, say "
+    "taotaonice's takes BGR pictures; for ghost's, which has the same keys and takes RGB, say "
     "--channel-order rgb"
 )
 
@@ -36,7 +36,7 @@ def _convert(state: StateDict) -> Converted:
     module = MultiscaleDiscriminator(num_scales, widths[0], num_layers)
 
     def module_key(scale: str, conv: str) -> str:
-        # Their last judges the full size, ours the first.
+        # Their last sees the full size, ours the first.
         layer = num_scales - 1 - int(scale.removeprefix("scale_"))
         place = last if conv == "scores" else int(conv.removeprefix("conv_"))
         return f"layer{layer}.{_index(place)}"

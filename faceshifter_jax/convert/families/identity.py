@@ -36,7 +36,7 @@ def convert_identity(
       channel_order: of the pictures that it was trained on.
 
     Raises:
-      UserError: no known depth, a map that is not square, or what `fill` refuses.
+      UserError: an unknown depth, a map that is not square, or what `fill` refuses.
     """
     depth = _find_depth(state, blocks)
     width = state.shape(f"{module_key('stem')}.weight", 4)[0]
@@ -46,7 +46,7 @@ def convert_identity(
     side = math.isqrt(num_inputs // channels)
     if side == 0 or num_inputs != channels * side**2:
         raise UserError(
-            f"{state.path}: {dense} takes {num_inputs} numbers, which are no square map of "
+            f"{state.path}: {dense} takes {num_inputs} numbers, which do not form a square map of "
             f"{channels} channels"
         )
     module = IResNet(depth, width, embedding_size, variant, squeeze_excitation)
@@ -74,6 +74,5 @@ def _find_depth(state: StateDict, blocks: tuple[int, ...]) -> int:
             return depth
     depths = ", ".join(f"{depth}: {known}" for depth, known in STAGE_BLOCKS.items())
     raise UserError(
-        f"{state.path} has {blocks} residual blocks in its stages, which is no known depth "
-        f"({depths})"
+        f"{state.path} has {blocks} residual blocks in its stages, an unknown depth ({depths})"
     )

@@ -30,14 +30,14 @@ def convert_resnet(state: StateDict) -> Converted:
     """Converts the network.
 
     Raises:
-      UserError: no known depth, a classifier of objects, or what `fill` refuses.
+      UserError: an unknown depth, a classifier of objects, or what `fill` refuses.
     """
     blocks = tuple(state.count(rf"layer{stage}\.(\d+)\.") for stage in range(1, 5))
     depth = next((depth for depth, known in BOTTLENECKS.items() if known == blocks), None)
     if depth is None:
         known = ", ".join(f"{depth}: {counts}" for depth, counts in BOTTLENECKS.items())
         raise UserError(
-            f"{state.path} has {blocks} residual blocks in its stages, no known depth ({known})"
+            f"{state.path} has {blocks} residual blocks in its stages, an unknown depth ({known})"
         )
     embedding_size, _ = state.shape("fc.weight", 2)
     if embedding_size == _CLASSES_OF_IMAGENET:

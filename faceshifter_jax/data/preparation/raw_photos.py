@@ -1,4 +1,4 @@
-"""Preparing a dataset from raw photographs: finds, aligns and judges faces; can be resumed."""
+"""Preparing a dataset from raw photographs: faces are found, aligned and checked, resumably."""
 
 import contextlib
 import dataclasses

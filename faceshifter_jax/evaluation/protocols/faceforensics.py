@@ -32,7 +32,7 @@ from faceshifter_jax.evaluation.model import Embed, Judge, Subject
 from faceshifter_jax.evaluation.presentation import DEGREE, DOWN, SHARE, Headline, Metric, Table
 from faceshifter_jax.evaluation.processes import in_shares
 from faceshifter_jax.evaluation.protocols.options import OF_CHECKPOINT
-from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
+from faceshifter_jax.evaluation.report.figures import inside_figure, judged_cosines, margin_rows
 from faceshifter_jax.faces.alignment import align
 from faceshifter_jax.faces.face import Detector
 from faceshifter_jax.faces.finder import build_detector
@@ -259,13 +259,7 @@ def evaluate(data: Data, subject: Subject, judge: Judge) -> Findings:
             estimates = [apply_in_shares(estimate, pictures) for pictures in (swaps, target)]
             by_frame[name] = np.linalg.norm(estimates[0] - estimates[1], axis=1)
     columns = {"source": source, "target": target, "swap": swaps}
-    figures = extreme_rows(
-        columns,
-        by_frame["id_cosine_source"] - by_frame["id_cosine_target"],
-        "margin",
-        "By the margin, the cosine to the source less that to the target.",
-        smaller_is_better=False,
-    )
+    figures = margin_rows(columns, by_frame)
     inside = inside_figure(subject, source, target, swaps)
     return Findings(
         values={name: _by_pair(values, data.pair) for name, values in by_frame.items()},
@@ -274,10 +268,7 @@ def evaluate(data: Data, subject: Subject, judge: Judge) -> Findings:
         facts=data.facts,
         missing=[name for name, estimate in estimators.items() if estimate is None],
         distributions={
-            "cosine of the swap, by the judge": {
-                "to the source": by_frame["id_cosine_source"],
-                "to the target": by_frame["id_cosine_target"],
-            },
+            **judged_cosines(by_frame),
             **{
                 title: {"swap": by_frame[name]}
                 for title, name in (

@@ -37,7 +37,11 @@ from faceshifter_jax.evaluation.protocols.scores import (
     score_occluded,
     score_second_sources,
 )
-from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
+from faceshifter_jax.evaluation.report.figures import (
+    extreme_rows,
+    inside_figure,
+    judged_cosines,
+)
 
 NAME = "ground-truth"
 VERSION = 6
@@ -268,10 +272,7 @@ def _distributions(
     values: dict[str, np.ndarray], hidden: dict[str, np.ndarray]
 ) -> dict[str, dict[str, np.ndarray]]:
     return {
-        "cosine of the swap, by the judge": {
-            "to the source": values["id_cosine_source"],
-            "to the target": values["id_cosine_target"],
-        },
+        **judged_cosines(values),
         "nearness to the right answer, PSNR in dB": {
             "swap": values["psnr_swap"],
             "copy of the target": values["psnr_copy_target"],

@@ -49,7 +49,12 @@ from faceshifter_jax.evaluation.presentation import (
     find_metric,
 )
 from faceshifter_jax.evaluation.protocols.options import OF_DATASET
-from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure
+from faceshifter_jax.evaluation.report.figures import (
+    extreme_rows,
+    inside_figure,
+    judged_cosines,
+    margin_rows,
+)
 from faceshifter_jax.runtime.distributed import together
 
 NAME = "pairs"
@@ -244,14 +249,7 @@ def evaluate(data: Data, subject: Subject, judge: Judge) -> Findings:
     values = score(data, swaps, itself, judge.embed)
     features = partial(apply_in_shares, data.features) if data.features else judge.embed
     columns = {"source": source, "target": data.target, "swap": swaps}
-    nearness = values["id_cosine_source"] - values["id_cosine_target"]
-    figures = extreme_rows(
-        columns,
-        nearness,
-        "margin",
-        "By the margin, the cosine to the source less that to the target.",
-        smaller_is_better=False,
-    )
+    figures = margin_rows(columns, values)
     figures += extreme_rows(
         {"target": data.target, "with itself": itself},
         values["reconstruction_error"],
@@ -268,10 +266,7 @@ def evaluate(data: Data, subject: Subject, judge: Judge) -> Findings:
         facts=data.facts,
         breakdowns=_breakdowns(data, values),
         distributions={
-            "cosine of the swap, by the judge": {
-                "to the source": values["id_cosine_source"],
-                "to the target": values["id_cosine_target"],
-            },
+            **judged_cosines(values),
             "error of pictures swapped with themselves, grey levels": {
                 "swap": values["reconstruction_error"]
             },

@@ -51,6 +51,25 @@ def extreme_rows(
     ]
 
 
+def margin_rows(
+    columns: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]
+) -> list[Figure]:
+    """`extreme_rows` of swaps, by how much nearer to the source than to the target they are."""
+    margin = values["id_cosine_source"] - values["id_cosine_target"]
+    caption = "By the margin, the cosine to the source less that to the target."
+    return extreme_rows(columns, margin, "margin", caption, smaller_is_better=False)
+
+
+def judged_cosines(values: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The distributions of swaps' cosines, as `Findings.distributions` takes them."""
+    return {
+        "cosine of the swap, by the judge": {
+            "to the source": values["id_cosine_source"],
+            "to the target": values["id_cosine_target"],
+        }
+    }
+
+
 def inside_figure(
     subject: Subject, source: np.ndarray, target: np.ndarray, swaps: np.ndarray
 ) -> Figure:

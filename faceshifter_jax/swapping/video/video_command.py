@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 def check_for_photo(arguments: argparse.Namespace) -> None:
     """Raises UserError for an argument that does not apply to photographs."""
     if arguments.detect_every is not None or arguments.crf is not None:
-        raise UserError("--detect-every and --crf are for videos, and TARGET is none")
+        raise UserError("--detect-every and --crf are for videos, and TARGET is not one")
 
 
 def run(
