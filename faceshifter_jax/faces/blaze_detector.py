@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from faceshifter_jax.faces.face import Face
+from faceshifter_jax.faces.face import BRIGHTENED, Face, shares
 from faceshifter_jax.faces.face_networks import NETWORKS, load_network
 from faceshifter_jax.faces.mesh import Mesh, fit_meshes
 from faceshifter_jax.faces.views import View, tiles, whole
@@ -24,7 +24,6 @@ _SAME_FACE = 0.4  # share of the smaller of two boxes that is in both
 _EDGE = 0.02
 # Beyond it, shrinking once is faster than shrinking for each tile.
 _LONGEST_SIDE = 1536
-_BRIGHTENED = np.round(255 * np.sqrt(np.arange(256) / 255)).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +75,7 @@ class BlazeFaceDetector:
                 missing = [i for i, meshes in enumerate(found) if not meshes]
                 shown = [pictures[i] for i in missing]
                 if brightened:
-                    shown = [_BRIGHTENED[picture] for picture in shown]
+                    shown = [BRIGHTENED[picture] for picture in shown]
                 views = [views_of(*picture.shape[1::-1]) for picture in shown]
                 for i, meshes in zip(missing, self._look(shown, views), strict=True):
                     found[i] = meshes
@@ -183,7 +182,7 @@ def _distinct(found: list[Detection]) -> list[Detection]:
     kept: list[Detection] = []
     for one in sorted(found, key=lambda detection: -detection.score):
         boxes = [other.points[:2].reshape(4) for other in kept]
-        if all(_shares(one.points[:2].reshape(4), box)[0] < _SAME_DETECTION for box in boxes):
+        if all(shares(one.points[:2].reshape(4), box)[0] < _SAME_DETECTION for box in boxes):
             kept.append(one)
     return kept
 
@@ -192,15 +191,6 @@ def _keep_best(meshes: list[Mesh]) -> list[Mesh]:
     """Of meshes of one face the surest."""
     kept: list[Mesh] = []
     for mesh in sorted(meshes, key=lambda mesh: -mesh.score):
-        if all(_shares(mesh.box, other.box)[1] < _SAME_FACE for other in kept):
+        if all(shares(mesh.box, other.box)[1] < _SAME_FACE for other in kept):
             kept.append(mesh)
     return kept
-
-
-def _shares(box: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """What two boxes (4,) have in common, as shares of their union and of the smaller one."""
-    left, top = np.maximum(box[:2], other[:2])
-    right, bottom = np.minimum(box[2:], other[2:])
-    both = max(right - left, 0.0) * max(bottom - top, 0.0)
-    areas = [float(np.prod(b[2:] - b[:2])) for b in (box, other)]
-    return both / max(sum(areas) - both, 1e-9), both / max(min(areas), 1e-9)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import face_size
-from faceshifter_jax.faces.face import Face
+from faceshifter_jax.faces.face import BRIGHTENED, Face, shares
 
 MIN_SCORE = 0.9
 """Below this confidence MTCNN takes ears, hands and patterns for faces."""
@@ -47,7 +47,6 @@ _SAME_FACE = 0.4  # share of the union of two boxes that is in both
 # MTCNN's own smallest face has 20 pixels; its pyramid has no level for pictures below that.
 _SMALLEST_SIDE = 20
 _HALF_PIXEL = 0.5
-_BRIGHTENED = np.round(255 * np.sqrt(np.arange(256) / 255)).astype(np.uint8)
 
 
 class MTCNNDetector:
@@ -86,7 +85,7 @@ class MTCNNDetector:
         inset = round(attempt.border * max(small.shape[:2]))
         shown = np.pad(small, ((inset, inset), (inset, inset), (0, 0)), mode="edge")
         if attempt.brightened:
-            shown = _BRIGHTENED[shown]
+            shown = BRIGHTENED[shown]
         if min(shown.shape[:2]) < _SMALLEST_SIDE:
             return []
         # As numbers: in its dictionaries, landmarks are rounded to whole pixels.
@@ -117,15 +116,8 @@ def _contradicts_itself(face: Face) -> bool:
 def _join(faces: list[Face], more: list[Face]) -> list[Face]:
     """Adds the faces that are not among the first."""
     return faces + [
-        face for face in more if all(_overlap(face, known) < _SAME_FACE for known in faces)
+        face for face in more if all(shares(face.box, known.box)[0] < _SAME_FACE for known in faces)
     ]
-
-
-def _overlap(face: Face, other: Face) -> float:
-    left, top = np.maximum(face.box[:2], other.box[:2]).tolist()
-    right, bottom = np.minimum(face.box[2:], other.box[2:]).tolist()
-    both = max(right - left, 0.0) * max(bottom - top, 0.0)
-    return both / max(face.area + other.area - both, 1e-6)
 
 
 def _shrink(picture: np.ndarray, long_side: float) -> tuple[np.ndarray, np.ndarray]:

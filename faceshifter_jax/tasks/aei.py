@@ -29,8 +29,10 @@ from faceshifter_jax.tasks.step import (
     accumulate_steps,
     apply_gradients,
     gradient_norms,
+    initial_state,
     mean_over_devices,
     mean_over_micro_batches,
+    weigh_losses,
 )
 from faceshifter_jax.tasks.swap_metrics import (
     check_of_copying,
@@ -126,13 +128,8 @@ class AEITask:
         generator = self._aei_net().init(generator_key, picture, identity)
         discriminator = self._discriminator.init(discriminator_key, picture)
         params = {"generator": generator["params"], "discriminator": discriminator["params"]}
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            batch_stats={"generator": generator["batch_stats"]},
-            opt_state={name: self._optimizers[name].init(params[name]) for name in params},
-            ema_params={"generator": jax.tree.map(jnp.copy, params["generator"])},
-        )
+        stats = {"generator": generator["batch_stats"]}
+        return initial_state(params, stats, self._optimizers, "generator")
 
     def make_step(self, axis_name: str | None) -> Step:
         aei_net = self._aei_net(axis_name)
@@ -151,11 +148,9 @@ class AEITask:
                     variables, image, train=True, mutable=["batch_stats"], method="encode"
                 )[0]
 
-            terms = self._generator_losses(state, rows, output, embeddings, encode)
-            terms = {name: jnp.mean(term) for name, term in terms.items()}
-            loss = sum(self._weights[name] * term for name, term in terms.items())
-            metrics = {"generator_loss": loss} | {f"{name}_loss": terms[name] for name in terms}
-            metrics |= swap_metrics(
+            found = self._generator_losses(state, rows, output, embeddings, encode)
+            loss, metrics = weigh_losses(found, self._weights)
+            metrics |= {"generator_loss": loss} | swap_metrics(
                 embeddings[0], rows["wanted"], rows["unwanted"], rows["swap_weights"]
             )
             return loss, (output.image, updated["batch_stats"], metrics)

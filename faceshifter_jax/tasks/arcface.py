@@ -27,6 +27,7 @@ from faceshifter_jax.tasks.step import (
     accumulate_steps,
     apply_gradients,
     gradient_norms,
+    initial_state,
     mean_over_devices,
     mean_over_micro_batches,
 )
@@ -59,7 +60,7 @@ class ArcFaceTask:
         self._views = config["data"].get("identity_views", 0) > 0
         self._dtype = compute_dtype(config)
         self._accumulate_steps = accumulate_steps(config)
-        self._optimizer = build_optimizer(config["optimizer"], config["num_steps"])
+        self._optimizers = {"classifier": build_optimizer(config["optimizer"], config["num_steps"])}
         _check_losses(config)
         if self._model["num_classes"] < 2:
             raise UserError("an identity network needs a dataset of at least two identities")
@@ -90,13 +91,8 @@ class ArcFaceTask:
         if self._loss["code"] > 0:
             shape = (self._model["embedding_size"], CODE_SIZE)
             params["classifier"]["reader"] = jnp.zeros(shape, jnp.float32)
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            batch_stats={"classifier": variables["batch_stats"]},
-            opt_state={"classifier": self._optimizer.init(params["classifier"])},
-            ema_params=jax.tree.map(jnp.copy, params),
-        )
+        stats = {"classifier": variables["batch_stats"]}
+        return initial_state(params, stats, self._optimizers, "classifier")
 
     def make_step(self, axis_name: str | None) -> Step:
         network = self._network(axis_name)
@@ -139,10 +135,9 @@ class ArcFaceTask:
             computed = mean_over_micro_batches(compute, batch, self._accumulate_steps)
             grads, (batch_stats, metrics) = computed
             grads, metrics = mean_over_devices((grads, metrics), axis_name)
-            grads, optimizers = {"classifier": grads}, {"classifier": self._optimizer}
+            grads, stats = {"classifier": grads}, {"classifier": batch_stats}
             metrics |= gradient_norms(grads)
-            stats = {"classifier": batch_stats}
-            return apply_gradients(state, grads, stats, optimizers, self._ema_decay), metrics
+            return apply_gradients(state, grads, stats, self._optimizers, self._ema_decay), metrics
 
         return step
 

@@ -26,8 +26,10 @@ from faceshifter_jax.tasks.step import (
     accumulate_steps,
     apply_gradients,
     gradient_norms,
+    initial_state,
     mean_over_devices,
     mean_over_micro_batches,
+    weigh_losses,
 )
 from faceshifter_jax.tasks.swap_metrics import (
     check_of_copying,
@@ -72,7 +74,7 @@ class HEARTask:
         self._dtype = compute_dtype(config)
         self._accumulate_steps = accumulate_steps(config)
         self._health = self._build_health()
-        self._optimizer = build_optimizer(config["optimizer"], config["num_steps"])
+        self._optimizers = {"hear": build_optimizer(config["optimizer"], config["num_steps"])}
 
     def networks(self) -> Mapping[str, Part]:
         settings = plain(self._config["model"])
@@ -87,14 +89,8 @@ class HEARTask:
         size = self._config["image_size"]
         picture = jnp.zeros((1, size, size, 3))
         variables = self._hear_net().init(rng, picture, picture, picture)
-        params = {"hear": variables["params"]}
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            batch_stats={"hear": variables["batch_stats"]},
-            opt_state={"hear": self._optimizer.init(params["hear"])},
-            ema_params=jax.tree.map(jnp.copy, params),
-        )
+        params, stats = ({"hear": variables[part]} for part in ("params", "batch_stats"))
+        return initial_state(params, stats, self._optimizers, "hear")
 
     def make_step(self, axis_name: str | None) -> Step:
         hear_net = self._hear_net(axis_name)
@@ -109,11 +105,8 @@ class HEARTask:
                 mutable=["batch_stats"],
             )
             embedding = frozen["identity"].embed(result)
-            terms = self._terms(result, embedding, inputs)
-            terms = {name: jnp.mean(term) for name, term in terms.items()}
-            loss = sum(self._weights[name] * term for name, term in terms.items())
-            metrics = {"loss": loss} | {f"{name}_loss": terms[name] for name in terms}
-            metrics |= swap_metrics(
+            loss, metrics = weigh_losses(self._losses(result, embedding, inputs), self._weights)
+            metrics |= {"loss": loss} | swap_metrics(
                 embedding, inputs["identity"], inputs["own_identity"], inputs["swap_weights"]
             )
             return loss, (updated["batch_stats"], metrics)
@@ -136,25 +129,25 @@ class HEARTask:
             grads, metrics = mean_over_devices((grads, metrics), axis_name)
             grads, stats = {"hear": grads}, {"hear": batch_stats}
             metrics |= {"swap_share": swap_share} | gradient_norms(grads)
-            optimizers, decay = {"hear": self._optimizer}, self._config["ema_decay"]
-            return apply_gradients(state, grads, stats, optimizers, decay), metrics
+            decay = self._config["ema_decay"]
+            return apply_gradients(state, grads, stats, self._optimizers, decay), metrics
 
         return step
 
-    def _terms(
+    def _losses(
         self, result: jax.Array, embedding: jax.Array, inputs: Mapping[str, jax.Array]
     ) -> dict[str, jax.Array]:
         """Equations 11 to 13 and `occluder_loss`, each (B,), keyed like `config.loss`."""
         target = inputs["target"]
         reconstruction = losses.reconstruction_loss(result, target)
-        terms = {
+        found = {
             "identity": losses.identity_loss(embedding, inputs["identity"]),
             "change": losses.change_loss(result, inputs["swap"]),
             "reconstruction": reconstruction * inputs["same_weights"],
         }
         if self._weights["occluder"] > 0:
-            terms["occluder"] = losses.occluder_loss(result, target, inputs["occluder"])
-        return terms
+            found["occluder"] = losses.occluder_loss(result, target, inputs["occluder"])
+        return found
 
     def predict(self, state: TrainState, frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:
         """Columns `source`, `target`, `AEI-Net`, the heuristic `error` (grey: none), `HEAR-Net`."""
