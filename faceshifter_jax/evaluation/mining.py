@@ -28,15 +28,12 @@ from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.data import PreparedDataset
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.region import face_weights
-from faceshifter_jax.networks.generator import Generator
-from faceshifter_jax.networks.identity import IdentityNetwork
 from faceshifter_jax.networks.network import Weights
-from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.runtime.batches import pad_rows
 from faceshifter_jax.runtime.parallel import build_parallel
 from faceshifter_jax.runtime.progress import Progress
 from faceshifter_jax.runtime.workers import usable_cores
-from faceshifter_jax.swapping.stages import first_stage_from
+from faceshifter_jax.swapping.stages import Networks, find_errors, first_stage_from
 
 HOW = "strength of the heuristic error above the usual, in grey levels, averaged over the face"
 """The meaning of a score, for the header of a list."""
@@ -70,18 +67,17 @@ def load_heuristic_error(
     """
     generator, identity_network, weights = first_stage_from(read_weights(checkpoint), identity)
     parallel = build_parallel("jit")
-    networks = parallel.replicate((generator, identity_network))
+    networks = parallel.replicate((generator, identity_network, None))
 
     def heuristic_error(pictures: np.ndarray) -> jax.Array:
-        return _compute(*networks, parallel.put_batch({"pictures": pictures})["pictures"])
+        return _compute(networks, parallel.put_batch({"pictures": pictures})["pictures"])
 
     return heuristic_error, weights
 
 
 @jax.jit
-def _compute(generator: Generator, identity: IdentityNetwork, pictures: jax.Array) -> jax.Array:
-    target = to_unit_range(pictures)
-    return 127.5 * generator.heuristic_error(target, identity.features(target))
+def _compute(networks: Networks, pictures: jax.Array) -> jax.Array:
+    return 127.5 * find_errors(networks, pictures)
 
 
 @dataclass(frozen=True)
