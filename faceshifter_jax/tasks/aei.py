@@ -29,7 +29,6 @@ from faceshifter_jax.tasks.step import (
     accumulate_steps,
     apply_gradients,
     gradient_norms,
-    initial_state,
     mean_over_devices,
     mean_over_micro_batches,
     weigh_losses,
@@ -129,7 +128,7 @@ class AEITask:
         discriminator = self._discriminator.init(discriminator_key, picture)
         params = {"generator": generator["params"], "discriminator": discriminator["params"]}
         stats = {"generator": generator["batch_stats"]}
-        return initial_state(params, stats, self._optimizers, "generator")
+        return TrainState.initial(params, stats, self._optimizers, "generator")
 
     def make_step(self, axis_name: str | None) -> Step:
         aei_net = self._aei_net(axis_name)

@@ -27,7 +27,6 @@ from faceshifter_jax.tasks.step import (
     accumulate_steps,
     apply_gradients,
     gradient_norms,
-    initial_state,
     mean_over_devices,
     mean_over_micro_batches,
 )
@@ -92,7 +91,7 @@ class ArcFaceTask:
             shape = (self._model["embedding_size"], CODE_SIZE)
             params["classifier"]["reader"] = jnp.zeros(shape, jnp.float32)
         stats = {"classifier": variables["batch_stats"]}
-        return initial_state(params, stats, self._optimizers, "classifier")
+        return TrainState.initial(params, stats, self._optimizers, "classifier")
 
     def make_step(self, axis_name: str | None) -> Step:
         network = self._network(axis_name)

@@ -26,7 +26,6 @@ from faceshifter_jax.tasks.step import (
     accumulate_steps,
     apply_gradients,
     gradient_norms,
-    initial_state,
     mean_over_devices,
     mean_over_micro_batches,
     weigh_losses,
@@ -90,7 +89,7 @@ class HEARTask:
         picture = jnp.zeros((1, size, size, 3))
         variables = self._hear_net().init(rng, picture, picture, picture)
         params, stats = ({"hear": variables[part]} for part in ("params", "batch_stats"))
-        return initial_state(params, stats, self._optimizers, "hear")
+        return TrainState.initial(params, stats, self._optimizers, "hear")
 
     def make_step(self, axis_name: str | None) -> Step:
         hear_net = self._hear_net(axis_name)

@@ -11,25 +11,6 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.tasks.task import TrainState
 
 
-def initial_state(
-    params: Mapping[str, Any],
-    batch_stats: Mapping[str, Any],
-    optimizers: Mapping[str, optax.GradientTransformation],
-    averaged: str,
-) -> TrainState:
-    """The state before the first step, by player; the weights of one, `averaged`, have an average.
-
-    It starts at the weights, in memory of its own: both are donated to the first step.
-    """
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=dict(params),
-        batch_stats=dict(batch_stats),
-        opt_state={player: optimizers[player].init(params[player]) for player in params},
-        ema_params={averaged: jax.tree.map(jnp.copy, params[averaged])},
-    )
-
-
 def weigh_losses(
     losses: Mapping[str, jax.Array], weights: Mapping[str, Any]
 ) -> tuple[jax.Array, dict[str, jax.Array]]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
+import optax
 from flax import struct
 
 from faceshifter_jax.networks.network import Part, Weights
@@ -27,6 +29,26 @@ class TrainState:
     batch_stats: dict[str, Any]
     opt_state: dict[str, Any]
     ema_params: dict[str, Any]
+
+    @classmethod
+    def initial(
+        cls,
+        params: Mapping[str, Any],
+        batch_stats: Mapping[str, Any],
+        optimizers: Mapping[str, optax.GradientTransformation],
+        averaged: str,
+    ) -> "TrainState":
+        """Returns the state before the first step; the weights of one player have an average.
+
+        It starts at these weights, in memory of its own: both are donated to the first step.
+        """
+        return cls(
+            step=jnp.zeros((), jnp.int32),
+            params=dict(params),
+            batch_stats=dict(batch_stats),
+            opt_state={player: optimizers[player].init(params[player]) for player in params},
+            ema_params={averaged: jax.tree.map(jnp.copy, params[averaged])},
+        )
 
 
 Batch = Mapping[str, jax.Array]
