@@ -21,6 +21,7 @@ from faceshifter_jax.runtime.faults import (
 from faceshifter_jax.runtime.parallel import Parallel, describe_memory
 from faceshifter_jax.runtime.progress import format_duration
 from faceshifter_jax.runtime.signals import Interrupted, StopRequest
+from faceshifter_jax.tasks.task import Task
 from faceshifter_jax.training.config import Config
 from faceshifter_jax.training.guard import FAILED, guard_step, make_request, not_finite
 from faceshifter_jax.training.monitor import Monitor
@@ -32,7 +33,7 @@ class Session:
     """One session of a training run, with everything that it needs ready."""
 
     config: Config
-    task: Any
+    task: Task
     parallel: Parallel
     loader: Any
     checkpoints: Checkpoints
