@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 
 from faceshifter_jax.data.answers import AnswerGrid, answer_grid
-from faceshifter_jax.data.description import (
-    check_files,
-    check_metadata,
-    check_picture,
-    damaged,
-)
+from faceshifter_jax.data.description import check_files, check_metadata, check_picture, damaged
 from faceshifter_jax.data.embedded import code_of_identity, sample_scene
 from faceshifter_jax.data.preparation.publish import DATASET_MARK
 from faceshifter_jax.data.seeds import identity_seed

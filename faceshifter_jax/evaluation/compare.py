@@ -20,11 +20,7 @@ from faceshifter_jax.evaluation.findings import (
     read_record,
     read_values,
 )
-from faceshifter_jax.evaluation.intervals import (
-    Interval,
-    difference_interval,
-    jackknife_interval,
-)
+from faceshifter_jax.evaluation.intervals import Interval, difference_interval, jackknife_interval
 from faceshifter_jax.evaluation.ledger import COMPARABLE, is_number_or_none
 from faceshifter_jax.evaluation.presentation import (
     Metric,

@@ -7,12 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from faceshifter_jax.faces import blaze_face
-from faceshifter_jax.models.layers import (
-    PReLU,
-    convolve_depthwise,
-    kernel_init,
-    upsample_centred,
-)
+from faceshifter_jax.models.layers import PReLU, convolve_depthwise, kernel_init, upsample_centred
 from faceshifter_jax.models.mobilefacenet import convolve_same
 
 

@@ -8,13 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.models.layers import (
-    NORM_EPSILON,
-    BatchNorm,
-    Conv,
-    instance_norm,
-    robust_norm,
-)
+from faceshifter_jax.models.layers import NORM_EPSILON, BatchNorm, Conv, instance_norm, robust_norm
 
 NORMS = ("instance", "batch", "robust", "demodulation")
 

@@ -10,10 +10,7 @@ from flax import struct
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.models import fold
 from faceshifter_jax.models.aei_net import IdentityModulation
-from faceshifter_jax.networks.build import (
-    build_network,
-    check_fits,
-)
+from faceshifter_jax.networks.build import build_network, check_fits
 from faceshifter_jax.networks.channels import in_rgb
 from faceshifter_jax.networks.identity import for_generator
 from faceshifter_jax.networks.network import Weights, name_networks

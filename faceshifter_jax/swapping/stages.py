@@ -25,11 +25,7 @@ from faceshifter_jax.networks.generator import (
     generator_from,
     second_stage_from,
 )
-from faceshifter_jax.networks.identity import (
-    IdentityNetwork,
-    check_identity,
-    identity_network_from,
-)
+from faceshifter_jax.networks.identity import IdentityNetwork, check_identity, identity_network_from
 from faceshifter_jax.networks.network import Network, Weights
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.runtime.batches import apply_in_batches

@@ -8,14 +8,8 @@ import jax.numpy as jnp
 
 from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.networks.build import (
-    build_network,
-    compute_dtype,
-)
-from faceshifter_jax.networks.identity import (
-    crop_for_identity,
-    unit_length,
-)
+from faceshifter_jax.networks.build import build_network, compute_dtype
+from faceshifter_jax.networks.identity import crop_for_identity, unit_length
 from faceshifter_jax.networks.network import Network, Part, Weights, plain
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.networks.trained import identity_input

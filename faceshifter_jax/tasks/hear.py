@@ -12,11 +12,7 @@ from faceshifter_jax import losses
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.build import build_network, compute_dtype
 from faceshifter_jax.networks.generator import generator_from
-from faceshifter_jax.networks.identity import (
-    check_identity,
-    identity_network_from,
-    unit_length,
-)
+from faceshifter_jax.networks.identity import check_identity, identity_network_from, unit_length
 from faceshifter_jax.networks.network import Network, Part, Weights, plain
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.tasks.health import Health
@@ -30,11 +26,7 @@ from faceshifter_jax.tasks.step import (
     mean_over_micro_batches,
     weigh_losses,
 )
-from faceshifter_jax.tasks.swap_metrics import (
-    check_of_copying,
-    swap_health,
-    swap_metrics,
-)
+from faceshifter_jax.tasks.swap_metrics import check_of_copying, swap_health, swap_metrics
 from faceshifter_jax.tasks.swap_rows import row_weights
 from faceshifter_jax.tasks.task import Batch, Frozen, Metrics, Step, TrainState
 

@@ -37,11 +37,7 @@ from faceshifter_jax.evaluation.protocols.scores import (
     score_occluded,
     score_second_sources,
 )
-from faceshifter_jax.evaluation.report.figures import (
-    extreme_rows,
-    inside_figure,
-    judged_cosines,
-)
+from faceshifter_jax.evaluation.report.figures import extreme_rows, inside_figure, judged_cosines
 
 NAME = "ground-truth"
 VERSION = 6

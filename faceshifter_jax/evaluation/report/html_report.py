@@ -12,12 +12,7 @@ from PIL import Image
 
 from faceshifter_jax.evaluation.findings import Figure, Findings
 from faceshifter_jax.evaluation.ledger import comparable
-from faceshifter_jax.evaluation.presentation import (
-    Headline,
-    Table,
-    format_interval,
-    format_value,
-)
+from faceshifter_jax.evaluation.presentation import Headline, Table, format_interval, format_value
 from faceshifter_jax.evaluation.report.charts import Point, draw_curves, draw_histogram, draw_means
 from faceshifter_jax.evaluation.report.page import (
     first_metric,
