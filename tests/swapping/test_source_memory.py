@@ -61,8 +61,9 @@ def plain_stages(workdirs, source, target):
     second = second_stage_from(read_weights(workdirs / "hear"), target.shape[1])
     identity = identity_network_from(read_weights(workdirs / "identity"))
     source, target = to_unit_range(source), to_unit_range(target)
-    swap = jax.jit(type(generator).swap)(generator, target, identity.embed(source))
-    error = jax.jit(type(generator).heuristic_error)(generator, target, identity.embed(target))
+    whose, own = map(jax.jit(identity.embed), (source, target))
+    swap = jax.jit(type(generator).swap)(generator, target, whose)
+    error = jax.jit(type(generator).heuristic_error)(generator, target, own)
     refined = jax.jit(type(second).refine)(second, swap, error, target)
     return np.stack([swap, error, refined], 1)
 
