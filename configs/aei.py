@@ -6,7 +6,11 @@ from configs.default import Config, shared_config, shared_optimizer, shrink, var
 
 
 def get_config(variant: str = "") -> Config:
-    """Paper scale; `:improved`, against specks, copies and checkerboards; `:demo`, for a laptop."""
+    """Paper scale.
+
+    Variants: `:improved`, against specks, copies and checkerboards; `:512`, the same for pictures
+    of 512 pixels; `:demo`, for a laptop.
+    """
     config = shared_config()
     config.task = "aei"
     config.num_steps = 500_000
@@ -21,7 +25,8 @@ def get_config(variant: str = "") -> Config:
     config.optimizer.generator = shared_optimizer()
     config.optimizer.discriminator = shared_optimizer()
 
-    return vary(config, variant, "configs/aei.py", improved=_improve, demo=_shrink)
+    variants = {"improved": _improve, "512": _enlarge, "demo": _shrink}
+    return vary(config, variant, "configs/aei.py", **variants)
 
 
 def _add_data(config: Config) -> None:
@@ -102,6 +107,16 @@ def _improve(config: Config) -> None:
     config.model.generator_up = "centres"
     config.data.identity_views = 2
     config.identity.enough_cosine = 0.7  # of two pictures of one person, by ArcFace networks
+
+
+def _enlarge(config: Config) -> None:
+    """One more outer level, which stays fresh if `init_from` names a network of `:improved`."""
+    _improve(config)
+    config.image_size = 512
+    config.batch_size = 16
+    config.remat = "aad"
+    config.model.encoder_channels = (16, *config.model.encoder_channels)
+    config.model.generator_channels = (*config.model.generator_channels, 32)
 
 
 def _shrink(config: Config) -> None:

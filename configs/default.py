@@ -13,6 +13,7 @@ def shared_config() -> Config:
     config: Config = ConfigDict()
     config.seed = 0
     config.parallel = "jit"  # or "pmap"
+    config.sharding = "replicated"  # or, under jit, "zero": the state divided over the devices
     config.compute_dtype = "float32"  # or "bfloat16"
     config.accumulate_steps = 1  # micro-batches of a step: less memory, a little more time
     config.log_every_steps = 100

@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 from flax import serialization
 
@@ -157,14 +156,14 @@ class Checkpoints:
         return None
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
-        """Copies the state from the devices and writes it in the background; in all processes.
+        """Writes the state in the background; in all processes.
 
-        The state may be donated as soon as this returns. A failure to write is raised by this
+        A failure to write is raised by this
         and every later call of `save`, `check` or `wait`.
 
         Args:
           step: number of updates so far.
-          state: arrays that are whole on every device.
+          state: whole arrays, on the host; they may be views of what is donated afterwards.
           meta: JSON values, see checkpoints/reading.py.
 
         Raises:
@@ -177,7 +176,7 @@ class Checkpoints:
                 self._begin(step, state, meta)
 
     def _begin(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
-        arrays = _on_host(serialization.to_state_dict(state))
+        arrays = serialization.to_state_dict(state)
         meta = seal_meta({**meta, "step": step, ARRAY_CHECKSUMS: array_checksums(arrays)})
         parts = {"state": ocp.args.StandardSave(arrays), "meta": ocp.args.JsonSave(meta)}
         self._saving = step
@@ -229,31 +228,21 @@ class Checkpoints:
         """
         return reading.read_meta(self._directory / str(step))
 
-    def restore(self, step: int, shapes: Any, sharding: jax.sharding.Sharding) -> Any:
-        """Returns the state of a checkpoint, placed as `sharding` says.
+    def restore(self, step: int, shapes: Any) -> Any:
+        """Returns the state of a checkpoint on the devices.
 
         Args:
           step: a step that has a checkpoint.
-          shapes: the state that the task expects, as ShapeDtypeStructs.
-          sharding: where every array goes.
+          shapes: the state that the task expects, as ShapeDtypeStructs that say their sharding.
 
         Raises:
           UserError: the checkpoint's keys, shapes or dtypes are not the task's.
         """
         directory = self._directory / str(step)
-        target = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-            serialization.to_state_dict(shapes),
-        )
+        target = serialization.to_state_dict(shapes)
         handler: Any = ocp.PyTreeCheckpointHandler()
         saved = handler.metadata(directory / "state").tree
         check_same_arrays(saved, target, directory)
         handler = ocp.StandardCheckpointHandler()
         restored = handler.restore(directory / "state", args=ocp.args.StandardRestore(target))
         return serialization.from_state_dict(shapes, restored)
-
-
-def _on_host(state: Mapping[str, Any]) -> Any:
-    """Returns arrays that are whole on a local device as numpy arrays, possibly views."""
-    # Separate views: the arrays would keep their copies on the host until they are donated.
-    return jax.device_get(jax.tree.map(lambda array: array.addressable_data(0), state))

@@ -1,10 +1,11 @@
 """One step body, compiled by `jax.jit` over a mesh or by `jax.pmap`.
 
-Both take and return the same state: unstacked arrays, replicated over all devices. A checkpoint
-written under one can be resumed under the other.
+Both take and return the same state: unstacked arrays, whole on every device or, under jit, divided
+over the devices. A checkpoint written under one can be resumed under any other.
 """
 
 import abc
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from faceshifter_jax.errors import UserError
 
 AXIS = "data"
+_ROWS = PartitionSpec(AXIS)
+# An array of fewer numbers is not worth a message of its own.
+_WORTH_DIVIDING = 1024
 Predict = Callable[[Any, Any, Mapping[str, Any]], dict[str, jax.Array]]
 
 
@@ -26,7 +30,7 @@ class Parallel(abc.ABC):
       num_devices: devices of all processes.
       num_local_devices: those of this process.
       max_in_flight: steps that may be queued on the devices at once.
-      replicated: the sharding of the state, of frozen networks and of predictions.
+      replicated: the sharding of frozen networks and of predictions.
     """
 
     axis_name: str | None = None
@@ -61,13 +65,57 @@ class Parallel(abc.ABC):
             tree,
         )
 
+    def place_state(self, state: Any) -> Any:
+        """Returns the shapes of a state, each with the sharding that it has between two steps.
+
+        Args:
+          state: arrays or shapes.
+        """
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=self.state_sharding(leaf.shape)
+            ),
+            state,
+        )
+
+    def state_sharding(self, shape: tuple[int, ...]) -> NamedSharding:
+        """Returns the sharding of an array of this shape in the state: whole on every device."""
+        del shape
+        return self.replicated
+
+    def state_on_host(self, state: Any) -> Any:
+        """Returns a state's whole arrays as numpy arrays, possibly views, in the first process.
+
+        To be called in all processes; the others get None.
+        """
+        if jax.process_index():
+            return None
+        # Separate views: the arrays would keep their copies on the host until they are donated.
+        return jax.device_get(jax.tree.map(lambda array: array.addressable_data(0), state))
+
+    def compile_to_state(
+        self, function: Callable[..., Any], options: Any = None
+    ) -> Callable[..., Any]:
+        """Returns a compiled function whose result, a state, is placed as `place_state` says.
+
+        Args:
+          function: arrays -> a state.
+          options: XLA's.
+        """
+
+        def run(*arguments: Any) -> Any:
+            placed = self.place_state(jax.eval_shape(function, *arguments))
+            shardings = jax.tree.map(lambda leaf: leaf.sharding, placed)
+            lowered = jax.jit(function, out_shardings=shardings).lower(*arguments)
+            return lowered.compile(compiler_options=options)(*arguments)
+
+        return run
+
     def compile_init(self, init: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
         """Returns `init` compiled to build its result on all devices at once."""
-        compiled = jax.jit(init, out_shardings=self.replicated)
         # It runs once, so XLA's optimisations would cost more than they save: half a minute
         # for the demo's networks on two cores.
-        options: Any = {"xla_backend_optimization_level": 0}
-        return lambda key: compiled.lower(key).compile(compiler_options=options)(key)
+        return self.compile_to_state(init, {"xla_backend_optimization_level": 0})
 
     def compile_predict(self, predict: Predict) -> Predict:
         """Returns `predict` compiled, every device computing the whole of a numpy batch.
@@ -107,7 +155,7 @@ class JitParallel(Parallel):
     """`jax.jit`: the batch is sharded over the mesh, XLA inserts the reductions."""
 
     def compile_step(self, step: Callable) -> Any:
-        sharded = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        sharded = NamedSharding(self.mesh, _ROWS)
         return jax.jit(
             step,
             in_shardings=(self.replicated, self.replicated, sharded),
@@ -119,11 +167,71 @@ class JitParallel(Parallel):
         )
 
     def put_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        sharded = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        sharded = NamedSharding(self.mesh, _ROWS)
         return {
             name: jax.make_array_from_process_local_data(sharded, rows)
             for name, rows in batch.items()
         }
+
+
+class DividedJitParallel(JitParallel):
+    """`jax.jit` with a state that is divided over the devices between two steps.
+
+    Every device keeps and updates its part of the master parameters, of the optimisers' moments and
+    of the averages; the parameters are gathered where the networks need them, and XLA reduces
+    each gradient to where its part is updated: ZeRO's third stage (arXiv 1910.02054, section 5).
+    """
+
+    def state_sharding(self, shape: tuple[int, ...]) -> NamedSharding:
+        """Divides the longest axis that can be; small arrays are whole on every device."""
+        axes = [axis for axis, length in enumerate(shape) if length % self.num_devices == 0]
+        if math.prod(shape) < _WORTH_DIVIDING or not axes:
+            return self.replicated
+        axis = max(axes, key=lambda axis: shape[axis])
+        return NamedSharding(self.mesh, PartitionSpec(*(None,) * axis, AXIS))
+
+    def state_on_host(self, state: Any) -> Any:
+        gather = jax.jit(lambda array: array, out_shardings=self.replicated)
+        wanted = jax.process_index() == 0
+        leaves, structure = jax.tree.flatten(state)
+        whole = []
+        # One at a time: the whole state need not fit on a device.
+        for leaf in leaves:
+            gathered = gather(leaf)
+            whole.append(np.asarray(gathered.addressable_data(0)) if wanted else None)
+        return structure.unflatten(whole) if wanted else None
+
+    def compile_step(self, step: Callable) -> Any:
+        return _DividedStep(self, step)
+
+
+class _DividedStep:
+    """A step whose shardings depend on the state's shapes; lowered or called like a jitted one."""
+
+    def __init__(self, parallel: DividedJitParallel, step: Callable):
+        self._parallel, self._step = parallel, step
+
+    def lower(self, state: Any, frozen: Any, batch: Any) -> jax.stages.Lowered:
+        return self._jitted(state).lower(state, frozen, batch)
+
+    def __call__(self, state: Any, frozen: Any, batch: Any) -> Any:
+        return self._jitted(state)(state, frozen, batch)
+
+    def _jitted(self, state: Any) -> Any:
+        replicated = self._parallel.replicated
+        divided = jax.tree.map(lambda leaf: self._parallel.state_sharding(leaf.shape), state)
+
+        def gathered(state, frozen, batch):
+            params = jax.lax.with_sharding_constraint(state.params, replicated)
+            return self._step(state.replace(params=params), frozen, batch)
+
+        return jax.jit(
+            gathered,
+            in_shardings=(divided, replicated, NamedSharding(self._parallel.mesh, _ROWS)),
+            out_shardings=(divided, replicated),
+            donate_argnums=0,
+            keep_unused=True,
+        )
 
 
 class PmapParallel(Parallel):
@@ -143,7 +251,7 @@ class PmapParallel(Parallel):
 
     def put_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
         local = self.num_local_devices
-        sharded = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        sharded = NamedSharding(self.mesh, _ROWS)
         return {
             name: jax.make_array_from_process_local_data(
                 sharded, rows.reshape(local, rows.shape[0] // local, *rows.shape[1:])
@@ -152,22 +260,50 @@ class PmapParallel(Parallel):
         }
 
 
-_MODES = {"jit": JitParallel, "pmap": PmapParallel}
+_MODES: dict[str, dict[str, type[Parallel]]] = {
+    "jit": {"replicated": JitParallel, "zero": DividedJitParallel},
+    "pmap": {"replicated": PmapParallel},
+}
 
 
-def build_parallel(mode: str, devices: Sequence[Any] | None = None) -> Parallel:
-    """Returns the way to compile a step for the given `config.parallel`.
+def build_parallel(
+    mode: str, devices: Sequence[Any] | None = None, sharding: str = "replicated"
+) -> Parallel:
+    """Returns the way to compile a step for the given `config.parallel` and `config.sharding`.
 
     Args:
       mode: `jit` or `pmap`.
       devices: devices to use; all of them by default.
+      sharding: of the state; `replicated`, or under jit `zero`: divided over the devices.
 
     Raises:
-      UserError: an unknown mode.
+      UserError: an unknown mode or sharding, or two that do not go together.
     """
     if mode not in _MODES:
         raise UserError(f"unknown parallel mode {mode!r}: choose one of {', '.join(_MODES)}")
-    return _MODES[mode](jax.devices() if devices is None else devices)
+    shardings = list(_MODES["jit"])
+    if sharding not in shardings:
+        raise UserError(f"unknown sharding {sharding!r}: choose one of {', '.join(shardings)}")
+    if sharding not in _MODES[mode]:
+        raise UserError(
+            f"config.sharding={sharding} needs config.parallel=jit: under {mode} every device "
+            "holds the whole state"
+        )
+    return _MODES[mode][sharding](jax.devices() if devices is None else devices)
+
+
+def state_bytes(parallel: Parallel, state: Any) -> tuple[int, int]:
+    """Returns the bytes of a state on one device, and those of the whole state.
+
+    Args:
+      state: arrays or shapes.
+    """
+    leaves = jax.tree.leaves(parallel.place_state(state))
+    whole = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+    part = sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves
+    )
+    return part, whole
 
 
 def describe_memory(compiled: Any) -> str:

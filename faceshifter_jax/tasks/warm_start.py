@@ -13,6 +13,7 @@ from faceshifter_jax.networks.build import build_network, module_settings
 from faceshifter_jax.networks.channels import in_rgb
 from faceshifter_jax.networks.identity import check_identity
 from faceshifter_jax.networks.network import Network, Part, Weights, name_networks, plain
+from faceshifter_jax.tasks.growth import grow
 from faceshifter_jax.tasks.task import Task, TrainState
 
 
@@ -42,9 +43,13 @@ def choose_networks(
             lines.append(f"starting from: no {role} in config.init_from, so a fresh one")
             continue
         network, weights = found[role]
-        path = weights.path
-        _check_same(network, path, part, part.take(wanted.params, wanted.batch_stats))
+        path, needed = weights.path, part.take(wanted.params, wanted.batch_stats)
+        network, fresh = grow(network, needed)
+        found[role] = network, weights
+        _check_same(network, path, part, needed, fresh)
         lines.append(f"starting from: {role} of {path}")
+        if fresh:
+            lines.append(f"the {role} grows to {network.image_size} pixels: {_name(fresh)} fresh")
         if part.inside:
             lines.append(f"the rest of the {part.player} is fresh")
         if role == "generator" and identity is not None:
@@ -68,11 +73,23 @@ def start_from(
         player, inside = parts[role].player, parts[role].inside
         for trees in (params, averages):
             if player in trees:
-                new = jax.tree.map(jnp.copy, variables["params"])
-                trees[player] = {**trees[player], inside: new} if inside else new
+                new = variables["params"]
+                trees[player] = _replace(trees[player], {inside: new} if inside else new)
         if player in batch_stats:
-            batch_stats[player] = jax.tree.map(jnp.copy, variables["batch_stats"])
+            batch_stats[player] = _replace(batch_stats[player], variables["batch_stats"])
     return dataclasses.replace(state, params=params, ema_params=averages, batch_stats=batch_stats)
+
+
+def _replace(tree: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree with copies of the trained leaves in place of its own; others stay as they are."""
+    flat = traverse_util.flatten_dict(dict(tree))
+    flat |= jax.tree.map(jnp.copy, traverse_util.flatten_dict(dict(trained)))
+    return traverse_util.unflatten_dict(flat)
+
+
+def _name(layers: Sequence[str]) -> str:
+    verb = "is" if len(layers) == 1 else "are"
+    return f"{', '.join(layers)} {verb}"
 
 
 def _find_networks(
@@ -108,7 +125,9 @@ def _compare_identity(network: Network, weights: Weights, identity: Weights) -> 
     return [f"warning: {warning}" for warning in warnings]
 
 
-def _check_same(network: Network, path: str, part: Part, needed: Network) -> None:
+def _check_same(
+    network: Network, path: str, part: Part, needed: Network, fresh: Sequence[str] = ()
+) -> None:
     """Checks that a trained network is the one that the config describes.
 
     Args:
@@ -116,6 +135,7 @@ def _check_same(network: Network, path: str, part: Part, needed: Network) -> Non
       path: where it was read from.
       part: the task's.
       needed: the task's network, with things that have a shape for weights.
+      fresh: layers that `network` has no weights for, because it was grown.
 
     Raises:
       UserError: names the first differing keys with both shapes, and the settings to change.
@@ -126,7 +146,9 @@ def _check_same(network: Network, path: str, part: Part, needed: Network) -> Non
             f"{needed.architecture}"
         )
     given, wanted = (_shapes(tree) for tree in (network.variables, needed.variables))
-    keys = [key for key in sorted(given.keys() | wanted) if given.get(key) != wanted.get(key)]
+    # Of a grown network, every array was compared when it was kept.
+    all_keys = () if fresh else sorted(given.keys() | wanted)
+    keys = [key for key in all_keys if given.get(key) != wanted.get(key)]
     flags = _differing_settings(network, part.settings)
     if keys or flags:
         shown = "; ".join(

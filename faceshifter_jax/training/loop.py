@@ -158,7 +158,7 @@ class Session:
         """Saves the state; returns the result of `_wait_for_steps` for the steps before it."""
         with self.monitor.paused():
             request = self._wait_for_steps(0)
-            self.checkpoints.save(step, state, self.meta)
+            self.checkpoints.save(step, self.parallel.state_on_host(state), self.meta)
         return request
 
     def _stop(self, step: int, number: int) -> None:

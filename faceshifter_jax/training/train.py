@@ -27,7 +27,7 @@ from faceshifter_jax.paths import local_path
 from faceshifter_jax.runtime import distributed
 from faceshifter_jax.runtime.compilation import use_compilation_cache
 from faceshifter_jax.runtime.faults import no_room_is_one_line
-from faceshifter_jax.runtime.parallel import Parallel, build_parallel
+from faceshifter_jax.runtime.parallel import Parallel, build_parallel, state_bytes
 from faceshifter_jax.runtime.signals import catch_signals
 from faceshifter_jax.tasks.task import Task
 from faceshifter_jax.tasks.warm_start import choose_networks, start_from
@@ -126,7 +126,7 @@ def _join_processes(config: Config) -> Parallel:
     distributed.initialize(config.distributed)
     with distributed.together():
         use_compilation_cache(config.compilation_cache)
-        parallel = build_parallel(config.parallel)
+        parallel = build_parallel(config.parallel, sharding=config.get("sharding", "replicated"))
         parallel.check_batch_size(config.batch_size, config.get("accumulate_steps", 1))
     return parallel
 
@@ -263,13 +263,12 @@ def _build_state(
     """
     task, key = inputs.task, jax.random.key(config.seed)
     if first_step:
-        return checkpoints.restore(first_step, jax.eval_shape(task.init, key), parallel.replicated)
+        return checkpoints.restore(first_step, parallel.place_state(jax.eval_shape(task.init, key)))
     state = parallel.compile_init(task.init)(key)
     if not inputs.networks:
         return state
     # Compiled, so that parameters and their average get separate memory: both are donated.
-    start = partial(start_from, parts=task.networks())
-    start = jax.jit(start, out_shardings=parallel.replicated)
+    start = parallel.compile_to_state(partial(start_from, parts=task.networks()))
     return start(state, parallel.replicate(inputs.networks))
 
 
@@ -293,6 +292,12 @@ def _describe(config: Config, inputs: _Inputs, state: Any, parallel: Parallel) -
     yield f"task {config.task}: {config.num_steps} steps of {config.batch_size} pictures"
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     yield f"devices: {parallel.num_devices} x {kind}{processes}, compiled by {config.parallel}"
+    held, whole = state_bytes(parallel, state)
+    if held < whole:
+        yield (
+            f"state: divided over the devices, {_megabytes(held)} on each in place of "
+            f"{_megabytes(whole)}"
+        )
     counts = {
         player: sum(leaf.size for leaf in jax.tree.leaves(params))
         for player, params in state.params.items()
@@ -321,3 +326,7 @@ def _describe(config: Config, inputs: _Inputs, state: Any, parallel: Parallel) -
         yield f"frozen: {name} from {source['path']}, sha256 {source['sha256'][:12]}"
     if inputs.changes:
         yield f"continuing with other settings: {inputs.changes}"
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 2**20:,.1f} MiB"

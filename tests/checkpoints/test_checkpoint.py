@@ -41,8 +41,11 @@ def test_the_newest_and_every_nth_checkpoint_stay(tmp_path):
 
 def restore(workdir, shapes):
     sharding = SingleDeviceSharding(jax.devices()[0])
+    placed = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+    )
     with Checkpoints(workdir, keep_newest=2, keep_every_steps=0) as checkpoints:
-        return checkpoints.restore(checkpoints.latest_step(), shapes, sharding)
+        return checkpoints.restore(checkpoints.latest_step(), placed)
 
 
 def test_restored_state_has_the_same_structure_dtypes_and_bits(tmp_path):

@@ -1,11 +1,14 @@
 """One step body on one device and on four: real processes, four fake devices."""
 
+import re
+
 import numpy as np
 import pytest
 from checkpoint_arrays import read_state
-from toy import FACTORIES, start_toy, toy_config
+from toy import FACTORIES, start_toy, start_two, toy_config
 
 from faceshifter_jax.checkpoints.weights import read_weights
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.training.train import train
 
 
@@ -46,6 +49,33 @@ def test_training_moves_from_one_device_to_four_and_from_jit_to_pmap(one_device,
     run_toy(tmp_path, devices=4, num_steps=30, parallel="pmap")
     train(toy_config(num_steps=40), tmp_path, **FACTORIES)
     assert_close(read_state(tmp_path), one_device)
+
+
+WIDE = {"model.width": 512}  # enough for a divided state
+
+
+def test_divided_state_gives_the_parameters_of_a_whole_one(tmp_path):
+    train(toy_config(num_steps=40, **WIDE), tmp_path / "one", **FACTORIES)
+    divided = {"sharding": "zero", **WIDE}
+    output = run_toy(tmp_path / "four", devices=4, num_steps=10, **divided)
+    assert re.search(r"state: divided over the devices, 0\.0 MiB on each in place of 0\.", output)
+    # Two processes continue it divided, four devices whole, and one alone.
+    both = start_two(tmp_path / "four", num_steps=20, **divided)
+    for process in both:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    output = run_toy(tmp_path / "four", devices=4, num_steps=30, **WIDE)
+    assert "divided" not in output
+    assert 'continuing with other settings: sharding "replicated" in place of' in output
+    train(toy_config(num_steps=40, **WIDE), tmp_path / "four", **FACTORIES)
+    assert_close(read_state(tmp_path / "four"), read_state(tmp_path / "one"))
+
+
+def test_divided_state_needs_jit(tmp_path):
+    with pytest.raises(UserError, match=r"config\.sharding=zero needs config\.parallel=jit"):
+        train(toy_config(parallel="pmap", sharding="zero"), tmp_path, **FACTORIES)
+    with pytest.raises(UserError, match="unknown sharding 'one': choose one of replicated, zero"):
+        train(toy_config(sharding="one"), tmp_path, **FACTORIES)
 
 
 def test_batch_that_does_not_divide_is_refused(tmp_path):

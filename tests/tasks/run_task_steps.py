@@ -1,6 +1,6 @@
 """Makes ten steps of a tiny task on all devices and writes what came out.
 
-TASK MODE FILE, and for one process of two COORDINATOR PROCESS.
+TASK MODE FILE, MODE being jit, pmap or zero, and for one process of two COORDINATOR PROCESS.
 """
 
 import sys
@@ -19,7 +19,7 @@ from tiny_tasks import (
 )
 
 from faceshifter_jax.runtime.distributed import initialize
-from faceshifter_jax.runtime.parallel import build_parallel
+from faceshifter_jax.runtime.parallel import build_parallel, state_bytes
 from faceshifter_jax.tasks import AEITask, ArcFaceTask, HEARTask
 
 STEPS, BATCH = 10, 8
@@ -73,18 +73,23 @@ def own_rows(batch):
 
 
 def run(name: str, mode: str) -> dict[str, np.ndarray]:
-    parallel = build_parallel(mode)
+    parallel = build_parallel("jit", sharding="zero") if mode == "zero" else build_parallel(mode)
     task, frozen, batches = make_task(name)
     batches = [parallel.put_batch(own_rows(batch)) for batch in batches]
     step = parallel.compile_step(task.make_step(parallel.axis_name))
-    state = parallel.replicate(make_state(task))
+    state = parallel.compile_to_state(lambda state: state)(parallel.replicate(make_state(task)))
     frozen = parallel.replicate(frozen)
     step = step.lower(state, frozen, batches[0]).compile()
+    if mode == "zero":
+        held, whole = state_bytes(parallel, state)
+        assert held < 0.4 * whole
+        assert sum(leaf.addressable_data(0).nbytes for leaf in jax.tree.leaves(state)) == held
     results = {}
     for number, batch in enumerate(batches):
         state, metrics = step(state, frozen, batch)
         jax.block_until_ready(metrics)
         results |= {f"metric {number} {key}": value for key, value in metrics.items()}
+    state = jax.jit(lambda state: state, out_shardings=parallel.replicated)(state)
     for part in ("params", "ema_params", "batch_stats", "opt_state"):
         for path, leaf in jax.tree_util.tree_leaves_with_path(getattr(state, part)):
             results[f"{part}{jax.tree_util.keystr(path)}"] = leaf

@@ -1,4 +1,7 @@
-"""One device, four under jit or pmap, two processes with two each: the same training."""
+"""One device, four under jit or pmap, two processes with two each: the same training.
+
+`zero` is jit with a divided state.
+"""
 
 import os
 import re
@@ -46,7 +49,7 @@ def largest_gradient(results, key):
 def test_devices_and_compilers_agree(task, tmp_path):
     one = finish(start(task, "jit", 1, tmp_path / "one.npz"))
     assert one["devices"] == 1
-    for mode in ("jit", "pmap"):
+    for mode in ("jit", "pmap", "zero"):
         assert_same_training(task, finish(start(task, mode, 4, tmp_path / f"{mode}.npz")), one)
 
 
@@ -54,7 +57,7 @@ def test_devices_and_compilers_agree(task, tmp_path):
 @pytest.mark.parametrize("task", ["aei", "hear"])
 def test_processes_agree(task, tmp_path):
     one = finish(start(task, "jit", 1, tmp_path / "one.npz"))
-    for mode in ("jit", "pmap"):
+    for mode in ("jit", "pmap", "zero"):
         where = f"127.0.0.1:{free_port()}"
         both = [
             start(task, mode, 2, tmp_path / f"{mode}{process}.npz", where, str(process))

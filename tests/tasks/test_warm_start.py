@@ -6,7 +6,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from tiny_tasks import aei_config, arcface_config, identity_weights, make_state, networks_of
+from tiny_tasks import SIZE, aei_config, arcface_config, identity_weights, make_state, networks_of
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.network import Weights
@@ -171,3 +171,51 @@ def test_an_identity_network_goes_on_with_other_people():
     assert "fresh" in lines[-1]
     config.model.input_size = 32
     refuse(ArcFaceTask(config), source, "not")
+
+
+LARGER = {
+    "image_size": 2 * SIZE,
+    "model.encoder_channels": (2, 4, 6),
+    "model.generator_channels": (6, 6, 4, 2),
+}
+
+
+def larger_task(**changes):
+    config = aei_config()
+    with config.unlocked():
+        config.update_from_flattened_dict({**LARGER, **changes})
+    return AEITask(config)
+
+
+def test_network_for_larger_pictures_begins_with_the_levels_of_a_smaller_one():
+    source, task = trained(), larger_task()
+    fresh = make_state(task)
+    state, lines = start(task, source)
+    assert lines == [
+        "starting from: generator of runs/before",
+        "the generator grows to 64 pixels: block_2, block_3, down_0, down_1, down_norm_0, up_1, "
+        "up_norm_1 are fresh",
+        "starting from: discriminator of runs/before",
+    ]
+    old, new = source.networks["generator"].variables, state.params["generator"]
+    # One level further from the picture than before; the first two meet other channels.
+    assert_equal(new["encoder"]["down_2"], old["params"]["encoder"]["down_1"])
+    assert_equal(new["encoder"]["up_0"], old["params"]["encoder"]["up_0"])
+    assert_equal(new["encoder"]["down_0"], fresh.params["generator"]["encoder"]["down_0"])
+    for name in ("start", "start_bias", "block_0", "block_1"):
+        assert_equal(new["generator"][name], old["params"]["generator"][name])
+    assert_equal(new["generator"]["block_3"], fresh.params["generator"]["generator"]["block_3"])
+    assert_equal(state.ema_params["generator"], new)
+    assert_equal(
+        state.batch_stats["generator"]["encoder"]["down_norm_1"],
+        old["batch_stats"]["encoder"]["down_norm_0"],
+    )
+    assert jax.tree.structure(state) == jax.tree.structure(fresh)
+    assert jax.tree.map(np.shape, state) == jax.tree.map(np.shape, fresh)
+
+
+def test_network_that_differs_in_more_than_outer_levels_does_not_grow():
+    with pytest.raises(UserError, match=r"it needs --config\.model\.aad\.norm=instance"):
+        start(larger_task(**{"model.aad.norm": "robust"}), trained())
+    with pytest.raises(UserError, match=r"it needs .*--config\.model\.encoder_channels='\(4,6\)'"):
+        start(larger_task(**{"model.encoder_channels": (2, 5, 6)}), trained())

@@ -81,6 +81,7 @@ def toy_config(**changes) -> ConfigDict:
             "num_steps": 4,
             "batch_size": 8,
             "parallel": "jit",
+            "sharding": "replicated",
             "init_from": "",
             "log_every_steps": 2,
             "save_every_steps": 2,
