@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from faceshifter_jax.devices.inputs import assume_num_classes, batch_shapes, frozen_shapes
 from faceshifter_jax.devices.topology import Topology, build_devices
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.runtime.parallel import build_parallel
+from faceshifter_jax.runtime.parallel import build_parallel, state_bytes
 from faceshifter_jax.tasks import build_task
 from faceshifter_jax.training.config import Config, check_config
 from faceshifter_jax.training.guard import REQUEST, guard_step
@@ -127,11 +127,12 @@ def compile_step(
     check_config(config)
     devices = build_devices(topology)
     notes = []
-    if build_parallel(config.parallel, devices).axis_name is not None:
+    sharding = config.get("sharding", "replicated")
+    if build_parallel(config.parallel, devices, sharding).axis_name is not None:
         notes = [
             f"config.parallel={config.parallel} is compiled as jit, which gives the same result"
         ]
-    parallel = build_parallel("jit", devices)
+    parallel = build_parallel("jit", devices, sharding)
     parallel.check_batch_size(config.batch_size, config.get("accumulate_steps", 1))
     with tracing_for(lowering):
         assumed = assume_num_classes(config)
@@ -142,16 +143,27 @@ def compile_step(
         batch[REQUEST] = jax.ShapeDtypeStruct((topology.num_chips,), jnp.int32)
         axis_name = parallel.axis_name
         step = guard_step(task.make_step(axis_name), axis_name)
+    notes.append(_describe_state(state, devices, sharding))
     compiled = compile_function(
         step,
         (state, frozen, batch),
         topology,
         announce,
+        sharding=sharding,
         lowering=lowering,
         options=options,
         micro_batches=config.get("accumulate_steps", 1),
     )
     return dataclasses.replace(compiled, assumed=(*notes, *assumed, *lines))
+
+
+def _describe_state(state: Any, devices: Any, sharding: str) -> str:
+    """Says how much of the state every chip holds, and how much it would if it were divided."""
+    part, whole = state_bytes(build_parallel("jit", devices, "zero"), state)
+    part, whole = (f"{number / 2**30:.2f} GiB" for number in (part, whole))
+    if sharding == "zero":
+        return f"state: {part} on each chip, {whole} if config.sharding were replicated"
+    return f"state: {whole} on each chip, {part} with config.sharding=zero"
 
 
 def compile_function(
@@ -163,6 +175,7 @@ def compile_function(
     lowering: str = "tpu",
     options: Mapping[str, Any] | None = None,
     micro_batches: int = 1,
+    sharding: str = "replicated",
 ) -> CompiledStep:
     """Compiles a step, or a part of one, for every chip of a slice.
 
@@ -171,11 +184,12 @@ def compile_function(
       shapes: of its arguments; the first axis of all arrays in the batch is divided among chips.
       topology, announce, lowering, options: see `compile_step`.
       micro_batches: see `read_costs`.
+      sharding: of the state, see `build_parallel`.
 
     Raises:
       UserError: a slice that does not exist, or a function that XLA cannot compile.
     """
-    parallel = build_parallel("jit", build_devices(topology))
+    parallel = build_parallel("jit", build_devices(topology), sharding)
     begin = time.monotonic()
     with tracing_for(lowering):
         lowered = parallel.compile_step(function).lower(*shapes)

@@ -66,7 +66,7 @@ def test_divided_state_gives_the_parameters_of_a_whole_one(tmp_path):
         assert process.returncode == 0, errors
     output = run_toy(tmp_path / "four", devices=4, num_steps=30, **WIDE)
     assert "divided" not in output
-    assert 'continuing with other settings: sharding "replicated" in place of' in output
+    assert "sharding zero -> replicated" in output
     train(toy_config(num_steps=40, **WIDE), tmp_path / "four", **FACTORIES)
     assert_close(read_state(tmp_path / "four"), read_state(tmp_path / "one"))
 
