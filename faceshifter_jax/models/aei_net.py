@@ -73,6 +73,9 @@ class AADGenerator(nn.Module):
         facial fusion of HifiFace, arXiv 2106.09965, section 3.3); `warp`, a flow that moves the
         target's places and what is added after that: two people under the same attributes differ
         first of all in where things are.
+      change_pixels: of `warp`, how coarse the change is that it adds: 1, as fine as the blocks
+        draw; 2, 4 or 8, averaged over squares of so many pixels, so that it can tint but not draw.
+        An outline then cannot fade at its old place while a new one appears: it has to move.
       up: bilinear doubling between the blocks that maps `corners` onto corners (paper), or
         pixel areas onto pixel areas, `centres`.
       remat: compute the inside of each block again for its gradient rather than keep it.
@@ -81,6 +84,7 @@ class AADGenerator(nn.Module):
     channels: tuple[int, ...] = (1024, 1024, 1024, 1024, 512, 256, 128, 64)
     settings: AADSettings = AADSettings()
     output: str = "tanh"
+    change_pixels: int = 1
     up: str = "corners"
     dtype: Any = jnp.float32
     axis_name: str | None = None
@@ -146,7 +150,7 @@ class AADGenerator(nn.Module):
             mask = nn.sigmoid(x[..., 3:])
             return (1 - mask) * target + mask * jnp.tanh(x[..., :3])
         if self.output == "warp":
-            return _clip_straight_through(move_and_add(target, x))
+            return _clip_straight_through(move_and_add(target, x, self.change_pixels))
         raise UserError(
             f"output must be 'tanh', 'sigmoid', 'change', 'blend' or 'warp', not {self.output!r}"
         )
@@ -168,7 +172,7 @@ class AEINet(nn.Module):
       identity_length: `unit`, embeddings as they are (paper), or `sqrt`, embeddings of E numbers
         scaled by sqrt(E) to numbers of about 1: of unit length, gamma_id and beta_id begin at
         1 / sqrt(E) of the attributes', and the network first learns to copy.
-      output: see `AADGenerator.output`.
+      output, change_pixels: see `AADGenerator.output` and `change_pixels`.
       generator_up: see `AADGenerator.up`.
       reduction: the network works on targets that are smaller by this power of 2, and what it
         outputs is enlarged: for `change` and `warp`, which keep the target's fine detail.
@@ -189,6 +193,7 @@ class AEINet(nn.Module):
     encoder_bias: bool = False
     identity_length: str = "unit"
     output: str = "tanh"
+    change_pixels: int = 1
     generator_up: str = "corners"
     reduction: int = 1
     input_range: str = "signed"
@@ -211,6 +216,13 @@ class AEINet(nn.Module):
                 "reduction must be 1, or 2, 4 or 8 with output 'change' or 'warp', not "
                 f"{self.reduction} with {self.output!r}"
             )
+        if self.change_pixels not in (1, 2, 4, 8) or (
+            self.change_pixels > 1 and self.output != "warp"
+        ):
+            raise UserError(
+                "change_pixels must be 1, or 2, 4 or 8 with output 'warp', not "
+                f"{self.change_pixels} with {self.output!r}"
+            )
         self.encoder = AttributeEncoder(
             self.encoder_channels,
             self.encoder_skip,
@@ -225,6 +237,7 @@ class AEINet(nn.Module):
             self.generator_channels,
             self.aad,
             self.output,
+            self.change_pixels,
             self.generator_up,
             self.dtype,
             self.axis_name,

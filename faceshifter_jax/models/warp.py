@@ -11,20 +11,23 @@ _STEPS = 64
 _ADDED = 0.25
 
 
-def move_and_add(target: jax.Array, x: jax.Array) -> jax.Array:
+def move_and_add(target: jax.Array, x: jax.Array, change_pixels: int = 1) -> jax.Array:
     """Moves the target's places by a flow, and adds a change.
 
     Args:
       target: (B, S, S, 3) in [-1, 1].
       x: a network's output (B, S / k, S / k, 5), k a power of 2: the change, and the flow as
         `smooth_flow` takes it.
+      change_pixels: side of the squares of the output over which the change is averaged, a power of
+        2; between their middles it is interpolated.
 
     Returns:
       (B, S, S, 3), not limited to [-1, 1].
     """
     factor = target.shape[1] // x.shape[1]
     flow = factor * enlarge(smooth_flow(x[..., 3:]), factor)
-    return warp(target, flow) + _ADDED * enlarge(x[..., :3], factor)
+    change = enlarge(reduce(x[..., :3], change_pixels), factor * change_pixels)
+    return warp(target, flow) + _ADDED * change
 
 
 def enlarge(x: jax.Array, factor: int) -> jax.Array:

@@ -18,7 +18,7 @@ from faceshifter_jax.errors import UserError
 AXIS = "data"
 _ROWS = PartitionSpec(AXIS)
 # An array of fewer numbers is not worth a message of its own.
-_WORTH_DIVIDING = 1024
+_WORTH_DIVIDING = 128
 Predict = Callable[[Any, Any, Mapping[str, Any]], dict[str, jax.Array]]
 
 

@@ -145,6 +145,12 @@ def test_reductions_that_cannot_work_are_refused(settings):
         AEINet(**CHANNELS, **settings).init(jax.random.key(0), TARGET, IDENTITY)
 
 
+@pytest.mark.parametrize("settings", [{"change_pixels": 3, "output": "warp"}, {"change_pixels": 4}])
+def test_changes_that_cannot_be_coarse_are_refused(settings):
+    with pytest.raises(UserError, match="change_pixels must be 1, or 2, 4 or 8 with output 'warp'"):
+        AEINet(**CHANNELS, **settings).init(jax.random.key(0), TARGET, IDENTITY)
+
+
 def test_pictures_that_cannot_be_reduced_are_refused():
     network = AEINet(**CHANNELS, output="warp", reduction=8)
     with pytest.raises(UserError, match="must be a multiple of it, not 36x36"):

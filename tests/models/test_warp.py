@@ -57,3 +57,17 @@ def test_a_smooth_flow_has_steps_of_pixels_and_no_edges():
     assert np.abs(np.diff(noise, axis=1)).max() < 1
     assert np.abs(np.diff(noise, axis=2)).max() < 1
     assert float(jnp.std(noise)) > 0.2
+
+
+def test_a_coarse_change_tints_and_cannot_draw():
+    target = jnp.zeros((1, 64, 64, 3))
+    still = jnp.zeros((1, 32, 32, 2))
+    noise = jnp.asarray(RANDOM.standard_normal((1, 32, 32, 3)), jnp.float32)
+    fine = move_and_add(target, jnp.concatenate([noise, still], -1))
+    coarse = move_and_add(target, jnp.concatenate([noise, still], -1), 4)
+    assert np.abs(np.diff(fine, axis=1)).max() > 0.2
+    # Squares of 4 of the output's pixels are 8 of the target's.
+    assert np.abs(np.diff(coarse, axis=1)).max() < 0.06
+    np.testing.assert_allclose(coarse.mean(), fine.mean(), atol=1e-3)
+    tint = jnp.concatenate([jnp.full((1, 32, 32, 3), 0.4), still], -1)
+    np.testing.assert_allclose(move_and_add(target, tint, 4), 0.1, atol=1e-6)

@@ -51,7 +51,7 @@ def test_training_moves_from_one_device_to_four_and_from_jit_to_pmap(one_device,
     assert_close(read_state(tmp_path), one_device)
 
 
-WIDE = {"model.width": 512}  # enough for a divided state
+WIDE = {"model.width": 64}  # enough for a divided state
 
 
 def test_divided_state_gives_the_parameters_of_a_whole_one(tmp_path):
