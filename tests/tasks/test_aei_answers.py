@@ -102,7 +102,7 @@ def test_pseudo_targets_have_the_photograph_as_their_answer():
     batch = pair_batch(4, same=0.25)
     batch["pseudo"] = np.array([0, 1, 0, 1], np.float32)
     average = run.state.ema_params["generator"]
-    swaps = run.task.predict(run.state, run.frozen, batch)["swap"]
+    swaps = jax.jit(run.task.predict)(run.state, run.frozen, batch)["swap"]
     _, metrics = run.step(batch)
     assert metrics["answer_loss"] > 0
     # Its step does not train the average, and the pseudo target follows it.

@@ -9,6 +9,7 @@ from tiny_tasks import SIZE, aei_config, load_identity, make_state, pair_batch
 from faceshifter_jax import losses
 from faceshifter_jax.networks.build import build_network
 from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.runtime.parallel import build_parallel
 from faceshifter_jax.tasks import AEITask, build_task
 
 STOPPED = 1_000_000  # so far down the cosine that the learning rate is 0
@@ -130,7 +131,7 @@ def test_frozen_identity_keeps_every_bit_while_gradients_flow_through_it(setup):
         embed = setup.frozen["identity"].embed
         return losses.identity_loss(embed(pictures), embed(source)).sum()
 
-    assert np.abs(jax.grad(loss)(target)).max() > 1e-6
+    assert np.abs(jax.jit(jax.grad(loss))(target)).max() > 1e-6
     # Another frozen network gives the generator another gradient.
     other = jax.tree.map(lambda x: 1.5 * x + 0.1, setup.frozen)
     after, _ = setup.step(setup.state, other, setup.batch)
@@ -218,7 +219,9 @@ def test_same_inputs_give_the_same_step(setup):
 
 
 def test_predicted_columns(setup):
-    columns = setup.task.predict(setup.state, setup.frozen, setup.batch)
+    columns = build_parallel("jit").compile_predict(setup.task.predict)(
+        setup.state, setup.frozen, setup.batch
+    )
     assert list(columns) == ["source", "target", "swap", "mask 8", "mask 16", "mask 32"]
     for picture in columns.values():
         assert (picture.shape, picture.dtype) == ((4, SIZE, SIZE, 3), jnp.float32)

@@ -10,6 +10,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.networks.build import build_network
 from faceshifter_jax.networks.identity import crop_for_identity, identity_network_from, unit_length
 from faceshifter_jax.networks.pixels import to_unit_range
+from faceshifter_jax.runtime.parallel import build_parallel
 from faceshifter_jax.tasks import ArcFaceTask
 from faceshifter_jax.tasks.arcface import CODE_SIZE
 
@@ -71,7 +72,7 @@ def test_it_learns_a_batch_by_heart(setup):
 def test_predicted_columns(setup):
     batch = identity_batch(5)
     batch["image"][3] = batch["image"][1]
-    columns = setup.task.predict(setup.state, {}, batch)
+    columns = build_parallel("jit").compile_predict(setup.task.predict)(setup.state, {}, batch)
     assert list(columns) == ["picture", "nearest"]
     for picture in columns.values():
         assert (picture.shape, picture.dtype) == ((5, SIZE, SIZE, 3), jnp.float32)
