@@ -77,7 +77,8 @@ def test_the_wheel_works_in_an_environment_of_its_own(built, tmp_path):
     found = call(python, "-m", "pip", "list", "--format=json")
     names = {package["name"].lower() for package in json.loads(found)}
     assert not names & {"torch", "tensorflow", "tensorflow-cpu"}
-    faceshifter("render", "data", "--identities", "6", "--pictures", "3", "--size", "64")
+    groups = ("--identities", "8", "--group-size", "4")
+    faceshifter("render", "data", *groups, "--pictures", "3", "--size", "64")
     steps = ("--config.num_steps=2", "--config.batch_size=2", "--config.sample_every_steps=2")
     faceshifter(
         *("train", "--config", "aei:demo", "--workdir", "aei", "--config.data.path=data"),
@@ -85,7 +86,7 @@ def test_the_wheel_works_in_an_environment_of_its_own(built, tmp_path):
     )
     faceshifter(
         *("evaluate", "--checkpoint", "aei", "--judge", "shipped:judge"),
-        *("--pairs", "4", "--identities", "3", "-o", "report"),
+        *("--pairs", "7", "--identities", "3", "-o", "report"),
     )
     assert (tmp_path / "report/report.html").is_file()
     code = (

@@ -3,8 +3,8 @@
 import argparse
 
 EXAMPLES = (
-    "faceshifter train --config aei:demo --workdir runs/aei",
-    "faceshifter train --config configs/aei.py --workdir runs/aei --config.data.path=data/photos",
+    "faceshifter train --config aei --workdir runs/aei --config.data.path=data/photos",
+    "faceshifter train --config mine.py --workdir runs/mine --config.batch_size=8",
     "faceshifter train --config aei:improved --settings",
 )
 
