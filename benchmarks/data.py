@@ -177,7 +177,7 @@ def _measure_stages(
 
 
 def _decode_with_pillow(encoded: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(encoded)) as image:
+    with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as image:
         return np.array(image.convert("RGB"))
 
 

@@ -40,7 +40,7 @@ class PictureFolder:
         return self._read(int(rng.integers(len(self._paths))), rng), target, np.float32(0)
 
     def _read(self, number: int, rng: np.random.Generator) -> np.ndarray:
-        with Image.open(self._paths[number]) as file:
+        with Image.open(self._paths[number], formats=("JPEG", "PNG")) as file:
             image = file.convert("RGB")
         return np.array(_augment(image, rng) if self._augmented else image)
 

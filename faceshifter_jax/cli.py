@@ -18,7 +18,7 @@ from faceshifter_jax import __version__
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.logs import DEFAULT_LEVEL, LEVELS, shown_on_stderr
 from faceshifter_jax.messages import printable
-from faceshifter_jax.runtime.signals import TERMINATED, stop_on_signals
+from faceshifter_jax.runtime.signals import TERMINATED, raise_stop, stop_on_signals
 
 COMMANDS = {
     "train": ("faceshifter_jax.training.train_command", "train a network"),
@@ -115,6 +115,8 @@ def _run(argv: list[str]) -> int:
         _give_up_stdout()
         _print_error(_NO_READER)
         return _CLOSED_PIPE
+    except ImportError as error:
+        raise_stop(error)
     except Exception as error:
         if (line := _of_the_system(error)) is None:
             raise

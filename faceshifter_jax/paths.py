@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 from faceshifter_jax.errors import UserError
 
@@ -37,3 +38,21 @@ def local_path(text: str | os.PathLike) -> str:
 def local_paths(text: str) -> str:
     """Does what `local_path` does for paths that are separated by commas."""
     return ",".join(local_path(path.strip()) for path in text.split(","))
+
+
+def check_text(path: str | os.PathLike) -> None:
+    """Checks that a path is text, for files of libraries that take no other bytes as names.
+
+    Those that write datasets and checkpoints end otherwise in an error of C++.
+
+    Raises:
+      UserError: its name, or that of a folder above it, is not UTF-8.
+    """
+    whole = Path(path).absolute()
+    try:
+        os.fspath(whole).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"the name {whole} is not in UTF-8, as datasets and checkpoints need it: choose "
+            "another place, or rename the folder"
+        ) from error

@@ -60,7 +60,8 @@ class Source:
 
     def mask(self, name: str) -> np.ndarray:
         """1.0 at the vertices that a uv mask marks, else 0.0; shape (n,)."""
-        picture = np.asarray(Image.open(io.BytesIO(self.wheel.read(f"{DATA}textures/{name}"))))
+        content = io.BytesIO(self.wheel.read(f"{DATA}textures/{name}"))
+        picture = np.asarray(Image.open(content, formats=("PNG",)))
         height, width = picture.shape[:2]
         marked = np.zeros(len(self.vertices))
         for vertices, uvs in self.faces:

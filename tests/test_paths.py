@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from faceshifter_jax import cli
+from faceshifter_jax.data import PreparedDataset
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.paths import local_path, local_paths
 from faceshifter_jax.training import main as training
@@ -120,3 +122,35 @@ def test_output_that_a_full_disk_takes_is_one_line():
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1, done.stderr
     assert "no space is left" in done.stderr
+
+
+def name_of_another_encoding(folder):
+    path = folder / os.fsdecode(b"caf\xe9")
+    try:
+        path.mkdir()
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    return path
+
+
+def test_names_that_are_not_utf8_are_refused_where_libraries_need_text(tmp_path, capsys):
+    odd = name_of_another_encoding(tmp_path)
+    (odd / "photos").mkdir()
+    Image.new("RGB", (64, 64)).save(odd / "photos" / os.fsdecode(b"\xe9.png"))
+    refused = "caf\\xe9/out is not in UTF-8"
+    prepare = ["prepare", str(odd / "photos"), str(odd / "out"), "--size", "32"]
+    for more in ([], ["--faces", "detect"]):
+        assert cli.main([*prepare, *more]) == 2
+        assert refused in capsys.readouterr().err
+    # What is read may have any name; so may what is written without those libraries.
+    prepare[2] = str(tmp_path / "out")
+    assert cli.main(prepare) == 0
+    (tmp_path / "out").rename(odd / "out")
+    with pytest.raises(UserError, match="not in UTF-8"):
+        PreparedDataset(odd / "out")
+    config = str(CONFIGS / "aei.py")
+    words = ["train.py", "--config", config, f"--config.data.path={tmp_path}"]
+    capsys.readouterr()
+    assert training.main([*words, "--config.identity.weights=x", f"--workdir={odd / 'out'}"]) == 2
+    assert refused in capsys.readouterr().err
+    assert sorted(os.listdir(odd)) == ["out", "photos"]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +93,36 @@ def test_a_signal_in_a_callback_is_not_lost(tmp_path, how, number, code):
     )
     assert result.returncode == code
     assert result.stderr == ("interrupted\n" if number == signal.SIGINT else "")
+
+
+# What extension modules make of an exception that comes while they are initialised.
+IMPORTING = """
+import sys
+class Stopping:
+    def find_spec(self, name, *rest):
+        if name == "jax":
+            raise ImportError("Encountered an error while initializing the extension.") from %s
+sys.meta_path.insert(0, Stopping())
+from faceshifter_jax.%s import main
+sys.exit(main(%s))
+"""
+TRAIN = ["train.py", "--config=configs/aei.py", "--workdir=w", "--config.data.path=d"]
+
+
+@pytest.mark.parametrize(
+    ("stop", "module", "words", "code", "said"),
+    [
+        ("KeyboardInterrupt()", "cli", ["evaluate"], 130, "interrupted\n"),
+        ("SystemExit(143)", "cli", ["evaluate"], 143, ""),
+        ("KeyboardInterrupt()", "training.main", TRAIN, 130, "stopped at once, without saving\n"),
+    ],
+)
+def test_a_signal_while_modules_are_imported_is_no_bug(tmp_path, stop, module, words, code, said):
+    result = subprocess.run(
+        [sys.executable, "-c", IMPORTING % (stop, module, words)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert (result.returncode, result.stderr) == (code, said)

@@ -15,6 +15,7 @@ from faceshifter_jax.networks.file import NetworkFile, read_network_file
 from faceshifter_jax.networks.network import Weights, plain
 from faceshifter_jax.networks.shipped import find_shipped, is_shipped
 from faceshifter_jax.networks.trained import parts_of
+from faceshifter_jax.paths import check_text
 
 _logger = logging.getLogger(__name__)
 _FAMILIES_WITH_CONTRACT = ("ghost", "taotaonice", "maum-ai")
@@ -38,6 +39,7 @@ def read_weights(path: str | Path) -> Weights:
     if Path(path).is_file():
         return _read_network_file(Path(path), str(path), str(Path(path).absolute()))
     directory = _find_checkpoint(Path(path))
+    check_text(directory)
     meta = reading.read_meta(directory)
     params, batch_stats = _read_weights_only(directory, meta)
     return Weights(

@@ -13,6 +13,7 @@ from faceshifter_jax.convert import overrides
 from faceshifter_jax.convert.families.family import Converted
 from faceshifter_jax.convert.recognise import KNOWN, convert_file
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.messages import printable
 from faceshifter_jax.networks.file import write_network_file
 from faceshifter_jax.networks.network import Network
 from faceshifter_jax.places import check_replaceable
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
             facts["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     write_network_file(out, converted.networks, facts)
     _print_found(converted)
-    print(f"wrote {out} ({out.stat().st_size / 1e6:.0f} MB)")
+    print(printable(f"wrote {out} ({out.stat().st_size / 1e6:.0f} MB)"))
 
 
 def _check_paths(source: Path, out: Path, overwrite: bool) -> None:

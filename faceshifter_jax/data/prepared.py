@@ -14,6 +14,7 @@ from faceshifter_jax.data.preparation.publish import DATASET_MARK
 from faceshifter_jax.data.seeds import identity_seed
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.images import decode_picture
+from faceshifter_jax.paths import check_text
 
 _OF_RENDERED = ("arcface", "taotaonice")
 _HOW_TO_PREPARE = (
@@ -178,6 +179,7 @@ def _open(path: Path) -> tuple[Any, dict[str, Any]]:
         raise UserError(f"there is no prepared dataset at {path}: {_HOW_TO_PREPARE}")
     if not (path / DATASET_MARK).is_file():
         raise UserError(f"{path} is not a prepared dataset: {_HOW_TO_PREPARE}")
+    check_text(path)
     # Imported here: TFDS takes half a second, and a wrong path can be reported without it.
     import tensorflow_datasets as tfds
 

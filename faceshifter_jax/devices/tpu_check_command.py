@@ -15,6 +15,7 @@ from faceshifter_jax.devices.topology import (
     prepare_environment,
 )
 from faceshifter_jax.files import publish_file
+from faceshifter_jax.messages import printable
 from faceshifter_jax.paths import local_path
 from faceshifter_jax.training.config import parse_arguments
 
@@ -97,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
             }
             file.write_text(json.dumps(record, indent=2) + "\n")
     if arguments.json:
-        print(f"wrote {arguments.json}")
+        print(printable(f"wrote {arguments.json}"))
     return 0 if fits(step, topology.chip) else DOES_NOT_FIT
 
 

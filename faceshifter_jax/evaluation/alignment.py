@@ -68,6 +68,23 @@ def check_alignment(arguments: argparse.Namespace, protocol: ModuleType, wanted:
     return _refuse_or_warn(arguments, facts, "its swaps are worse than they should be", advice)
 
 
+def check_side(checkpoint: str, side: int | None, size: int) -> list[str]:
+    """Says where pictures are a little sharper than those that a generator gets at home.
+
+    Args:
+      checkpoint: its path.
+      side: pixels of the squares that it was trained on; None for `size`.
+      size: of the pictures here.
+    """
+    if side in (None, size):
+        return []
+    return [
+        f"{checkpoint} was trained on squares that are cut from photos in {side} pixels and "
+        f"resized to {size}; these pictures have {size} from the start (`faceshifter swap` cuts as "
+        "at home)"
+    ]
+
+
 def check_judge(arguments: argparse.Namespace, judge: Judge, identity_sha256: str) -> list[str]:
     """Compares the alignment of the faces that a judge sees with what it was trained on.
 

@@ -10,6 +10,7 @@ from faceshifter_jax.evaluation import processes
 from faceshifter_jax.evaluation.alignment import (
     check_alignment,
     check_judge,
+    check_side,
     find_alignment_of_faces,
 )
 from faceshifter_jax.evaluation.evaluate import (
@@ -119,6 +120,7 @@ def _measure(
     with together():
         alignment = find_alignment_of_faces(arguments, protocol, subject.alignment)
         warnings = check_alignment(arguments, protocol, subject.alignment)
+        warnings += check_side(arguments.checkpoint, subject.side, subject.image_size)
         if judge is None or judge.alignment != alignment:
             judge = load_judge(arguments.judge or subject.identity_path, alignment)
         warnings += check_judge(arguments, judge, subject.identity_sha256)

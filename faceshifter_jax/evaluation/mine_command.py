@@ -22,6 +22,7 @@ from faceshifter_jax.faces.region import face_weights
 from faceshifter_jax.files import publish_file
 from faceshifter_jax.media.grid import draw_grid
 from faceshifter_jax.media.levels import to_uint8
+from faceshifter_jax.messages import printable
 from faceshifter_jax.networks.network import Weights
 
 _logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
         f"listed {number} of {dataset.num_pictures} pictures, with scores from {scores[-1]:.2f} to "
         f"{scores[0]:.2f} grey levels (median of all: {np.median(ranking.scores):.2f})"
     )
-    print(f"wrote {output} and {sheet}")
+    print(printable(f"wrote {output} and {sheet}"))
 
 
 def _count_listed(share: float, dataset: PreparedDataset) -> int:

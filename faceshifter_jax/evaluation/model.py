@@ -83,6 +83,8 @@ class Subject:
       meta_sha256: hash of the checkpoint's `meta`, None for a network file.
       identity_path: where the training run's identity network was read.
       directory: the checkpoint or file that was read.
+      side: pixels of the squares that are cut from photos for it, where those are resized; None
+        where they are cut in its size, as the pictures of evaluations always are.
     """
 
     swap: Callable[[np.ndarray, np.ndarray], Swaps]
@@ -97,6 +99,7 @@ class Subject:
     meta_sha256: str | None
     identity_path: str
     directory: str
+    side: int | None = None
 
     @property
     def workdir(self) -> Path | None:
@@ -127,6 +130,7 @@ def load_subject(path: str, identity_path: str | None, hear_path: str | None) ->
         meta_sha256=hash_meta(Path(named.directory)),
         identity_path=stages.generator.frozen["identity"]["path"],
         directory=named.directory,
+        side=None if stages.square_size == stages.image_size else stages.square_size,
     )
 
 

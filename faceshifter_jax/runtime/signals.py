@@ -131,6 +131,17 @@ def stop_on_signals() -> Iterator[None]:
             sys.unraisablehook = show
 
 
+def raise_stop(error: ImportError) -> NoReturn:
+    """Raises the Ctrl-C or SIGTERM that came while a module was imported, or else the error itself.
+
+    Extension modules turn whatever is raised during their import into an ImportError.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt | SystemExit):
+        cause = cause.__cause__ or cause.__context__
+    raise cause or error
+
+
 def _is_inside(frame: FrameType | None, code: CodeType) -> bool:
     while frame is not None and frame.f_code is not code:
         frame = frame.f_back

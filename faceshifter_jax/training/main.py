@@ -11,6 +11,7 @@ from typing import Any
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.logs import shown_on_stderr
 from faceshifter_jax.messages import printable
+from faceshifter_jax.runtime.signals import raise_stop
 from faceshifter_jax.training.config import Config, describe_settings, parse_arguments
 from faceshifter_jax.training.flags import take_log_level
 
@@ -39,6 +40,17 @@ def main(argv: Sequence[str], **factories: Callable) -> int:
       0 after the last step, 2 for bad input, 130 or 143 when a signal ended the training run.
     """
     try:
+        return _run(argv, factories)
+    except UserError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return _BAD_INPUT
+    except KeyboardInterrupt:
+        print(_STOPPED_AT_ONCE, file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _run(argv: Sequence[str], factories: Mapping[str, Callable]) -> int:
+    try:
         if {"--help", "-h"} & set(argv[1:]):
             asked = [word for word in argv if word not in ("--help", "-h")]
             print(USAGE + describe_settings(asked), end="", flush=True)
@@ -52,12 +64,8 @@ def main(argv: Sequence[str], **factories: Callable) -> int:
         # Nobody reads stdout any more: what is still in its buffer would fail again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _CLOSED_PIPE
-    except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return _BAD_INPUT
-    except KeyboardInterrupt:
-        print(_STOPPED_AT_ONCE, file=sys.stderr)
-        return _INTERRUPTED
+    except ImportError as error:
+        raise_stop(error)
 
 
 def _train(config: Config, workdir: str, factories: Mapping[str, Callable]) -> int:

@@ -23,7 +23,7 @@ from faceshifter_jax.checkpoints.weights import hash_arrays, read_weights
 from faceshifter_jax.files import write_text
 from faceshifter_jax.networks.network import Weights
 from faceshifter_jax.networks.trained import describe_parts
-from faceshifter_jax.paths import local_path
+from faceshifter_jax.paths import check_text, local_path
 from faceshifter_jax.runtime import distributed
 from faceshifter_jax.runtime.compilation import use_compilation_cache
 from faceshifter_jax.runtime.faults import no_room_is_one_line
@@ -76,6 +76,7 @@ def train(
     make_paths_local(config)
     check_config(config)
     workdir = Path(local_path(workdir)).absolute()
+    check_text(workdir)
     parallel = _join_processes(config)
     with ExitStack() as stack:
         stack.enter_context(distributed.lost_process_is_one_line())

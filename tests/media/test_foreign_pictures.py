@@ -1,11 +1,13 @@
 """Pictures as people have them, and as nobody should: formats, metadata and what is left out."""
 
+import ast
 import io
 import os
 import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +56,22 @@ def test_postscript_is_no_picture_wherever_pictures_are_read(name, tmp_path):
         with pytest.raises(UserError, match="cannot be used"):
             FolderCutouts(tmp_path, 32)
     assert time.monotonic() - begin < 5
+
+
+def test_every_call_that_opens_pictures_names_their_formats():
+    """Without a list Pillow tries all that it knows, PostScript too."""
+    top = Path(__file__).parents[2]
+    calls = [
+        (path.name, call)
+        for folder in ("faceshifter_jax", "benchmarks", "scripts", "configs")
+        for path in sorted((top / folder).rglob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("Image.open")
+    ]
+    assert len(calls) >= 5
+    assert [
+        name for name, call in calls if "formats" not in [word.arg for word in call.keywords]
+    ] == []
 
 
 @pytest.mark.parametrize("kind", ["TGA", "PCX", "ICO", "SGI", "DDS", "QOI"])

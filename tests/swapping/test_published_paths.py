@@ -27,6 +27,9 @@ from safetensors.numpy import save_file
 
 from faceshifter_jax.cli import main
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.evaluation.alignment import check_side
+from faceshifter_jax.evaluation.mining import load_heuristic_error
+from faceshifter_jax.evaluation.model import load_subject
 from faceshifter_jax.faces.alignment import ALIGNMENTS, align, resize_square
 from faceshifter_jax.networks.build import build_network
 from faceshifter_jax.networks.contract import WHOLE, View
@@ -145,6 +148,31 @@ def test_the_length_of_the_embedding_matters_to_ghost_alone(files, name, changes
     once, twice = (swap(generator, pictures, factor * features) for factor in (1, 2))
     difference = np.abs(np.asarray(once - twice)).max() * 127.5
     assert difference > 1 if changes else difference < 0.01
+
+
+def test_evaluate_mine_and_export_feed_ghost_as_swap_does(files, tmp_path):
+    ghost, identity = files["ghost"], files["identity"]
+    source, target = (
+        align(picture(k), landmarks, SIZE, "insightface-0.2")
+        for k, landmarks in enumerate((SOURCE, TARGET))
+    )
+
+    def swap_of(face):
+        seen = resized(face.astype(float), 32, corners=True)
+        return generated(ghost, target.astype(float), embedding_of(identity, seen))
+
+    subject = load_subject(ghost, identity, None)
+    assert_same_picture(subject.swap(source[None], target[None]).last[0], swap_of(source))
+    (warning,) = check_side("ghost.safetensors", subject.side, subject.image_size)
+    assert "cut from photos in 224 pixels and resized to 64; these pictures have 64" in warning
+    error = np.asarray(load_heuristic_error(ghost, identity)[0](target[None]))[0]
+    assert_same_picture(error, target - swap_of(target))
+    assert main(["export", ghost, str(tmp_path / "swap"), "--identity", identity]) == 0
+    exported = jax.export.deserialize(bytearray((tmp_path / "swap").read_bytes()))
+    large = align(picture(0), SOURCE, 224, "insightface-0.2")
+    wanted = load_stages(ghost, identity).swap(large[None], target[None])
+    found = np.asarray(exported.call(large[None], target[None]))
+    assert np.abs(found.astype(int) - wanted).max() <= 1
 
 
 def test_squares_that_are_cut_already_give_the_same_swap(swappers):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import NoRoom
+from faceshifter_jax.paths import check_text
 from faceshifter_jax.places import hidden_path
 
 DATASET_MARK = "dataset_info.json"
@@ -27,7 +28,7 @@ def publish_when_complete(
 
     Raises:
         UserError: `out` exists and `overwrite` is false, or is not a prepared dataset and would be
-            overwritten, or its parent directory cannot be written to.
+            overwritten, its parent directory cannot be written to, or its name is not UTF-8.
         NoRoom: the disk is full.
     """
     out = out.absolute()
@@ -66,7 +67,8 @@ def make_parent(out: Path) -> None:
 
 
 def check_dataset_replaceable(out: Path, overwrite: bool) -> None:
-    """Raises UserError as `publish_when_complete` for what exists at `out` now."""
+    """Raises UserError as `publish_when_complete` for `out` and what exists there now."""
+    check_text(out)
     try:
         os.lstat(out)
     except (FileNotFoundError, NotADirectoryError):
