@@ -123,6 +123,7 @@ class _Line:
         self._target = target
         self._step = 0 if kind == _HOLDS_MOST else 1
         self._latest: int | None = None
+        self._shortest: int | None = None
         self._end = 0
         self._begun = False
         self._early: deque[Any] = deque(maxlen=_MOST_EARLY)
@@ -153,9 +154,17 @@ class _Line:
             time = self._end
         if self._latest is not None:
             time = max(time, self._latest + self._step)
+            self._say_duration(packet, time - self._latest)
         packet.dts = self._latest = time
         packet.pts = time if packet.pts is None else max(packet.pts, time)
         self._end = packet.pts + (packet.duration or 0)
+
+    def _say_duration(self, packet: Any, since: int) -> None:
+        """MP4 files lose a last packet that lasts no time, as FLV and Matroska have it."""
+        if since > 0:
+            self._shortest = min(since, self._shortest or since)
+        if not packet.duration and self._shortest and self._target.type == "audio":
+            packet.duration = self._shortest
 
 
 def describe(stream: Any) -> str:

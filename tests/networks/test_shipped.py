@@ -47,7 +47,7 @@ def run_script(trained, out, **changes):
     script = REPOSITORY / "scripts" / "ship_networks.py"
     return subprocess.run(
         [sys.executable, script, *words, "--out", out],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
 
 
@@ -169,10 +169,12 @@ def test_evaluate_takes_them_and_their_judge(package, tmp_path, capfd):
     words = ["evaluate", "--pairs", "4", "--identities", "2"]
     assert cli.main(words) == 2
     assert "shipped:hear has no workdir: say with --output" in capfd.readouterr().err
-    assert cli.main([*words, "--output", str(tmp_path / "out")]) == 0
-    said = capfd.readouterr().out.splitlines()[0]
-    assert said.startswith("using shipped:hear, ")
-    assert said.endswith("shipped:judge judges")
+    code = cli.main([*words, "--output", str(tmp_path / "out")])
+    said = capfd.readouterr()
+    assert code == 0, said
+    first = said.out.partition("\n")[0]
+    assert first.startswith("using shipped:hear, "), said
+    assert first.endswith("shipped:judge judges")
     text = (tmp_path / "out" / "metrics.json").read_text()
     for name in NAMES:
         assert read_weights(f"shipped:{name}").sha256 in text

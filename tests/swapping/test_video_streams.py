@@ -68,6 +68,17 @@ def test_sound_that_changes_in_the_middle_is_tried_to_its_end(tmp_path):
         assert len(read_film(tmp_path / "out.mp4").pictures) == 2 * COUNT
 
 
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("eac3", ".flv"), ("libopus", ".flv"), ("flac", ".flv"), ("alac", ".mkv")]
+)
+def test_the_last_sound_is_kept_where_nothing_says_how_long_it_lasts(tmp_path, codec, suffix):
+    sound = Sound(codec, seconds=SECONDS, layout="stereo")
+    source = write_film(tmp_path / f"a{suffix}", pictures(COUNT), sounds=[sound])
+    before, after = read_sound(source), read_sound(swap(source, "out.mp4")[0])
+    assert [data for _, data in after] == [data for _, data in before]
+    assert abs(after[-1][0] - before[-1][0]) < 0.001
+
+
 def test_what_fails_at_the_very_end_keeps_the_parts(tmp_path):
     source = write_film(tmp_path / "a.mkv", pictures(COUNT))
     output = tmp_path / "out.mp4"
