@@ -34,6 +34,11 @@ class Progress:
             self._last_report = now
             self._write(self._line(now - self._begin))
 
+    @property
+    def done(self) -> int:
+        """How many were counted."""
+        return self._done
+
     def skip(self, count: int) -> None:
         """Counts pictures of an earlier run, which the estimate of the time left ignores."""
         self._done += count

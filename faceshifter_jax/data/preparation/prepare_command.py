@@ -1,6 +1,7 @@
 """`faceshifter prepare`: a folder of photographs becomes a dataset."""
 
 import argparse
+import os
 
 from faceshifter_jax.data.preparation.ways import FOLDERS, NONE, TOP
 from faceshifter_jax.errors import UserError
@@ -11,6 +12,7 @@ EXAMPLES = (
     "faceshifter prepare PHOTOS data/photos --size 256 --faces detect",
     "faceshifter prepare ALIGNED data/aligned --size 256",
     "faceshifter prepare CELEBA data/celeba --identities identity_CelebA.txt",
+    "faceshifter prepare tfds:lfw data/lfw --faces detect",
 )
 
 _FOR_DETECTION = ("single", "min_pixels", "min_sharpness", "detector")
@@ -19,7 +21,11 @@ _FOR_DETECTION = ("single", "min_pixels", "min_sharpness", "detector")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument(
-        "photos", metavar="PHOTOS", type=local_path, help="folder; each sub-folder is one identity"
+        "photos",
+        metavar="PHOTOS",
+        type=local_path,
+        help="folder; each sub-folder is one identity. Or a dataset that TFDS knows, "
+        "tfds:NAME[/CONFIG]; each label is one identity",
     )
     parser.add_argument(
         "out", metavar="OUT", type=local_path, help="directory of the dataset to write"
@@ -78,6 +84,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Prepares the dataset."""
     # Not at the top: TFDS takes seconds, and --help needs none of it.
+    from faceshifter_jax.data.preparation.tfds_source import PREFIX, unpacked
+
+    if not arguments.photos.startswith(PREFIX):
+        _prepare(arguments, arguments.photos)
+        return
+    if os.path.lexists(arguments.out) and not arguments.overwrite:
+        raise UserError(f"{arguments.out} exists: name another directory, or add --overwrite")
+    with unpacked(arguments.photos, arguments.out) as folder:
+        _prepare(arguments, folder)
+
+
+def _prepare(arguments: argparse.Namespace, photos: str) -> None:
     from faceshifter_jax.data.preparation.prepare import prepare_folder, prepare_photos
     from faceshifter_jax.data.prepared import PreparedDataset
 
@@ -92,10 +110,10 @@ def run(arguments: argparse.Namespace) -> None:
     given = {name: getattr(arguments, name) for name in _FOR_DETECTION}
     given = {name: value for name, value in given.items() if value is not None}
     if arguments.faces == "detect":
-        out = prepare_photos(arguments.photos, arguments.out, **common, **given)
+        out = prepare_photos(photos, arguments.out, **common, **given)
     elif given:
         names = " ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UserError(f"{names}: these are for --faces detect")
     else:
-        out = prepare_folder(arguments.photos, arguments.out, **common)
+        out = prepare_folder(photos, arguments.out, **common)
     print(PreparedDataset(out).summary())
