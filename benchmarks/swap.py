@@ -47,7 +47,8 @@ from faceshifter_jax.models import AEINet, HEARNet, IResNet
 from faceshifter_jax.networks.generator import Generator, SecondStage
 from faceshifter_jax.networks.identity import IdentityNetwork
 from faceshifter_jax.networks.network import InputFormat
-from faceshifter_jax.swapping.stages import Networks, build_run, default_batch_size
+from faceshifter_jax.swapping.stage_functions import Networks
+from faceshifter_jax.swapping.stages import build_run, default_batch_size
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
 

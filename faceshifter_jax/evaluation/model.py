@@ -22,13 +22,13 @@ from faceshifter_jax.networks.identity import IdentityNetwork, identity_network_
 from faceshifter_jax.networks.network import check_finite
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.swapping.results import Explanation
-from faceshifter_jax.swapping.stages import (
+from faceshifter_jax.swapping.stage_functions import (
     Networks,
     draw_masks,
     find_errors,
-    load_stages,
     run_stages,
 )
+from faceshifter_jax.swapping.stages import load_stages
 
 _USELESS = "are not finite numbers: use other weights"
 

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from faceshifter_jax.errors import UserError
@@ -40,12 +40,14 @@ class Folder:
         films, as in `PictureFile`, sorted.
       never: names of files that are not pictures, such as texts.
       passed: folders of thumbnails and the like that were not looked into, sorted.
+      also: names of files that were asked for besides pictures, sorted.
     """
 
     pictures: list[PictureFile]
     others: list[str]
     never: list[str]
     passed: list[str] = dataclasses.field(default_factory=list)
+    also: list[str] = dataclasses.field(default_factory=list)
 
     def note(self) -> str | None:
         """Describes the other files in one line, likely pictures by name; None without any."""
@@ -58,14 +60,18 @@ class Folder:
         return "; ".join(parts) or None
 
 
-def read_folder(photos: Path) -> Folder:
+def read_folder(photos: Path, is_also: Callable[[str], bool] = lambda name: False) -> Folder:
     """Lists what is under `photos`.
 
     Files are pictures by their suffix, or, where they have none, by their content. Linked folders
     are followed, each folder once.
 
+    Args:
+        photos: the folder.
+        is_also: which other files are asked for, by their names.
+
     Raises:
-        UserError: `photos` is missing, not a folder, not readable, or holds no picture.
+        UserError: `photos` is missing, not a folder, not readable, or holds nothing asked for.
     """
     if not photos.exists():
         raise UserError(f"the folder {photos} does not exist")
@@ -93,15 +99,18 @@ def read_folder(photos: Path) -> Folder:
                 # Archives packed on Windows may be unpacked to files named folder\\file.
                 person = name.replace("\\", "/").rpartition("/")[0]
                 found.pictures.append(PictureFile(person, name))
+            elif is_also(name):
+                found.also.append(name)
             else:
                 (found.never if _is_never(name) else found.others).append(name)
-    if not found.pictures:
+    if not found.pictures and not found.also:
         known = " ".join(PICTURE_SUFFIXES)
         found.others.sort()
         others = f"; {note}" if (note := found.note()) else ""
         raise UserError(f"the folder {photos} holds no picture (files ending in {known}){others}")
     return Folder(
-        sorted(found.pictures), sorted(found.others), sorted(found.never), sorted(found.passed)
+        sorted(found.pictures),
+        *map(sorted, (found.others, found.never, found.passed, found.also)),
     )
 
 

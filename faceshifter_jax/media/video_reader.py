@@ -11,10 +11,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.video_clock import Clock, Track, read_clock, shows_no_times
 from faceshifter_jax.media.video_container import choose_stream, open_container
-from faceshifter_jax.media.video_pixels import has_alpha, like, to_rgb
+from faceshifter_jax.media.video_pixels import has_alpha, like, to_rgb, to_thumbnail
 from faceshifter_jax.media.video_truncation import ends_early, holds_several
 
 COPIED = ("audio", "subtitle")
@@ -116,6 +118,19 @@ class VideoReader:
         self._stream = choose_stream(path, container)
         # Frames in parallel: many files do not allow slices in parallel.
         self._stream.thread_type = "AUTO"
+
+    @property
+    def second(self) -> float:
+        """Units of the frames' times a second."""
+        return 1 / float(self.info.time_base)
+
+    def upright(self, picture: Any) -> np.ndarray:
+        """Converts a frame's picture to uint8 (H, W, 3); raises as `to_rgb`."""
+        return to_rgb(picture, self.info.turns)
+
+    def thumbnail(self, picture: Any, width: int, height: int) -> np.ndarray:
+        """Shrinks a frame's picture; see `to_thumbnail`."""
+        return to_thumbnail(picture, width, height)
 
     def frames(self) -> Iterator[Frame]:
         """Decodes all frames in the order in which they are shown; times always increase.

@@ -68,6 +68,39 @@ def for_generator(features: jax.Array, embedding: str) -> jax.Array:
     return unit_length(features) if embedding == "unit" else features.astype(jnp.float32)
 
 
+def mean_embedding(features: jax.Array, embedding: str) -> jax.Array:
+    """Averages the embeddings of several photos of one person.
+
+    Args:
+      features: (K, E) of any length, as an identity network gives them.
+      embedding: as in `Contract`. For `unit` the mean is of unit-length embeddings and set to unit
+        length; for `raw` it is the plain mean.
+
+    Returns:
+      (1, E) float32; of a single photo its embedding, unchanged.
+    """
+    if len(features) == 1:
+        return features
+    return for_generator(for_generator(features, embedding).mean(0, keepdims=True), embedding)
+
+
+def blend_embeddings(
+    own: jax.Array, other: jax.Array, strength: jax.Array | float, embedding: str
+) -> jax.Array:
+    """Goes from targets' own identities part of the way to the sources' ones.
+
+    Args:
+      own, other: (B, E) of any length: the targets' own embeddings, and those of the sources.
+      strength: how far on the straight line between both: 0 gives `own`, 1 gives `other`.
+      embedding: as in `Contract`. For `unit` both ends and the result have unit length.
+
+    Returns:
+      (B, E) float32.
+    """
+    own, other = for_generator(own, embedding), for_generator(other, embedding)
+    return for_generator((1 - strength) * own + strength * other, embedding)
+
+
 @struct.dataclass
 class IdentityNetwork:
     """A trained identity network, ready to embed aligned pictures.

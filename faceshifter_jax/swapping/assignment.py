@@ -14,10 +14,13 @@ from faceshifter_jax.swapping.video.tracking import Track, group_people
 
 Which = Literal["largest", "all"]
 
+Sources = Sequence[np.ndarray] | np.ndarray
+"""B sources: each an aligned face, uint8 (S, S, 3), or several of one person, (K, S, S, 3)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Replacement:
-    """A face of the target, and the face that it gets: uint8 (S, S, 3)."""
+    """A face of the target, and its source: uint8 (S, S, 3), or (K, S, S, 3), K photos of them."""
 
     face: AlignedFace
     source: np.ndarray
@@ -42,7 +45,12 @@ class Assignment(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class OneSource:
-    """One person for the largest face of each target, or for all its faces."""
+    """One person for the largest face of each target, or for all its faces.
+
+    Attributes:
+      source: the person's aligned face, uint8 (S, S, 3), or several photos of it, (K, S, S, 3).
+      which: the faces that get it.
+    """
 
     source: np.ndarray
     which: Which = "largest"
@@ -66,13 +74,13 @@ class ByPerson:
     Attributes:
       names: of the N people, for messages.
       embeddings: (N, E) of unit length.
-      sources: who takes each one's place, uint8 (N, S, S, 3).
+      sources: for each who takes their place, as in `OneSource`.
       threshold: cosine below which a face is somebody else's.
     """
 
     names: tuple[str, ...]
     embeddings: np.ndarray
-    sources: np.ndarray
+    sources: Sources
     threshold: float = DEFAULT_THRESHOLD
 
     def choose(
@@ -98,6 +106,27 @@ class ByPerson:
         if absent:
             notes.append(f"not found: {', '.join(absent)}")
         return replaced, notes
+
+
+def stack_sources(sources: Sources) -> Sources:
+    """Returns sources as one array where each has as many photos, else as they are."""
+    same = len({source.shape for source in sources}) == 1
+    return np.stack(list(sources)) if same and not isinstance(sources, np.ndarray) else sources
+
+
+def check_squares(sources: np.ndarray, targets: np.ndarray, size: int) -> None:
+    """Raises ValueError unless both are as many squares, uint8 (B, size, size, 3)."""
+    for name, squares in (("sources", sources), ("targets", targets)):
+        if not isinstance(squares, np.ndarray):
+            raise ValueError(f"{name} must be an array, not {type(squares).__name__}")
+        fits = squares.ndim == 4 and squares.shape[1:] == (size, size, 3) and len(squares)
+        if not fits or squares.dtype != np.uint8:
+            raise ValueError(
+                f"{name} must be uint8 (B, {size}, {size}, 3), B at least 1, not "
+                f"{squares.dtype} {squares.shape}"
+            )
+    if len(sources) != len(targets):
+        raise ValueError(f"there are {len(sources)} sources and {len(targets)} targets")
 
 
 def match(cosines: np.ndarray, threshold: float) -> list[int | None]:
@@ -132,7 +161,7 @@ def assign_tracks(
       name: of the video.
 
     Returns:
-      tracks with the face that each gets, uint8 (S, S, 3), and notes for the user.
+      tracks with the source that each gets, see `Replacement`, and notes for the user.
 
     Raises:
       UserError: none of them is to be swapped.

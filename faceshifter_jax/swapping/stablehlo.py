@@ -10,7 +10,8 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.provenance.statement import Provenance
 from faceshifter_jax.networks.file import describe_network
 from faceshifter_jax.swapping.export_command import PLATFORMS
-from faceshifter_jax.swapping.stages import load_stages, run_stages
+from faceshifter_jax.swapping.stage_functions import run_stages
+from faceshifter_jax.swapping.stages import load_stages
 
 
 def export_swap(

@@ -17,11 +17,9 @@ from faceshifter_jax.checkpoints.weights import read_weights, weights_exist
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import check_alignment, resize_square
 from faceshifter_jax.media.levels import to_uint8
-from faceshifter_jax.models.aei_net import IdentityModulation
 from faceshifter_jax.networks.contract import Contract, View
 from faceshifter_jax.networks.generator import (
     Generator,
-    SecondStage,
     generator_from,
     second_stage_from,
 )
@@ -29,6 +27,16 @@ from faceshifter_jax.networks.identity import IdentityNetwork, check_identity, i
 from faceshifter_jax.networks.network import Network, Weights
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.runtime.batches import apply_in_batches
+from faceshifter_jax.swapping.assignment import Sources
+from faceshifter_jax.swapping.stage_functions import (
+    Networks,
+    draw_masks_partly,
+    find_errors,
+    find_person,
+    find_person_terms,
+    run_stages_by_terms,
+    run_stages_partly,
+)
 
 # Number of sources whose terms are kept, 100 kB each at paper scale: more than a film has people.
 _logger = logging.getLogger(__name__)
@@ -39,7 +47,8 @@ class SourceMemory:
     """Caches what sources contribute to swaps, because frames of a film share a few sources.
 
     Attributes:
-      find_terms: uint8 (1, S, S, 3) to the pytree of arrays, one row each, that is remembered.
+      find_terms: uint8 (K, S, S, 3), photos of one person, to the pytree of arrays, one row each,
+        that is remembered.
       capacity: sources whose terms are kept, those that were asked for last.
     """
 
@@ -48,23 +57,22 @@ class SourceMemory:
         self.capacity = capacity
         self._known: OrderedDict[bytes, Any] = OrderedDict()
 
-    def find(self, sources: np.ndarray) -> Any:
-        """The terms of uint8 (B, S, S, 3): a pytree of numpy arrays with B rows."""
+    def find(self, sources: Sources) -> Any:
+        """The terms of B sources, see `Stages.run`: a pytree of numpy arrays with B rows."""
         rows = [self._find_one(source) for source in sources]
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
 
     def _find_one(self, source: np.ndarray) -> Any:
         key = hashlib.sha256(np.ascontiguousarray(source).data).digest()
         if key not in self._known:
-            self._known[key] = jax.device_get(self.find_terms(source[None]))
+            photos = source if source.ndim == 4 else source[None]
+            self._known[key] = jax.device_get(self.find_terms(photos))
         self._known.move_to_end(key)
         terms = self._known[key]
         if len(self._known) > self.capacity:
             self._known.popitem(last=False)
         return terms
 
-
-Networks = tuple[Generator, IdentityNetwork, SecondStage | None]
 
 _BATCH_PIXELS = 32 * 64 * 64
 _BATCH_ON_ACCELERATORS = 8
@@ -132,12 +140,14 @@ class Stages:
       contract: how the AEI-Net is fed; alignment and side are for whoever cuts the squares.
       networks: the AEI-Net, its identity network and HEAR-Net or None; the first argument of
         `run_stages`, `draw_masks` and `find_errors`, of which the following are compiled.
-      run: `run(source, target)`: two uint8 (B, S, S, 3) to float32 (B, 1 or 3, S, S, 3): AEI-Net's
+      run: `run(sources, target, strength=1.0)`: B sources, uint8 (S, S, 3) or several photos of one
+        person, (K, S, S, 3), and uint8 (B, S, S, 3) to float32 (B, 1 or 3, S, S, 3): AEI-Net's
         swaps in [-1, 1]; with a second stage also the heuristic errors in [-2, 2] and HEAR-Net's
-        results. What a source contributes is computed once and cached.
-      masks: `masks(source, target)`: the same two to AEI-Net's masks, float32 (B, L, S, S) in
-        [0, 1], a mean for each of the L levels, coarse to fine, enlarged to S; 1 where the identity
-        dominates.
+        results. What a source contributes is computed once and cached. `strength`: see
+        `blend_embeddings`.
+      masks: `masks(sources, target, strength=1.0)`: the same to AEI-Net's masks, float32
+        (B, L, S, S) in [0, 1], a mean for each of the L levels, coarse to fine, enlarged to S; 1
+        where the identity dominates.
       errors: `errors(target)`: uint8 (B, S, S, 3) to the heuristic errors, float32 (B, S, S, 3) in
         [-2, 2]; for networks without a second stage, for which `run` does not return them.
       embed: `embed(pictures)`: uint8 (B, S, S, 3) to the identity network's embeddings, float32
@@ -149,8 +159,8 @@ class Stages:
     image_size: int
     contract: Contract
     networks: Networks
-    run: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    masks: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    run: Callable[..., np.ndarray]
+    masks: Callable[..., np.ndarray]
     errors: Callable[[np.ndarray], np.ndarray]
     embed: Callable[[np.ndarray], np.ndarray]
 
@@ -159,9 +169,9 @@ class Stages:
         """Side in pixels of the squares that are cut from photographs."""
         return self.contract.side or self.image_size
 
-    def swap(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Swaps by all stages: two uint8 (B, S, S, 3) to the swaps, the same."""
-        return to_uint8(self.run(source, target)[:, -1], -1, 1)
+    def swap(self, sources: Sources, target: np.ndarray, strength: float = 1.0) -> np.ndarray:
+        """Swaps by all stages: see `run`; returns uint8 (B, S, S, 3)."""
+        return to_uint8(self.run(sources, target, strength)[:, -1], -1, 1)
 
 
 def load_stages(
@@ -198,15 +208,15 @@ def load_stages(
     second = None if hear is None else second_stage_from(hear, image_size).folded()
     networks = jax.tree.map(jnp.asarray, (generator, identity, second))
     errors = _batched(find_errors, networks, batch_size)
-    masks = _batched(draw_masks, networks, batch_size)
+    run, masks = build_run(networks, batch_size), build_masks(networks, batch_size)
     return Stages(
         weights,
         hear,
         image_size,
         weights.networks["generator"].feeding,
         networks,
-        run=build_run(networks, batch_size),
-        masks=lambda source, target: masks(source, _resized(target, image_size)),
+        run=run,
+        masks=masks,
         errors=lambda target: errors(_resized(target, image_size)),
         embed=build_embed(identity, batch_size),
     )
@@ -334,61 +344,40 @@ def _batched(
     return partial(in_batches, partial(jax.jit(function), networks), batch_size=batch_size)
 
 
-def build_run(
-    networks: Networks, batch_size: int | None
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def build_run(networks: Networks, batch_size: int | None) -> Callable[..., np.ndarray]:
     """Returns `Stages.run` of these networks; arguments as there and in `load_stages`."""
-    memory = SourceMemory(partial(jax.jit(find_terms), networks))
+    memory = SourceMemory(partial(jax.jit(find_person_terms), networks))
+    embeddings = _remember_embeddings(networks)
     swap = partial(jax.jit(run_stages_by_terms), networks)
+    swap_partly = partial(jax.jit(run_stages_partly), networks)
 
-    def run(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def run(sources: Sources, target: np.ndarray, strength: float = 1.0) -> np.ndarray:
+        target = _resized(target, networks[0].size)
+        if strength == 1:
+            terms = memory.find(sources)
+            return in_batches(lambda t, s: swap(s, t), target, terms, batch_size=batch_size)
         return in_batches(
-            lambda target, terms: swap(terms, target),
-            _resized(target, networks[0].size),
-            memory.find(source),
+            lambda t, e: swap_partly(e, t, strength),
+            target,
+            embeddings.find(sources),
             batch_size=batch_size,
         )
 
     return run
 
 
-def find_terms(networks: Networks, source: jax.Array) -> IdentityModulation:
-    """Computes what sources, uint8 (B, S, S, 3), contribute to swaps."""
-    generator, identity, _ = networks
-    embedding = identity.features(to_unit_range(source))
-    return generator.identity_terms(embedding, generator.size or source.shape[1])
+def build_masks(networks: Networks, batch_size: int | None) -> Callable[..., np.ndarray]:
+    """Returns `Stages.masks` of these networks; arguments as there and in `load_stages`."""
+    embeddings = _remember_embeddings(networks)
+    draw = partial(jax.jit(draw_masks_partly), networks)
+
+    def masks(sources: Sources, target: np.ndarray, strength: float = 1.0) -> np.ndarray:
+        target = _resized(target, networks[0].size)
+        found = embeddings.find(sources)
+        return in_batches(lambda t, e: draw(e, t, strength), target, found, batch_size=batch_size)
+
+    return masks
 
 
-def run_stages(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
-    """Computes `Stages.run` from sources, without caching them."""
-    return run_stages_by_terms(networks, find_terms(networks, source), target)
-
-
-def run_stages_by_terms(
-    networks: Networks, terms: IdentityModulation, target: jax.Array
-) -> jax.Array:
-    """Computes `Stages.run` from the sources' terms."""
-    generator, identity, second = networks
-    target = to_unit_range(target)
-    swap = generator.swap_by_terms(target, terms)
-    if second is None:
-        return swap[:, None]
-    error = generator.heuristic_error(target, identity.features(target))
-    return jnp.stack([swap, error, second.refine(swap, error, target)], 1)
-
-
-def find_errors(networks: Networks, target: jax.Array) -> jax.Array:
-    """Computes `Stages.errors`; compiled there."""
-    generator, identity, _ = networks
-    target = to_unit_range(target)
-    return generator.heuristic_error(target, identity.features(target))
-
-
-def draw_masks(networks: Networks, source: jax.Array, target: jax.Array) -> jax.Array:
-    """Computes `Stages.masks`; compiled there."""
-    generator, identity, _ = networks
-    target = to_unit_range(target)
-    masks = generator.masks(target, identity.features(to_unit_range(source)))
-    shape = target.shape[:3]
-    levels = [jax.image.resize(mask[..., 0], shape, "nearest") for mask in masks.values()]
-    return jnp.stack(levels, 1)
+def _remember_embeddings(networks: Networks) -> SourceMemory:
+    return SourceMemory(partial(jax.jit(find_person), networks))

@@ -7,7 +7,8 @@ from pathlib import Path
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.names import ALIGNMENT_NAMES, DEFAULT_DETECTOR, DETECTORS
 from faceshifter_jax.paths import local_path
-from faceshifter_jax.swapping.defaults import DEFAULT_CRF, DEFAULT_THRESHOLD
+from faceshifter_jax.swapping.defaults import DEFAULT_CRF, DEFAULT_THRESHOLD, check_strength
+from faceshifter_jax.swapping.output_pattern import FIELDS, check_pattern, is_pattern
 
 EXAMPLES = (
     "faceshifter swap -s me.jpg -t friend.jpg -o swap.png --checkpoint runs/hear",
@@ -39,13 +40,21 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _add_who(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("who")
-    group.add_argument("-s", "--source", type=local_path, help="photo of the person to be seen")
+    group.add_argument(
+        "-s",
+        "--source",
+        type=local_path,
+        nargs="+",
+        action="extend",
+        metavar="PHOTO",
+        help="photo of the person to be seen; of several the mean of their embeddings is taken",
+    )
     group.add_argument(
         "-t",
         "--target",
         required=True,
         type=local_path,
-        help="photo or video that is to show that person, or a folder of such photos",
+        help="photo, animation or video that is to show that person, or a folder of them",
     )
     group.add_argument(
         "--faces",
@@ -58,13 +67,20 @@ def _add_who(parser: argparse.ArgumentParser) -> None:
         metavar="PERSON=SOURCE",
         nargs="+",
         help="in place of --source: photos of people in the target, each with that of the person "
-        "to be seen instead; everyone else stays",
+        "to be seen instead, or several of them with commas between; everyone else stays",
     )
     group.add_argument(
         "--threshold",
         type=float,
         help="of --map: cosine from which two faces are one person's "
         f"(default: {DEFAULT_THRESHOLD})",
+    )
+    group.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        help="how much of the source is seen, from 0, the target's own identity, to 1; in "
+        "between the embedding lies on the line between both",
     )
 
 
@@ -114,7 +130,9 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         type=local_path,
-        help="picture or video to write, such as swap.png; a folder where TARGET is one",
+        help="what to write, such as swap.png, swap.gif or swap.mp4; a folder where TARGET is one; "
+        f"with fields in braces a pattern, such as swaps/{{stem}}_as_{{source}}.png: "
+        f"{' '.join(f'{{{field}}}' for field in FIELDS)}",
     )
     group.add_argument("--overwrite", action="store_true", help="replace existing files")
     group.add_argument(
@@ -156,6 +174,7 @@ def _add_video(parser: argparse.ArgumentParser) -> None:
 def check(arguments: argparse.Namespace) -> None:
     """Raises UserError for arguments that do not fit each other."""
     _check_places(arguments)
+    check_strength(arguments.strength)
     if bool(arguments.source) == bool(arguments.map):
         raise UserError("say who is to be seen: either --source PHOTO or --map PERSON=SOURCE ...")
     for text in arguments.map or ():
@@ -179,6 +198,10 @@ def _check_places(arguments: argparse.Namespace) -> None:
     for name in ("target", *_WRITTEN):
         if getattr(arguments, name) == "":
             raise UserError(f"{_option(name)} is empty: name a file or a folder")
+    for name in _WRITTEN:
+        place = getattr(arguments, name)
+        if place is not None and is_pattern(place):
+            check_pattern(place, _option(name), has_source=bool(arguments.source))
     taken: dict[str, str] = {}
     for name in _WRITTEN:
         place = getattr(arguments, name)
@@ -201,12 +224,27 @@ def explanation_places(arguments: argparse.Namespace) -> dict[str, str]:
     return {name: place for name, place in places.items() if place}
 
 
-def split_pair(text: str) -> tuple[str, str]:
-    """Splits PERSON=SOURCE; where names hold "=", at the one with files on both sides."""
+def split_pair(text: str) -> tuple[str, list[str]]:
+    """Splits PERSON=SOURCE or PERSON=SOURCE,SOURCE; returns the person's photo and the sources'.
+
+    Where names hold "=" it is split at the one with files on both sides; a comma is part of a name
+    if there is such a file.
+    """
     places = [i for i, letter in enumerate(text) if letter == "="]
     pairs = [
-        (local_path(text[:i]), local_path(text[i + 1 :])) for i in places if 0 < i < len(text) - 1
+        (local_path(text[:i]), _split_photos(text[i + 1 :]))
+        for i in places
+        if 0 < i < len(text) - 1
     ]
-    if not pairs:
+    if not pairs or not all(pairs[0][1]):
         raise UserError(f"--map takes PERSON=SOURCE, two photos, not {text!r}")
-    return next((pair for pair in pairs if all(Path(name).is_file() for name in pair)), pairs[0])
+
+    def all_are_files(pair: tuple[str, list[str]]) -> bool:
+        return all(Path(name).is_file() for name in (pair[0], *pair[1]))
+
+    return next((pair for pair in pairs if all_are_files(pair)), pairs[0])
+
+
+def _split_photos(text: str) -> list[str]:
+    whole = local_path(text)
+    return [whole] if Path(whole).is_file() else [local_path(part) for part in text.split(",")]

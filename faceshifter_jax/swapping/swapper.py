@@ -8,9 +8,9 @@ import numpy as np
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.alignment import resize_square
 from faceshifter_jax.faces.face import Detector
-from faceshifter_jax.faces.finder import AlignedFace, Embed, FaceFinder
+from faceshifter_jax.faces.finder import Embed, FaceFinder
 from faceshifter_jax.faces.names import DEFAULT_DETECTOR
-from faceshifter_jax.media.as_photo import Picture, as_photo, name_of, to_square
+from faceshifter_jax.media.as_photo import Picture, as_photo, to_square
 from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.media.photo_files import publish_photo
 from faceshifter_jax.media.photos import Photo, repaint
@@ -20,14 +20,26 @@ from faceshifter_jax.swapping.assignment import (
     ByPerson,
     OneSource,
     Replacement,
+    Sources,
     Which,
+    check_squares,
+    stack_sources,
 )
-from faceshifter_jax.swapping.defaults import DEFAULT_THRESHOLD
+from faceshifter_jax.swapping.defaults import DEFAULT_THRESHOLD, check_strength
 from faceshifter_jax.swapping.pasting import put_back
+from faceshifter_jax.swapping.people import (
+    Source,
+    align_person,
+    assign_people,
+    one_or_several,
+    photos_of,
+)
 from faceshifter_jax.swapping.results import Explanation, Swap, SwappedFace
 
-SwapSquares = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Aligned sources and targets, uint8 (B, S, S, 3), to swaps, the same."""
+SwapSquares = Callable[..., np.ndarray]
+"""B sources, of `stack_sources`, and aligned targets, uint8 (B, S, S, 3), to swaps, the same.
+
+Where less than the full strength is wanted, it is the third argument."""
 
 # Pictures wait for others to fill a batch with; so many pixels of them at most.
 _WAITING_PIXELS = 50 * 2**20
@@ -52,7 +64,7 @@ class Swapper:
         detector: Detector | str | None = None,
         *,
         embed: Embed | None = None,
-        explain: Callable[[np.ndarray, np.ndarray], Explanation] | None = None,
+        explain: Callable[..., Explanation] | None = None,
         provenance: Provenance | None = None,
         batch_size: int = 1,
         square_size: int | None = None,
@@ -113,8 +125,8 @@ class Swapper:
         batch_size = batch_size or default_batch_size()
         stages = load_stages(checkpoint, identity, hear, batch_size=batch_size, alignment=alignment)
 
-        def explain(source: np.ndarray, target: np.ndarray) -> Explanation:
-            masks = to_uint8(stages.masks(source, target), 0, 1)
+        def explain(sources: Sources, target: np.ndarray, strength: float = 1.0) -> Explanation:
+            masks = to_uint8(stages.masks(sources, target, strength), 0, 1)
             return Explanation(to_uint8(stages.errors(target), -1, 1), masks)
 
         provenance = Provenance(
@@ -134,26 +146,39 @@ class Swapper:
             alignment=stages.contract.alignment,
         )
 
-    def swap(self, source: Picture, target: Picture, *, faces: Which = "largest") -> np.ndarray:
+    def swap(
+        self, source: Source, target: Picture, *, faces: Which = "largest", strength: float = 1.0
+    ) -> np.ndarray:
         """Swaps the source's face, the largest if there are several, into the target.
 
         Args:
-          source: who is to be seen.
+          source: who is to be seen; a list of photos of one person gives the mean of their
+            embeddings.
           target: the picture that is to show that person.
           faces: the target's faces that are replaced, its "largest" or "all".
+          strength: how much of the source is seen, from 0 to 1. It is a step in the embedding, not
+            in the pixels: the network gets (1 - strength) * the target's own embedding + strength *
+            the source's, which is set to unit length unless the network takes raw embeddings.
+            At 0 it redraws the target's own face.
 
         Returns:
           uint8 (H, W, 3), the target with another face; its other pixels are as they were.
 
         Raises:
-          UserError: a file that is not a picture, or a picture without a face.
+          UserError: a file that is not a picture, a picture without a face, or a strength that is
+            not between 0 and 1.
         """
-        return self.swap_photo(self.assign_source(source, faces)[0], target).photo.pixels
+        assignment = self.assign_source(source, faces)[0]
+        return self.swap_photo(assignment, target, strength=strength).photo.pixels
 
     def assign_source(
-        self, source: Picture, faces: Which = "largest"
+        self, source: Source, faces: Which = "largest"
     ) -> tuple[OneSource, list[str]]:
         """Prepares one person for `swap_photo`.
+
+        Args:
+          source: a photo of that person, or a list of several.
+          faces: the target's faces that are replaced, its "largest" or "all".
 
         Returns:
           the assignment, and notes on the source.
@@ -163,16 +188,17 @@ class Swapper:
         """
         if faces not in ("largest", "all"):
             raise ValueError(f'faces must be "largest" or "all", not {faces!r}')
-        face, notes = self._largest(as_photo(source, "the source"))
-        return OneSource(face.square, faces), notes
+        squares, notes = align_person(self.finder, source)
+        return OneSource(squares, faces), notes
 
     def assign_people(
-        self, people: Sequence[tuple[Picture, Picture]], *, threshold: float = DEFAULT_THRESHOLD
+        self, people: Sequence[tuple[Picture, Source]], *, threshold: float = DEFAULT_THRESHOLD
     ) -> tuple[ByPerson, list[str]]:
         """Prepares several people for `swap_photo`, each of whom takes the place of another.
 
         Args:
-          people: for each a picture of who is in the targets and one of who is to be seen.
+          people: for each a picture of who is in the targets, and one, or a list of several, of
+            who is to be seen.
           threshold: the cosine of their embeddings from which two faces are one person's.
 
         Returns:
@@ -181,44 +207,46 @@ class Swapper:
         Raises:
           UserError: a file that is not a picture, or a picture without a face.
         """
-        if not len(people):
-            raise ValueError("people must hold at least one pair of pictures")
-        persons = [as_photo(person, "the person to be replaced") for person, _ in people]
-        sources = [as_photo(source, "the source") for _, source in people]
-        replaced, notes = zip(*map(self._largest, persons), strict=True)
-        seen, more_notes = zip(*map(self._largest, sources), strict=True)
-        assignment = ByPerson(
-            tuple(name_of(person, number) for number, (person, _) in enumerate(people, 1)),
-            self.finder.embed(replaced),
-            np.stack([face.square for face in seen]),
-            threshold,
-        )
-        return assignment, [note for found in (*notes, *more_notes) for note in found]
+        return assign_people(self.finder, people, threshold)
 
-    def swap_photo(self, assignment: Assignment, target: Picture, *, explain: bool = False) -> Swap:
+    def swap_photo(
+        self,
+        assignment: Assignment,
+        target: Picture,
+        *,
+        explain: bool = False,
+        strength: float = 1.0,
+    ) -> Swap:
         """Swaps what an assignment says in one target.
 
         Args:
           assignment: of `assign_source` or `assign_people`.
           target: the picture.
           explain: whether the faces get their `explanation`.
+          strength: see `swap`.
 
         Raises:
           UserError: a file that is not a picture, or a picture without such a face.
         """
-        result = next(self.swap_photos(assignment, [target], explain=explain))
+        result = next(self.swap_photos(assignment, [target], explain=explain, strength=strength))
         if isinstance(result, UserError):
             raise result
         return result
 
     def swap_photos(
-        self, assignment: Assignment, targets: Iterable[Picture], *, explain: bool = False
+        self,
+        assignment: Assignment,
+        targets: Iterable[Picture],
+        *,
+        explain: bool = False,
+        strength: float = 1.0,
     ) -> Iterator[Swap | UserError]:
         """Like `swap_photo` for many targets, whose faces share the network's batches.
 
         Yields:
           for each target in turn the swap, or the error that says why there is none.
         """
+        check_strength(strength)
         waiting: list[tuple[Photo, list[Replacement], list[str]] | UserError] = []
         for target in targets:
             try:
@@ -231,15 +259,15 @@ class Swapper:
             full = sum(len(replaced) for _, replaced, _ in found) >= self.batch_size
             large = sum(photo.pixels[..., 0].size for photo, _, _ in found) >= _WAITING_PIXELS
             if full or large or not found:
-                yield from self._finish(waiting, explain)
+                yield from self._finish(waiting, explain, strength)
                 waiting = []
-        yield from self._finish(waiting, explain)
+        yield from self._finish(waiting, explain, strength)
 
-    def swap_aligned(self, source: Picture, target: Picture) -> np.ndarray:
+    def swap_aligned(self, source: Source, target: Picture, *, strength: float = 1.0) -> np.ndarray:
         """Swaps between pictures that are aligned already, without looking for faces.
 
         Args:
-          source, target: squares of any size.
+          source, target, strength: as in `swap`; squares of any size.
 
         Returns:
           uint8 (S, S, 3), the network's results.
@@ -247,13 +275,18 @@ class Swapper:
         Raises:
           UserError: a file that is not a picture, or a picture that is not square.
         """
-        return self.swap_squares(source, target).photo.pixels
+        return self.swap_squares(source, target, strength=strength).photo.pixels
 
-    def swap_squares(self, source: Picture, target: Picture, *, explain: bool = False) -> Swap:
+    def swap_squares(
+        self, source: Source, target: Picture, *, explain: bool = False, strength: float = 1.0
+    ) -> Swap:
         """Like `swap_aligned`, as a `Swap`."""
-        source, target = as_photo(source, "the source"), as_photo(target, "the target")
-        sources, targets = self._to_square(source)[None], self._to_square(target)[None]
-        (face,) = self._run(sources, targets, explain)
+        check_strength(strength)
+        target = as_photo(target, "the target")
+        # Photos of several sizes, where one of them is the network's own.
+        squares = [self._to_square(photo) for photo in photos_of(source)]
+        source = one_or_several([resize_square(square, len(squares[0])) for square in squares])
+        (face,) = self._run([source], self._to_square(target)[None], explain, strength)
         # The metadata of the target's pixels is not true of the network's.
         return Swap(Photo(face.swapped, target.name), (face,))
 
@@ -276,11 +309,14 @@ class Swapper:
         with publish_photo(path, overwrite=overwrite, marked=provenance) as write:
             return write(swap.photo, self.provenance if provenance else None)
 
-    def swap_batch(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def swap_batch(
+        self, sources: np.ndarray, targets: np.ndarray, *, strength: float = 1.0
+    ) -> np.ndarray:
         """Swaps aligned squares, uint8 (B, S, S, 3) each, to the same.
 
         Args:
           sources, targets: any number of squares from one on, whose side is `square_size`.
+          strength: see `swap`.
 
         Returns:
           uint8 (B, S, S, 3), S being `image_size`.
@@ -288,47 +324,34 @@ class Swapper:
         Raises:
           ValueError: they are not such arrays.
         """
-        size = self.square_size
-        for name, squares in (("sources", sources), ("targets", targets)):
-            if not isinstance(squares, np.ndarray):
-                raise ValueError(f"{name} must be an array, not {type(squares).__name__}")
-            fits = squares.ndim == 4 and squares.shape[1:] == (size, size, 3) and len(squares)
-            if not fits or squares.dtype != np.uint8:
-                raise ValueError(
-                    f"{name} must be uint8 (B, {size}, {size}, 3), B at least 1, not "
-                    f"{squares.dtype} {squares.shape}"
-                )
-        if len(sources) != len(targets):
-            raise ValueError(f"there are {len(sources)} sources and {len(targets)} targets")
-        return self._network(sources, targets)
+        check_squares(sources, targets, self.square_size)
+        check_strength(strength)
+        return self.run_network(sources, targets, strength)
+
+    def run_network(
+        self, sources: Sources, targets: np.ndarray, strength: float = 1.0
+    ) -> np.ndarray:
+        """Like `swap_batch`, of sources that may be several photos each, without checks."""
+        return self._network(stack_sources(sources), targets, *_beyond_full(strength))
 
     def _to_square(self, photo: Photo) -> np.ndarray:
         # A square of the network's own size needs no resizing, whatever is cut from photographs.
         is_ready = photo.pixels.shape[:2] == (self.image_size, self.image_size)
         return photo.pixels if is_ready else to_square(photo, self.square_size)
 
-    def _largest(self, photo: Photo) -> tuple[AlignedFace, list[str]]:
-        faces = self.finder.require(photo.pixels, photo.name)
-        notes = []
-        if len(faces) > 1:
-            notes.append(
-                f"{photo.name}: of its {len(faces)} faces the largest is taken, {faces[0]}"
-            )
-        return faces[0], notes
-
     def _finish(
         self,
         waiting: list[tuple[Photo, list[Replacement], list[str]] | UserError],
         explain: bool,
+        strength: float,
     ) -> Iterator[Swap | UserError]:
         replaced = [
             one for entry in waiting if not isinstance(entry, UserError) for one in entry[1]
         ]
         swapped = iter(())
         if replaced:
-            sources = np.stack([one.source for one in replaced])
             targets = np.stack([one.face.square for one in replaced])
-            swapped = self._run(sources, targets, explain)
+            swapped = self._run([one.source for one in replaced], targets, explain, strength)
         for entry in waiting:
             if isinstance(entry, UserError):
                 yield entry
@@ -340,16 +363,21 @@ class Swapper:
             yield Swap(repaint(photo, pixels), tuple(faces), (*photo.notes, *notes))
 
     def _run(
-        self, sources: np.ndarray, targets: np.ndarray, explain: bool
+        self, sources: Sources, targets: np.ndarray, explain: bool, strength: float
     ) -> Iterator[SwappedFace]:
-        swapped = self._network(sources, targets)
+        swapped = self.run_network(sources, targets, strength)
         explained = None
         if explain:
             if self._explain is None:
                 raise ValueError("this swapper's network cannot be explained")
-            explained = self._explain(sources, targets)
+            explained = self._explain(stack_sources(sources), targets, *_beyond_full(strength))
         for i, (target, square) in enumerate(zip(targets, swapped, strict=True)):
             own = None
             if explained is not None:
                 own = Explanation(explained.errors[i : i + 1], explained.masks[i : i + 1])
             yield SwappedFace(resize_square(target, len(square)), square, own)
+
+
+def _beyond_full(strength: float) -> tuple[float, ...]:
+    """The argument for a network that may know no strength but the full one."""
+    return () if strength == 1 else (strength,)

@@ -12,7 +12,8 @@ from faceshifter_jax.checkpoints.weights import read_weights
 from faceshifter_jax.networks.generator import generator_from, second_stage_from
 from faceshifter_jax.networks.identity import identity_network_from
 from faceshifter_jax.networks.pixels import to_unit_range
-from faceshifter_jax.swapping.stages import SourceMemory, load_stages, run_stages
+from faceshifter_jax.swapping.stage_functions import run_stages
+from faceshifter_jax.swapping.stages import SourceMemory, load_stages
 from faceshifter_jax.tasks import AEITask, ArcFaceTask, HEARTask
 
 

@@ -10,6 +10,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.inputs import UnreadableFile
 from faceshifter_jax.media.opening import open_picture, read_picture_file
 from faceshifter_jax.media.provenance import films
+from faceshifter_jax.media.provenance.gifs import find_gif_xmp
 from faceshifter_jax.media.provenance.statement import Provenance
 from faceshifter_jax.media.video_container import is_video
 
@@ -29,8 +30,9 @@ def read_picture(path: Path) -> Provenance | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with open_picture(read_picture_file(path), suffix=path.suffix) as image:
-                packet = image.info.get("xmp")
+            content = read_picture_file(path)
+            with open_picture(content, suffix=path.suffix) as image:
+                packet = image.info.get("xmp") or find_gif_xmp(content)
     except UnreadableFile:
         raise
     except Image.DecompressionBombError as error:

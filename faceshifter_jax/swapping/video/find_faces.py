@@ -7,15 +7,13 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.face import Face
 from faceshifter_jax.faces.finder import FaceFinder
-from faceshifter_jax.media.video_pixels import to_rgb, to_thumbnail
-from faceshifter_jax.media.video_reader import Frame, VideoReader
 from faceshifter_jax.swapping.video.tracking import Moment, Track, Tracker
 
 LARGEST_DETECT_EVERY = 30
@@ -25,6 +23,42 @@ _LARGEST_GAP = 0.5
 # grey levels.
 _CUT_COLOURS, _CUT_LEVELS = 0.3, 18.0
 _THUMBNAIL = 64, 36
+
+
+class WatchedFrame(Protocol):
+    """A frame of what is watched; attributes as in `media.video_reader.Frame`."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def time(self) -> int: ...
+    @property
+    def duration(self) -> int: ...
+    @property
+    def picture(self) -> Any: ...
+
+
+class Watched(Protocol):
+    """A video or an animation at its start.
+
+    Attributes:
+      second: units of its frames' times a second.
+    """
+
+    @property
+    def second(self) -> float: ...
+
+    def frames(self) -> Iterator[Any]:
+        """Yields each `WatchedFrame`."""
+        ...
+
+    def upright(self, picture: Any) -> np.ndarray:
+        """Returns a frame's picture, upright: uint8 (H, W, 3)."""
+        ...
+
+    def thumbnail(self, picture: Any, width: int, height: int) -> np.ndarray:
+        """Returns a frame's picture as it is stored, shrunk to uint8 (height, width, 3)."""
+        ...
 
 
 @dataclass(eq=False)
@@ -44,7 +78,7 @@ class Seen:
 
 
 def find_faces(
-    video: VideoReader,
+    video: Watched,
     finder: FaceFinder,
     log: Path,
     *,
@@ -80,12 +114,12 @@ def find_faces(
 class _Watch:
     """The state of the first pass."""
 
-    def __init__(self, video: VideoReader, finder: FaceFinder, detect_every: int):
+    def __init__(self, video: Watched, finder: FaceFinder, detect_every: int):
         self.seen = Seen()
         self._video = video
         self._finder = finder
         self._detect_every = detect_every
-        self._unit = float(video.info.time_base)
+        self._unit = 1 / video.second
         self._tracker = Tracker(_LARGEST_GAP)
         self.seen.tracks = self._tracker.tracks
 
@@ -107,10 +141,10 @@ class _Watch:
 
     def groups(self, known: int) -> Iterator[list[dict[str, Any]]]:
         """Yields rows for the log: of frames up to the next one that had to be looked at."""
-        waiting: list[Frame] = []
+        waiting: list[WatchedFrame] = []
         cuts = _Cuts()
         for frame in self._video.frames():
-            is_cut = cuts.begin_with(frame.picture)
+            is_cut = cuts.begin_with(self._video.thumbnail(frame.picture, *_THUMBNAIL))
             if frame.index < known:
                 continue
             if is_cut:
@@ -124,11 +158,11 @@ class _Watch:
         if waiting:
             yield self._look(waiting)
 
-    def _look(self, frames: Sequence[Frame], is_cut: bool = False) -> list[dict[str, Any]]:
+    def _look(self, frames: Sequence[WatchedFrame], is_cut: bool = False) -> list[dict[str, Any]]:
         """Looks at the last of some frames, at the others only if something came or went."""
         if is_cut:
             self._tracker.cut()
-        *between, last = (_Look(frame, self._video.info.turns, self._finder) for frame in frames)
+        *between, last = (_Look(frame, self._video, self._finder) for frame in frames)
         everywhere = bool(between) and not self._tracker.explains(last.frame.index, last.faces)
         rows = []
         for look in between:
@@ -165,9 +199,9 @@ class _Watch:
 class _Look:
     """A frame in which faces may have to be found."""
 
-    def __init__(self, frame: Frame, turns: int, finder: FaceFinder):
+    def __init__(self, frame: WatchedFrame, video: Watched, finder: FaceFinder):
         self.frame = frame
-        self._turns = turns
+        self._video = video
         self._finder = finder
         self._pixels: np.ndarray | None = None
         self._faces: list[Face] | None = None
@@ -175,7 +209,7 @@ class _Look:
     @property
     def faces(self) -> list[Face]:
         if self._faces is None:
-            self._pixels = to_rgb(self.frame.picture, self._turns)
+            self._pixels = self._video.upright(self.frame.picture)
             self._faces = self._finder.detect(self._pixels)
         return self._faces
 
@@ -219,9 +253,8 @@ class _Cuts:
     def __init__(self):
         self._previous: tuple[np.ndarray, np.ndarray] | None = None
 
-    def begin_with(self, picture: Any) -> bool:
-        """Whether a shot begins with a frame."""
-        small = to_thumbnail(picture, *_THUMBNAIL)
+    def begin_with(self, small: np.ndarray) -> bool:
+        """Whether a shot begins with a frame, of which this is the thumbnail."""
         bins = (small >> 6).astype(np.int64) @ (16, 4, 1)
         histogram = np.bincount(bins.reshape(-1), minlength=64) / bins.size
         small = small.astype(np.float32)

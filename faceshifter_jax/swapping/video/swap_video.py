@@ -7,11 +7,9 @@ complete: an interrupted run continues.
 """
 
 import contextlib
-import hashlib
 import itertools
-import sys
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-import faceshifter_jax
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.finder import AlignedFace
 from faceshifter_jax.files import check_place, check_replaceable, unfinished_work
@@ -33,22 +30,23 @@ from faceshifter_jax.media.video_reader import (
 )
 from faceshifter_jax.media.video_writer import Film, PartWriter, check_suffix, join, prove_output
 from faceshifter_jax.runtime.faults import explain_write_error, is_no_room
-from faceshifter_jax.runtime.progress import Progress
 from faceshifter_jax.runtime.workers import usable_cores
 from faceshifter_jax.swapping.assignment import Assignment, assign_tracks
-from faceshifter_jax.swapping.defaults import DEFAULT_CRF
+from faceshifter_jax.swapping.defaults import DEFAULT_CRF, check_strength
 from faceshifter_jax.swapping.pasting import put_back
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.swapping.video.find_faces import Seen, check_detect_every, find_faces
-from faceshifter_jax.swapping.video.tracking import SmoothTrack
+from faceshifter_jax.swapping.video.plan import plan_video
+from faceshifter_jax.swapping.video.replacements import (
+    SMOOTHING_REACH,
+    VideoReplacement,
+    Visible,
+    frame_progress,
+)
 
 _WORST_CRF = 51
-# Changed whenever frame times mean something else, so that older unfinished work is discarded.
-_CLOCK = 2
 _WRITTEN_BITS = 8
 _FRAMES_A_PART = 120
-# Seconds before and after a frame that its landmarks are smoothed with.
-_SMOOTHING_REACH = 0.5
 # The most pixels of frames that wait until a batch is full.
 _WAITING_PIXELS = 32 * 2**20
 
@@ -63,28 +61,23 @@ class VideoSettings:
       crf: quality of the encoder x264, 0 (without loss) to 51.
       frames_a_part: frames between two points from which an interrupted run continues.
       provenance: whether the output says what it is.
+      strength: see `Swapper.swap`.
     """
 
     detect_every: int = 1
     crf: int = DEFAULT_CRF
     frames_a_part: int = _FRAMES_A_PART
     provenance: bool = True
+    strength: float = 1.0
 
     def check(self) -> None:
         """Raises UserError for numbers out of range."""
         check_detect_every(self.detect_every)
+        check_strength(self.strength)
         if not 0 <= self.crf <= _WORST_CRF:
             raise UserError(f"--crf must lie between 0 and {_WORST_CRF}, got {self.crf}")
         if self.frames_a_part < 1:
             raise ValueError("a part has at least one frame")
-
-
-@dataclass(frozen=True, eq=False)
-class VideoReplacement:
-    """A face over successive frames, and the face that it gets: uint8 (S, S, 3)."""
-
-    track: SmoothTrack
-    source: np.ndarray
 
 
 def swap_video(
@@ -143,7 +136,7 @@ def _swap(
     overwrite: bool,
 ) -> list[str]:
     provenance = swapper.provenance if settings.provenance else None
-    with unfinished_work(output, _plan(swapper, assignment, video, settings)) as work:
+    with unfinished_work(output, plan_video(swapper, assignment, video, vars(settings))) as work:
         with open_video(video) as reader:
             film = Film(video, reader.info, reader.clock, output, provenance)
             copies = prove_output(film, reader.first, work.folder, crf=settings.crf)
@@ -155,7 +148,7 @@ def _swap(
             )
         chosen, notes = assign_tracks(assignment, seen.tracks, str(video))
         replaced = [
-            VideoReplacement(track.smoothed(_SMOOTHING_REACH), source) for track, source in chosen
+            VideoReplacement(track.smoothed(SMOOTHING_REACH), source) for track, source in chosen
         ]
         # From here on the folder holds hours of work.
         work.keep_after_error = True
@@ -192,41 +185,8 @@ def check_before(
     check_place(Path(output).absolute())
 
 
-def _plan(swapper: Swapper, assignment: Assignment, video: Path, settings: VideoSettings) -> dict:
-    """Everything that the result depends on."""
-    import av
-
-    facts = video.stat()
-    digest = hashlib.sha256()
-    for name, value in sorted(vars(assignment).items()):
-        digest.update(name.encode())
-        is_array = isinstance(value, np.ndarray)
-        digest.update(value.tobytes() if is_array else repr(value).encode())
-    provenance = swapper.provenance
-    return {
-        "video": [str(video.resolve()), facts.st_size, facts.st_mtime_ns],
-        "assignment": [type(assignment).__name__, digest.hexdigest()],
-        "network": [swapper.image_size, provenance.to_pairs() if provenance else None],
-        "squares": [swapper.square_size, swapper.finder.alignment],
-        "detector": _describe(swapper.finder.detector),
-        "settings": vars(settings),
-        "clock": _CLOCK,
-        "versions": [faceshifter_jax.__version__, av.__version__],
-    }
-
-
-def _describe(detector: object) -> list:
-    """Describes a detector by its name and plain settings."""
-    settings = {
-        name: value
-        for name, value in sorted(vars(detector).items())
-        if isinstance(value, bool | int | float | str)
-    }
-    return [type(detector).__qualname__, settings]
-
-
 def _watch(swapper: Swapper, video: VideoReader, log: Path, settings: VideoSettings) -> Seen:
-    advance, finish = _count("looking for faces", video.info.num_frames)
+    advance, finish = frame_progress("looking for faces", video.info.num_frames)
     seen = find_faces(
         video, swapper.finder, log, detect_every=settings.detect_every, advance=advance
     )
@@ -246,7 +206,7 @@ def _swap_parts(
     starts = range(0, len(seen.times), settings.frames_a_part)
     parts = [folder / f"part{start:09d}.mp4" for start in starts]
     done = next((i for i, part in enumerate(parts) if not part.exists()), len(parts))
-    advance, finish = _count("swapping", len(seen.times))
+    advance, finish = frame_progress("swapping", len(seen.times))
     known = min(done * settings.frames_a_part, len(seen.times))
     advance(known)
     if done < len(parts):
@@ -255,7 +215,7 @@ def _swap_parts(
             ThreadPoolExecutor(usable_cores()) as pool,
             contextlib.closing(_remaining_frames(reader, seen.times, known)) as frames,
             contextlib.closing(
-                _swap_frames(swapper, replaced, frames, reader.info, pool)
+                _swap_frames(swapper, replaced, frames, reader.info, settings.strength, pool)
             ) as swapped,
         ):
             for part in parts[done:]:
@@ -284,19 +244,20 @@ def _swap_frames(
     replaced: Sequence[VideoReplacement],
     frames: Iterable[Frame],
     info: VideoInfo,
+    strength: float,
     pool: ThreadPoolExecutor,
 ) -> Generator[tuple[Frame, Any], None, None]:
     """Yields frames with what the encoder gets of each, an `av.VideoFrame`."""
-    visible = _Visible(replaced)
+    visible = Visible(replaced)
     most = max(1, _WAITING_PIXELS // (info.width * info.height))
     waiting: list[_Shot] = []
     for frame in frames:
         waiting.append(_Shot(frame, visible.at(frame.index), info))
         full = sum(len(shot.replaced) for shot in waiting) >= swapper.batch_size
         if full or len(waiting) >= most or not any(shot.replaced for shot in waiting):
-            yield from _swap_together(swapper, waiting, pool)
+            yield from _swap_together(swapper, waiting, strength, pool)
             waiting = []
-    yield from _swap_together(swapper, waiting, pool)
+    yield from _swap_together(swapper, waiting, strength, pool)
 
 
 class _Shot:
@@ -327,44 +288,18 @@ class _Shot:
 
 
 def _swap_together(
-    swapper: Swapper, shots: Sequence[_Shot], pool: ThreadPoolExecutor
+    swapper: Swapper, shots: Sequence[_Shot], strength: float, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Frame, Any]]:
     list(pool.map(lambda shot: shot.align(swapper), shots))
     sources = [one.source for shot in shots for one in shot.replaced]
     squares: Iterator[np.ndarray] = iter(())
     if sources:
         targets = [face.square for shot in shots for face in shot.faces]
-        squares = iter(swapper.swap_batch(np.stack(sources), np.stack(targets)))
+        squares = iter(swapper.run_network(sources, np.stack(targets), strength))
     own = [[next(squares) for _ in shot.replaced] for shot in shots]
     encodable = pool.map(lambda shot, result: shot.finish(result), shots, own)
     for shot, picture in zip(shots, encodable, strict=True):
         yield shot.frame, picture
-
-
-class _Visible:
-    """The faces to be swapped in each of successive frames."""
-
-    def __init__(self, replaced: Sequence[VideoReplacement]):
-        self._coming = sorted(replaced, key=lambda one: one.track.start, reverse=True)
-        self._here: list[VideoReplacement] = []
-
-    def at(self, frame: int) -> list[VideoReplacement]:
-        """Those of a frame; each call asks for a later one."""
-        while self._coming and self._coming[-1].track.start <= frame:
-            self._here.append(self._coming.pop())
-        self._here = [one for one in self._here if frame < one.track.stop]
-        return list(self._here)
-
-
-def _count(doing: str, total: int) -> tuple[Callable[[int], None], Callable[[], None]]:
-    """Reports on frames: what comes in the first call was done by an earlier run."""
-    progress = Progress(doing, total, sys.stderr, unit="frames")
-    calls = itertools.count()
-
-    def advance(count: int) -> None:
-        (progress.advance if next(calls) else progress.skip)(count)
-
-    return advance, progress.finish
 
 
 def _notes_on_pictures(info: VideoInfo, output: Path) -> list[str]:

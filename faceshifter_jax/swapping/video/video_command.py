@@ -1,14 +1,19 @@
-"""The part of `faceshifter swap` that is about videos."""
+"""The part of `faceshifter swap` that is about videos and animations."""
 
 import argparse
 import logging
-from collections.abc import Callable
+from pathlib import Path
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.files import check_replaceable
+from faceshifter_jax.media.animations import Animation
+from faceshifter_jax.media.video_container import is_video
 from faceshifter_jax.messages import printable
 from faceshifter_jax.swapping.assignment import Assignment
 from faceshifter_jax.swapping.defaults import DEFAULT_CRF
+from faceshifter_jax.swapping.swap_inputs import load_swapper, read_assignment, tell
 from faceshifter_jax.swapping.swapper import Swapper
+from faceshifter_jax.swapping.video.swap_animation import is_animation_swap, swap_animation
 from faceshifter_jax.swapping.video.swap_video import (
     VideoSettings,
     check_before,
@@ -24,34 +29,68 @@ def check_for_photo(arguments: argparse.Namespace) -> None:
         raise UserError("--detect-every and --crf are for videos, and TARGET is not one")
 
 
-def run(
-    arguments: argparse.Namespace,
-    read_assignment: Callable[[argparse.Namespace], Callable[[Swapper], Assignment]],
-    load_swapper: Callable[[argparse.Namespace], Swapper],
-) -> None:
-    """Swaps and writes the video."""
+def is_film(target: str | Path, output: str | Path) -> bool:
+    """Whether faces are followed from frame to frame: a video, or an animation as output, too."""
+    return is_video(target) or is_animation_swap(target, output)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Swaps and writes one video or animation."""
     if arguments.aligned or arguments.save_error or arguments.save_masks:
         raise UserError("--aligned, --save-error and --save-masks are for photos, not for videos")
-    settings = VideoSettings(
-        detect_every=1 if arguments.detect_every is None else arguments.detect_every,
-        crf=DEFAULT_CRF if arguments.crf is None else arguments.crf,
-        provenance=not arguments.no_provenance,
-    )
-    check_before(arguments.target, arguments.output, settings, overwrite=arguments.overwrite)
+    target, output = arguments.target, arguments.output
+    _check(arguments, target, output)
     assign = read_assignment(arguments)
     swapper = load_swapper(arguments)
-    try:
-        notes = swap_video(
+    tell(swap_film(arguments, swapper, assign(swapper), target, output))
+    print(printable(f"wrote {output}"))
+
+
+def swap_film(
+    arguments: argparse.Namespace,
+    swapper: Swapper,
+    assignment: Assignment,
+    target: str,
+    output: str,
+) -> list[str]:
+    """Swaps one video or animation; returns notes, raises as `swap_video`, `swap_animation`."""
+    if not is_video(target):
+        return swap_animation(
             swapper,
-            assign(swapper),
-            arguments.target,
-            arguments.output,
-            settings=settings,
+            assignment,
+            target,
+            output,
+            strength=arguments.strength,
+            provenance=not arguments.no_provenance,
+            overwrite=arguments.overwrite,
+        )
+    try:
+        return swap_video(
+            swapper,
+            assignment,
+            target,
+            output,
+            settings=_settings(arguments),
             overwrite=arguments.overwrite,
         )
     except (KeyboardInterrupt, SystemExit):
         _logger.info("give the same command again to continue from here")
         raise
-    for note in notes:
-        _logger.info(note)
-    print(printable(f"wrote {arguments.output}"))
+
+
+def _check(arguments: argparse.Namespace, target: str, output: str) -> None:
+    if is_video(target):
+        check_before(target, output, _settings(arguments), overwrite=arguments.overwrite)
+    else:
+        check_for_photo(arguments)
+        check_replaceable(Path(output), arguments.overwrite)
+        Animation(target)
+
+
+def _settings(arguments: argparse.Namespace) -> VideoSettings:
+    return VideoSettings(
+        detect_every=1 if arguments.detect_every is None else arguments.detect_every,
+        crf=DEFAULT_CRF if arguments.crf is None else arguments.crf,
+        provenance=not arguments.no_provenance,
+        strength=arguments.strength,
+    )
