@@ -76,6 +76,7 @@ class Animation:
         """
         self._path = Path(path)
         self._content = read_picture_file(path)
+        self._is_transparent = False
         with self._open() as image:
             width, height = image.size
             num_frames = int(getattr(image, "n_frames", 1))
@@ -113,6 +114,9 @@ class Animation:
     def frames(self) -> Iterator[AnimationFrame]:
         """Decodes the frames in turn.
 
+        Once a frame was transparent in places, all frames have alpha, also from the beginning of
+        the next pass on.
+
         Raises:
           UserError: the file is damaged.
         """
@@ -130,7 +134,10 @@ class Animation:
         shown = image.convert("RGBA") if image.has_transparency_data else image
         stored = np.asarray(shown) if shown.mode == "RGBA" else None
         if stored is not None and (stored[..., 3] == 255).all():
-            return Photo(np.ascontiguousarray(stored[..., :3]), str(self._path))
+            stored, shown = None, shown.convert("RGB")
+        self._is_transparent |= stored is not None
+        if self._is_transparent and stored is None:
+            stored = np.asarray(shown.convert("RGBA"))
         return Photo(np.asarray(to_rgb(shown)), str(self._path), stored)
 
     @contextlib.contextmanager
@@ -169,7 +176,8 @@ def write_animation(
     Args:
       path: the file.
       suffix: one of `ANIMATED_SUFFIXES`.
-      frames: pictures of one size, each with the milliseconds that it is shown for.
+      frames: pictures of one size, each with the milliseconds that it is shown for; all have alpha,
+        or none.
       loop: how often it is shown, 0 for without end.
       xmp: a packet for the file, None for none.
 

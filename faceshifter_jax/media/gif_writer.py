@@ -20,28 +20,35 @@ def write_gif(
 ) -> None:
     """Writes frames with their own 256 colours each; arguments as `write_animation`.
 
+    All frames have alpha, or none.
+
     Pillow's own `save_all` would join frames that are alike. Times are stored in hundredths of a
     second.
     """
     previous: np.ndarray | None = None
     for index, (photo, duration) in enumerate(frames):
-        image, corner, disposal = _draw(photo, previous)
+        stays = not _is_transparent(photo)
+        image, corner = _draw_part(photo, previous) if stays else (_draw_whole(photo), (0, 0))
         if index == 0:
             file.write(_header(image, loop))
-        options = {"transparency": 255} if photo.values.shape[2] == 4 else {}
+        options = {} if stays else {"transparency": _COLOURS - 1}
         blocks = GifImagePlugin.getdata(
             image,
             corner,
             duration=duration,
-            disposal=disposal,
+            disposal=_STAYS if stays else _CLEARED,
             include_color_table=True,
             **options,
         )
         file.writelines(blocks)
-        previous = photo.pixels if disposal == _STAYS else None
+        previous = photo.pixels if stays else None
     if xmp:
         file.write(gif_xmp(xmp))
     file.write(b";")
+
+
+def _is_transparent(photo: Photo) -> bool:
+    return photo.values.shape[2] == 4
 
 
 def _header(image: Image.Image, loop: int) -> bytes:
@@ -50,22 +57,24 @@ def _header(image: Image.Image, loop: int) -> bytes:
     return b"".join(GifImagePlugin.getheader(image, info=info | {"duration": 1})[0])
 
 
-def _draw(photo: Photo, previous: np.ndarray | None) -> tuple[Image.Image, tuple[int, int], int]:
-    """Returns a frame in 256 colours, its place, and what becomes of it.
-
-    Without transparency it is what differs from the previous one, so that all else keeps its
-    colours.
-    """
+def _draw_whole(photo: Photo) -> Image.Image:
+    """Returns a frame in 255 colours; the last one is for what is transparent."""
     values = photo.values
-    if values.shape[2] == 4:
-        opaque = values[..., 3] >= _OPAQUE_FROM
-        image = Image.fromarray(np.ascontiguousarray(values[..., :3])).quantize(_COLOURS - 1)
-        indices = np.where(opaque, np.asarray(image), _COLOURS - 1).astype(np.uint8)
-        palette = image.getpalette() or []
-        image = Image.fromarray(indices, "P")
-        image.putpalette(palette + [0] * (3 * _COLOURS - len(palette)))
-        return image, (0, 0), _CLEARED
-    top, bottom, left, right = 0, values.shape[0], 0, values.shape[1]
+    opaque = values[..., 3] >= _OPAQUE_FROM
+    image = Image.fromarray(np.ascontiguousarray(values[..., :3])).quantize(_COLOURS - 1)
+    indices = np.where(opaque, np.asarray(image), _COLOURS - 1).astype(np.uint8)
+    palette = image.getpalette() or []
+    image = Image.fromarray(indices, "P")
+    image.putpalette(palette + [0] * (3 * _COLOURS - len(palette)))
+    return image
+
+
+def _draw_part(photo: Photo, previous: np.ndarray | None) -> tuple[Image.Image, tuple[int, int]]:
+    """Returns what differs from the previous frame in 256 colours, and its place.
+
+    All else keeps the colours that it has.
+    """
+    top, left, (bottom, right) = 0, 0, photo.pixels.shape[:2]
     if previous is not None:
         changed = (photo.pixels != previous).any(-1)
         rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
@@ -73,4 +82,4 @@ def _draw(photo: Photo, previous: np.ndarray | None) -> tuple[Image.Image, tuple
         top, bottom = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 1)
         left, right = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 1)
     part = np.ascontiguousarray(photo.pixels[top:bottom, left:right])
-    return Image.fromarray(part).quantize(_COLOURS), (left, top), _STAYS
+    return Image.fromarray(part).quantize(_COLOURS), (left, top)
