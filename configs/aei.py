@@ -123,7 +123,7 @@ def _enlarge(config: Config) -> None:
 def _shrink(config: Config) -> None:
     _improve(config)
     shrink(config)
-    config.num_steps = 1_100
+    config.num_steps = 700
     config.save_every_steps = 500
     config.sample_every_steps = 250
     config.health.warn_after_steps = 0  # right answers teach it, whatever the small network finds
@@ -135,8 +135,11 @@ def _shrink(config: Config) -> None:
     config.data.identity_views = 1
     config.identity.weights = "shipped:identity"
     config.identity.embedding_size = 128
-    config.model.encoder_channels = (24, 48, 96, 128, 128)
-    config.model.generator_channels = (128, 128, 128, 96, 48, 24)
+    # Works on pictures of half the size, and moves outlines: sharp from the first steps on.
+    config.model.reduction = 2
+    config.model.change_pixels = 2
+    config.model.encoder_channels = (32, 64, 128, 128)
+    config.model.generator_channels = (128, 128, 128, 64, 32)
     config.discriminator.num_scales = 2
     config.discriminator.width = 24
     config.discriminator.num_layers = 3

@@ -67,10 +67,10 @@ def _enlarge(config: Config) -> None:
 
 def _shrink(config: Config) -> None:
     shrink(config)
-    config.num_steps = 400
-    config.save_every_steps = 200
-    config.sample_every_steps = 100
-    config.health.warn_after_steps = 200
+    config.num_steps = 250
+    config.save_every_steps = 125
+    config.sample_every_steps = 125
+    config.health.warn_after_steps = 150
     config.health.window_steps = 100
     config.data.occlusion_share = 0.8
     config.aei.weights = "runs/demo/aei"
