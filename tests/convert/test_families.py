@@ -142,6 +142,7 @@ def test_taotaonice(identity):
         "encoder_skip": "concat",
         "encoder_up": "transposed",
         "generator_up": "corners",
+        "change_pixels": 1,
         "reduction": 1,
         "identity_length": "unit",
         "encoder_bias": False,
