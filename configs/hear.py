@@ -79,11 +79,11 @@ def _shrink(config: Config) -> None:
     config.model.input_skip = True
     config.model.output = "blend"
     # What covers the face counts most: there the right answer is known for every pair.
-    # Elsewhere the swap must stay: with a small weight a blend learned to show the target.
+    # Elsewhere the swap must stay: with a change of 10 a blend let half of the target through.
     config.loss.identity = 4.0
-    config.loss.change = 10.0
+    config.loss.change = 100.0
     config.loss.reconstruction = 20.0
-    config.loss.occluder = 1000.0
+    config.loss.occluder = 4000.0
     config.optimizer.learning_rate = 4e-3
     config.optimizer.b1 = 0.9
     config.optimizer.schedule = "cosine"

@@ -62,6 +62,8 @@ def test_a_copy_without_networks_says_so_at_once(demo, tmp_path, monkeypatch):
 
     monkeypatch.setattr(shipped, "FOLDER", tmp_path)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="comes without the trained networks identity, judge"):
+    with pytest.raises(
+        SystemExit, match="comes without the trained networks aei, hear, identity, judge"
+    ):
         demo.main()
     assert list(tmp_path.iterdir()) == []

@@ -215,8 +215,7 @@ def test_files_that_are_not_as_recorded_are_refused(folder, tmp_path, monkeypatc
 @pytest.mark.skipif(not shipped.shipped_names(), reason="this copy comes without networks")
 def test_what_this_copy_comes_with_is_whole():
     names = set(shipped.shipped_names())
-    # Those that swap come together or not at all; the demo needs the others.
-    assert names in ({"identity", "judge"}, set(NAMES))
+    assert names == set(NAMES)
     for name in names:
         assert read_weights(f"shipped:{name}").networks
     size = sum(file.stat().st_size for file in shipped.FOLDER.glob("*.safetensors"))
