@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from faceshifter_jax import __version__
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.logs import DEFAULT_LEVEL, LEVELS, shown_on_stderr
+from faceshifter_jax.logs import DEFAULT_LEVEL, LEVELS, give_up_stdout, shown_on_stderr
 from faceshifter_jax.messages import printable
 from faceshifter_jax.runtime.signals import TERMINATED, raise_stop, stop_on_signals
 
@@ -112,7 +112,7 @@ def _run(argv: list[str]) -> int:
         _print_error(str(error))
         return _BAD_INPUT
     except BrokenPipeError:
-        _give_up_stdout()
+        give_up_stdout()
         _print_error(_NO_READER)
         return _CLOSED_PIPE
     except ImportError as error:
@@ -139,7 +139,7 @@ def _flush() -> bool:
     try:
         sys.stdout.flush()
     except OSError:
-        _give_up_stdout()
+        give_up_stdout()
         return False
     return True
 
@@ -166,13 +166,6 @@ def _of_the_system(error: Exception) -> str | None:
         return "the memory does not suffice: make the pictures smaller, or use fewer workers"
     # Libraries in C++ raise exceptions of their own where a disk is full.
     return explain_write_error(error) if is_no_room(error) else None
-
-
-def _give_up_stdout() -> None:
-    """Discards what is still in the buffer, which would fail again at the process's end."""
-    # In tests it may be no file.
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end_at_once(code: int) -> NoReturn:

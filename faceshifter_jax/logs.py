@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
 
@@ -65,3 +66,13 @@ def shows_progress() -> bool:
     """Whether progress is shown: it is, unless somebody asked for warnings or errors alone."""
     level = logging.getLogger(_PACKAGE).level
     return level in (logging.NOTSET, logging.DEBUG, logging.INFO)
+
+
+def give_up_stdout() -> None:
+    """Discards what is still in the buffer of a stdout that nobody reads any more.
+
+    It would fail again at the process's end.
+    """
+    # In tests it may be no file.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

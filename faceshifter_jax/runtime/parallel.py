@@ -155,16 +155,11 @@ class JitParallel(Parallel):
     """`jax.jit`: the batch is sharded over the mesh, XLA inserts the reductions."""
 
     def compile_step(self, step: Callable) -> Any:
-        sharded = NamedSharding(self.mesh, _ROWS)
-        return jax.jit(
-            step,
-            in_shardings=(self.replicated, self.replicated, sharded),
-            out_shardings=(self.replicated, self.replicated),
-            donate_argnums=0,
-            # Otherwise whatever a step overwrites without reading would not become an argument, and
-            # the output could not reuse its memory.
-            keep_unused=True,
-        )
+        return _JitStep(self, step)
+
+    def gather(self, state: Any) -> Any:
+        """Returns, while a step is traced, the state with its parameters whole on every device."""
+        return state
 
     def put_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
         sharded = NamedSharding(self.mesh, _ROWS)
@@ -172,6 +167,39 @@ class JitParallel(Parallel):
             name: jax.make_array_from_process_local_data(sharded, rows)
             for name, rows in batch.items()
         }
+
+
+class _JitStep:
+    """A step whose shardings depend on the state's shapes; lowered or called like a jitted one."""
+
+    def __init__(self, parallel: JitParallel, step: Callable):
+        self._parallel, self._step = parallel, step
+        self._jitted: Any = None
+
+    def lower(self, state: Any, frozen: Any, batch: Any) -> jax.stages.Lowered:
+        return self._jit_for(state).lower(state, frozen, batch)
+
+    def __call__(self, state: Any, frozen: Any, batch: Any) -> Any:
+        return self._jit_for(state)(state, frozen, batch)
+
+    def _jit_for(self, state: Any) -> Any:
+        if self._jitted is None:
+            parallel = self._parallel
+            placed = jax.tree.map(lambda leaf: parallel.state_sharding(leaf.shape), state)
+
+            def step(state, frozen, batch):
+                return self._step(parallel.gather(state), frozen, batch)
+
+            self._jitted = jax.jit(
+                step,
+                in_shardings=(placed, parallel.replicated, NamedSharding(parallel.mesh, _ROWS)),
+                out_shardings=(placed, parallel.replicated),
+                donate_argnums=0,
+                # Otherwise whatever a step overwrites without reading would not become an argument,
+                # and the output could not reuse its memory.
+                keep_unused=True,
+            )
+        return self._jitted
 
 
 class DividedJitParallel(JitParallel):
@@ -190,48 +218,20 @@ class DividedJitParallel(JitParallel):
         axis = max(axes, key=lambda axis: shape[axis])
         return NamedSharding(self.mesh, PartitionSpec(*(None,) * axis, AXIS))
 
+    def gather(self, state: Any) -> Any:
+        return state.replace(params=jax.lax.with_sharding_constraint(state.params, self.replicated))
+
     def state_on_host(self, state: Any) -> Any:
         gather = jax.jit(lambda array: array, out_shardings=self.replicated)
         wanted = jax.process_index() == 0
-        leaves, structure = jax.tree.flatten(state)
-        whole = []
-        # One at a time: the whole state need not fit on a device.
-        for leaf in leaves:
+
+        def whole(leaf: jax.Array) -> np.ndarray | None:
             gathered = gather(leaf)
-            whole.append(np.asarray(gathered.addressable_data(0)) if wanted else None)
-        return structure.unflatten(whole) if wanted else None
+            return np.asarray(gathered.addressable_data(0)) if wanted else None
 
-    def compile_step(self, step: Callable) -> Any:
-        return _DividedStep(self, step)
-
-
-class _DividedStep:
-    """A step whose shardings depend on the state's shapes; lowered or called like a jitted one."""
-
-    def __init__(self, parallel: DividedJitParallel, step: Callable):
-        self._parallel, self._step = parallel, step
-
-    def lower(self, state: Any, frozen: Any, batch: Any) -> jax.stages.Lowered:
-        return self._jitted(state).lower(state, frozen, batch)
-
-    def __call__(self, state: Any, frozen: Any, batch: Any) -> Any:
-        return self._jitted(state)(state, frozen, batch)
-
-    def _jitted(self, state: Any) -> Any:
-        replicated = self._parallel.replicated
-        divided = jax.tree.map(lambda leaf: self._parallel.state_sharding(leaf.shape), state)
-
-        def gathered(state, frozen, batch):
-            params = jax.lax.with_sharding_constraint(state.params, replicated)
-            return self._step(state.replace(params=params), frozen, batch)
-
-        return jax.jit(
-            gathered,
-            in_shardings=(divided, replicated, NamedSharding(self._parallel.mesh, _ROWS)),
-            out_shardings=(divided, replicated),
-            donate_argnums=0,
-            keep_unused=True,
-        )
+        # One at a time: the whole state need not fit on a device.
+        arrays = jax.tree.map(whole, state)
+        return arrays if wanted else None
 
 
 class PmapParallel(Parallel):
@@ -292,6 +292,21 @@ def build_parallel(
     return _MODES[mode][sharding](jax.devices() if devices is None else devices)
 
 
+def describe_state(parallel: Parallel, state: Any) -> str:
+    """Says how much of a divided state a device holds; "" where it holds all of it.
+
+    Args:
+      state: arrays or shapes.
+    """
+    held, whole = state_bytes(parallel, state)
+    if held == whole:
+        return ""
+    return (
+        f"state: divided over the devices, {_megabytes(held, 1)} on each in place of "
+        f"{_megabytes(whole, 1)}"
+    )
+
+
 def state_bytes(parallel: Parallel, state: Any) -> tuple[int, int]:
     """Returns the bytes of a state on one device, and those of the whole state.
 
@@ -322,5 +337,5 @@ def describe_memory(compiled: Any) -> str:
     )
 
 
-def _megabytes(number: int) -> str:
-    return f"{number / 2**20:,.0f} MiB"
+def _megabytes(number: int, digits: int = 0) -> str:
+    return f"{number / 2**20:,.{digits}f} MiB"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.logs import shown_on_stderr
+from faceshifter_jax.logs import give_up_stdout, shown_on_stderr
 from faceshifter_jax.messages import printable
 from faceshifter_jax.runtime.signals import raise_stop
 from faceshifter_jax.training.config import Config, describe_settings, parse_arguments
@@ -61,8 +61,7 @@ def _run(argv: Sequence[str], factories: Mapping[str, Callable]) -> int:
         with shown_on_stderr(level):
             return _train(config, workdir, factories)
     except BrokenPipeError:
-        # Nobody reads stdout any more: what is still in its buffer would fail again at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_stdout()
         return _CLOSED_PIPE
     except ImportError as error:
         raise_stop(error)

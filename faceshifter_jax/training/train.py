@@ -27,7 +27,7 @@ from faceshifter_jax.paths import check_text, local_path
 from faceshifter_jax.runtime import distributed
 from faceshifter_jax.runtime.compilation import use_compilation_cache
 from faceshifter_jax.runtime.faults import no_room_is_one_line
-from faceshifter_jax.runtime.parallel import Parallel, build_parallel, state_bytes
+from faceshifter_jax.runtime.parallel import Parallel, build_parallel, describe_state
 from faceshifter_jax.runtime.signals import catch_signals
 from faceshifter_jax.tasks.task import Task
 from faceshifter_jax.tasks.warm_start import choose_networks, start_from
@@ -293,12 +293,8 @@ def _describe(config: Config, inputs: _Inputs, state: Any, parallel: Parallel) -
     yield f"task {config.task}: {config.num_steps} steps of {config.batch_size} pictures"
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     yield f"devices: {parallel.num_devices} x {kind}{processes}, compiled by {config.parallel}"
-    held, whole = state_bytes(parallel, state)
-    if held < whole:
-        yield (
-            f"state: divided over the devices, {_megabytes(held)} on each in place of "
-            f"{_megabytes(whole)}"
-        )
+    if divided := describe_state(parallel, state):
+        yield divided
     counts = {
         player: sum(leaf.size for leaf in jax.tree.leaves(params))
         for player, params in state.params.items()
@@ -327,7 +323,3 @@ def _describe(config: Config, inputs: _Inputs, state: Any, parallel: Parallel) -
         yield f"frozen: {name} from {source['path']}, sha256 {source['sha256'][:12]}"
     if inputs.changes:
         yield f"continuing with other settings: {inputs.changes}"
-
-
-def _megabytes(number: int) -> str:
-    return f"{number / 2**20:,.1f} MiB"

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.runtime.progress import Progress
+from faceshifter_jax.swapping.assignment import Assignment, assign_tracks
+from faceshifter_jax.swapping.video.find_faces import Seen
 from faceshifter_jax.swapping.video.tracking import SmoothTrack
 
-SMOOTHING_REACH = 0.5
-"""Seconds before and after a frame that its landmarks are smoothed with."""
+# Seconds before and after a frame that its landmarks are smoothed with.
+_REACH = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +23,32 @@ class VideoReplacement:
 
     track: SmoothTrack
     source: np.ndarray
+
+
+def choose_replacements(
+    assignment: Assignment, seen: Seen, name: str, kind: str
+) -> tuple[list[VideoReplacement], list[str]]:
+    """Assigns sources to the faces that were seen, and smooths their landmarks.
+
+    Args:
+      assignment: who is swapped.
+      seen: the results of the first pass.
+      name: of what was watched, for messages.
+      kind: what it is, `a video` or `an animation`, for messages.
+
+    Returns:
+      what is replaced, and notes for the user.
+
+    Raises:
+      UserError: there is no face, or as `assign_tracks`.
+    """
+    if not seen.tracks:
+        raise UserError(
+            f"no face was found in any of the {len(seen.times)} frames of {name}: use {kind} where "
+            "a face is large, sharp, upright and turned to the camera"
+        )
+    chosen, notes = assign_tracks(assignment, seen.tracks, name)
+    return [VideoReplacement(track.smoothed(_REACH), source) for track, source in chosen], notes
 
 
 class Visible:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import check_replaceable, publish_file
 from faceshifter_jax.media.animations import (
     ANIMATED_SUFFIXES,
@@ -15,15 +14,15 @@ from faceshifter_jax.media.animations import (
     write_animation,
 )
 from faceshifter_jax.media.photos import Photo, repaint
-from faceshifter_jax.swapping.assignment import Assignment, assign_tracks
+from faceshifter_jax.swapping.assignment import Assignment
 from faceshifter_jax.swapping.defaults import check_strength
 from faceshifter_jax.swapping.pasting import put_back
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.swapping.video.find_faces import find_faces
 from faceshifter_jax.swapping.video.replacements import (
-    SMOOTHING_REACH,
     VideoReplacement,
     Visible,
+    choose_replacements,
     frame_progress,
 )
 
@@ -75,15 +74,7 @@ def swap_animation(
         log = Path(folder, "faces.jsonl")
         seen = find_faces(animation, swapper.finder, log, detect_every=1, advance=advance)
         finish()
-    if not seen.tracks:
-        raise UserError(
-            f"no face was found in any of the {len(seen.times)} frames of {target}: use an "
-            "animation where a face is large, sharp, upright and turned to the camera"
-        )
-    chosen, notes = assign_tracks(assignment, seen.tracks, str(target))
-    replaced = [
-        VideoReplacement(track.smoothed(SMOOTHING_REACH), source) for track, source in chosen
-    ]
+    replaced, notes = choose_replacements(assignment, seen, str(target), "an animation")
     statement = swapper.provenance if provenance else None
     xmp = statement.to_xmp(animation.info.xmp) if statement else animation.info.xmp
     with publish_file(output, overwrite=overwrite) as beside:

@@ -31,16 +31,16 @@ from faceshifter_jax.media.video_reader import (
 from faceshifter_jax.media.video_writer import Film, PartWriter, check_suffix, join, prove_output
 from faceshifter_jax.runtime.faults import explain_write_error, is_no_room
 from faceshifter_jax.runtime.workers import usable_cores
-from faceshifter_jax.swapping.assignment import Assignment, assign_tracks
+from faceshifter_jax.swapping.assignment import Assignment
 from faceshifter_jax.swapping.defaults import DEFAULT_CRF, check_strength
 from faceshifter_jax.swapping.pasting import put_back
 from faceshifter_jax.swapping.swapper import Swapper
 from faceshifter_jax.swapping.video.find_faces import Seen, check_detect_every, find_faces
 from faceshifter_jax.swapping.video.plan import plan_video
 from faceshifter_jax.swapping.video.replacements import (
-    SMOOTHING_REACH,
     VideoReplacement,
     Visible,
+    choose_replacements,
     frame_progress,
 )
 
@@ -141,15 +141,7 @@ def _swap(
             film = Film(video, reader.info, reader.clock, output, provenance)
             copies = prove_output(film, reader.first, work.folder, crf=settings.crf)
             seen = _watch(swapper, reader, work.folder / "faces.jsonl", settings)
-        if not seen.tracks:
-            raise UserError(
-                f"no face was found in any of the {len(seen.times)} frames of {video}: use a "
-                "video where a face is large, sharp, upright and turned to the camera"
-            )
-        chosen, notes = assign_tracks(assignment, seen.tracks, str(video))
-        replaced = [
-            VideoReplacement(track.smoothed(SMOOTHING_REACH), source) for track, source in chosen
-        ]
+        replaced, notes = choose_replacements(assignment, seen, str(video), "a video")
         # From here on the folder holds hours of work.
         work.keep_after_error = True
         try:
