@@ -58,6 +58,7 @@ def _add_networks(config: Config) -> None:
     config.model.output = "tanh"  # or "sigmoid"; of the target a "change", "blend" or "warp"
     config.model.generator_up = "corners"  # or "centres"
     config.model.change_pixels = 1  # with "warp", 2, 4 or 8: what it adds can tint, but not draw
+    config.model.flow_pixels = 4  # likewise how coarse the flow of a "warp" is
     config.model.reduction = 1  # with "change" or "warp", 2, 4 or 8: works on smaller targets
     config.model.input_range = "signed"  # or "unit"
     config.model.aad = ConfigDict()

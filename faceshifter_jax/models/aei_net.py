@@ -66,7 +66,7 @@ class AADGenerator(nn.Module):
 
     Attributes:
       channels: width of the first map, then the output width of every block but the last,
-        whose output has 3 channels; so there is one more level than the attributes have halvings.
+        whose output has 3 channels or what `output` asks for; a level for each of the attributes.
       output: what the last block outputs: `tanh`, the picture; `sigmoid`, likewise for networks
         trained on [0, 1] pictures, whose output is mapped to [-1, 1]; `change`, what is added to
         the target; `blend`, a picture and a mask in which it replaces the target (as the semantic
@@ -76,6 +76,8 @@ class AADGenerator(nn.Module):
       change_pixels: of `warp`, how coarse the change is that it adds: 1, as fine as the blocks
         draw; 2, 4 or 8, averaged over squares of so many pixels, so that it can tint but not draw.
         An outline then cannot fade at its old place while a new one appears: it has to move.
+      flow_pixels: likewise of the flow: a flow with an edge at every pixel can draw anything, and
+        tears what it moves.
       up: bilinear doubling between the blocks that maps `corners` onto corners (paper), or
         pixel areas onto pixel areas, `centres`.
       remat: compute the inside of each block again for its gradient rather than keep it.
@@ -85,6 +87,7 @@ class AADGenerator(nn.Module):
     settings: AADSettings = AADSettings()
     output: str = "tanh"
     change_pixels: int = 1
+    flow_pixels: int = 4
     up: str = "corners"
     dtype: Any = jnp.float32
     axis_name: str | None = None
@@ -150,7 +153,8 @@ class AADGenerator(nn.Module):
             mask = nn.sigmoid(x[..., 3:])
             return (1 - mask) * target + mask * jnp.tanh(x[..., :3])
         if self.output == "warp":
-            return _clip_straight_through(move_and_add(target, x, self.change_pixels))
+            moved = move_and_add(target, x, self.change_pixels, self.flow_pixels)
+            return _clip_straight_through(moved)
         raise UserError(
             f"output must be 'tanh', 'sigmoid', 'change', 'blend' or 'warp', not {self.output!r}"
         )
@@ -161,18 +165,33 @@ def _clip_straight_through(x: jax.Array) -> jax.Array:
     return x + jax.lax.stop_gradient(jnp.clip(x, -1, 1) - x)
 
 
+def _check_factor(
+    name: str, factor: int, default: int, output: str, outputs: tuple[str, ...]
+) -> None:
+    """Raises a UserError unless a setting is its default, or a factor and of use with `output`."""
+    if factor == default or (factor in (1, 2, 4, 8) and output in outputs):
+        return
+    others = ", ".join(str(one) for one in (1, 2, 4, 8) if one != default)
+    raise UserError(
+        f"{name} must be {default}, or one of {others} with output "
+        f"{' or '.join(map(repr, outputs))}, not {factor} with {output!r}"
+    )
+
+
 class AEINet(nn.Module):
     """Puts an identity into a target picture, keeping the target's attributes.
 
     Attributes:
       encoder_channels: see `AttributeEncoder.channels`.
-      generator_channels: see `AADGenerator.channels`; one longer than `encoder_channels`.
+      generator_channels: see `AADGenerator.channels`; one longer than `encoder_channels`. With an
+        output of `change` or `warp` it may be shorter: the finest levels are then left out, and
+        what the last one outputs is enlarged. Flows are smooth, and fine levels cost most.
       aad: settings of the AAD layers and blocks.
       encoder_skip, encoder_up, encoder_bias: see `AttributeEncoder.skip`, `up` and `use_bias`.
       identity_length: `unit`, embeddings as they are (paper), or `sqrt`, embeddings of E numbers
         scaled by sqrt(E) to numbers of about 1: of unit length, gamma_id and beta_id begin at
         1 / sqrt(E) of the attributes', and the network first learns to copy.
-      output, change_pixels: see `AADGenerator.output` and `change_pixels`.
+      output, change_pixels, flow_pixels: see `AADGenerator`.
       generator_up: see `AADGenerator.up`.
       reduction: the network works on targets that are smaller by this power of 2, and what it
         outputs is enlarged: for `change` and `warp`, which keep the target's fine detail.
@@ -194,6 +213,7 @@ class AEINet(nn.Module):
     identity_length: str = "unit"
     output: str = "tanh"
     change_pixels: int = 1
+    flow_pixels: int = 4
     generator_up: str = "corners"
     reduction: int = 1
     input_range: str = "signed"
@@ -203,32 +223,21 @@ class AEINet(nn.Module):
     remat: bool = False
 
     def setup(self):
-        if len(self.generator_channels) != len(self.encoder_channels) + 1:
-            raise UserError("generator_channels must be one longer than encoder_channels")
+        self._check_channels()
         if self.identity_length not in ("unit", "sqrt"):
             raise UserError(
                 f"identity_length must be 'unit' or 'sqrt', not {self.identity_length!r}"
             )
-        if self.reduction not in (1, 2, 4, 8) or (
-            self.reduction > 1 and self.output not in ("change", "warp")
-        ):
-            raise UserError(
-                "reduction must be 1, or 2, 4 or 8 with output 'change' or 'warp', not "
-                f"{self.reduction} with {self.output!r}"
-            )
-        if self.change_pixels not in (1, 2, 4, 8) or (
-            self.change_pixels > 1 and self.output != "warp"
-        ):
-            raise UserError(
-                "change_pixels must be 1, or 2, 4 or 8 with output 'warp', not "
-                f"{self.change_pixels} with {self.output!r}"
-            )
+        _check_factor("reduction", self.reduction, 1, self.output, ("change", "warp"))
+        _check_factor("change_pixels", self.change_pixels, 1, self.output, ("warp",))
+        _check_factor("flow_pixels", self.flow_pixels, 4, self.output, ("warp",))
         self.encoder = AttributeEncoder(
             self.encoder_channels,
             self.encoder_skip,
             self.encoder_up,
             self.encoder_bias,
             self.input_range,
+            len(self.generator_channels),
             self.folded,
             self.dtype,
             self.axis_name,
@@ -238,11 +247,19 @@ class AEINet(nn.Module):
             self.aad,
             self.output,
             self.change_pixels,
+            self.flow_pixels,
             self.generator_up,
             self.dtype,
             self.axis_name,
             self.remat,
         )
+
+    def _check_channels(self) -> None:
+        missing = len(self.encoder_channels) + 1 - len(self.generator_channels)
+        if missing and self.output not in ("change", "warp"):
+            raise UserError("generator_channels must be one longer than encoder_channels")
+        if missing < 0 or not self.generator_channels:
+            raise UserError("generator_channels must be at most one longer than encoder_channels")
 
     def __call__(self, target: jax.Array, identity: jax.Array, train: bool = False) -> AEIOutput:
         """Swaps faces.

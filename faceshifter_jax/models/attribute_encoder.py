@@ -32,6 +32,7 @@ class AttributeEncoder(nn.Module):
       use_bias: biases in the convolutions.
       input_range: `signed`, or `unit` for networks trained on [0, 1] pictures, to which the
         input is mapped.
+      num_maps: how many feature maps are wanted, from the coarsest one, at least 1; None: all.
       folded: the normalisations are part of the convolutions, as `folding.fold` makes them; for
         evaluation alone.
       dtype: dtype of the computation; parameters are float32.
@@ -43,6 +44,7 @@ class AttributeEncoder(nn.Module):
     up: str = "transposed"
     use_bias: bool = False
     input_range: str = "signed"
+    num_maps: int | None = None
     folded: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
@@ -56,8 +58,9 @@ class AttributeEncoder(nn.Module):
           train: use the batch's statistics and update the running ones.
 
         Returns:
-          len(channels) + 1 feature maps, from (B, S/2**n, S/2**n, channels[-1]) up to
-          (B, S, S, C), each twice the size of the one before.
+          `num_maps` feature maps, all of them len(channels) + 1, from
+          (B, S/2**n, S/2**n, channels[-1]) up to (B, S, S, C), each twice the size of the one
+          before.
 
         Raises:
           UserError: S is not such a multiple, or `skip`, `up` or `input_range` is unknown.
@@ -75,10 +78,13 @@ class AttributeEncoder(nn.Module):
             down.append(self._normalise(conv(down[-1]), train, f"down_norm_{i}"))
 
         attributes = [down[-1]]
-        for i, skip in enumerate(reversed(down[1:-1])):
+        wanted = len(down) if self.num_maps is None else self.num_maps
+        for i, skip in enumerate(down[-2:0:-1][: wanted - 1]):
             up = self._double(attributes[-1], skip.shape[-1], f"up_{i}")
             up = self._normalise(up, train, f"up_norm_{i}")
             attributes.append(self._join(up, skip))
+        if wanted < len(down):
+            return tuple(attributes)
         last = upsample if self.up == "transposed" else upsample_centred
         return (*attributes, last(attributes[-1]))
 

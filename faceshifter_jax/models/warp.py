@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from faceshifter_jax.errors import UserError
 from faceshifter_jax.models.layers import upsample_centred
 
 # Flow is predicted in 64ths of a picture's side, so that 1 is what two people's faces differ by.
@@ -11,7 +12,9 @@ _STEPS = 64
 _ADDED = 0.25
 
 
-def move_and_add(target: jax.Array, x: jax.Array, change_pixels: int = 1) -> jax.Array:
+def move_and_add(
+    target: jax.Array, x: jax.Array, change_pixels: int = 1, flow_pixels: int = 4
+) -> jax.Array:
     """Moves the target's places by a flow, and adds a change.
 
     Args:
@@ -20,12 +23,13 @@ def move_and_add(target: jax.Array, x: jax.Array, change_pixels: int = 1) -> jax
         `smooth_flow` takes it.
       change_pixels: side of the squares of the output over which the change is averaged, a power of
         2; between their middles it is interpolated.
+      flow_pixels: the same of the flow.
 
     Returns:
       (B, S, S, 3), not limited to [-1, 1].
     """
     factor = target.shape[1] // x.shape[1]
-    flow = factor * enlarge(smooth_flow(x[..., 3:]), factor)
+    flow = factor * enlarge(smooth_flow(x[..., 3:], flow_pixels), factor)
     change = enlarge(reduce(x[..., :3], change_pixels), factor * change_pixels)
     return warp(target, flow) + _ADDED * change
 
@@ -38,24 +42,27 @@ def enlarge(x: jax.Array, factor: int) -> jax.Array:
 
 
 def reduce(x: jax.Array, factor: int) -> jax.Array:
-    """Averages (B, H, W, C) over squares of `factor` pixels a side."""
+    """Averages (B, H, W, C) over squares of `factor` pixels a side; UserError unless they fit."""
     if factor == 1:
         return x
     batch, height, width, channels = x.shape
+    if height % factor or width % factor:
+        raise UserError(
+            f"squares of {factor} pixels a side do not fit into {height}x{width} pixels"
+        )
     shape = (batch, height // factor, factor, width // factor, factor, channels)
     return x.reshape(shape).mean((2, 4))
 
 
-def smooth_flow(x: jax.Array) -> jax.Array:
+def smooth_flow(x: jax.Array, pixels: int = 4) -> jax.Array:
     """Turns a network's output (B, S, S, 2) into a flow in pixels that changes slowly.
 
-    Averages over 4x4 pixels and interpolates between them: a flow with an edge at every pixel can
-    draw anything, and tears what it moves.
-
     Args:
-      x: rows and columns, in 64ths of the side S, which is a multiple of 4.
+      x: rows and columns, in 64ths of the side S, which is a multiple of `pixels`.
+      pixels: side of the squares over which it is averaged, a power of 2; between their middles it
+        is interpolated.
     """
-    return enlarge(reduce(x, 4), 4) * (x.shape[1] / _STEPS)
+    return enlarge(reduce(x, pixels), pixels) * (x.shape[1] / _STEPS)
 
 
 def warp(picture: jax.Array, flow: jax.Array) -> jax.Array:

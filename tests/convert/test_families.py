@@ -143,6 +143,7 @@ def test_taotaonice(identity):
         "encoder_up": "transposed",
         "generator_up": "corners",
         "change_pixels": 1,
+        "flow_pixels": 4,
         "reduction": 1,
         "identity_length": "unit",
         "encoder_bias": False,

@@ -141,14 +141,57 @@ def test_a_reduced_network_works_on_smaller_targets_and_keeps_fine_detail(output
 
 @pytest.mark.parametrize("settings", [{"reduction": 3, "output": "warp"}, {"reduction": 2}])
 def test_reductions_that_cannot_work_are_refused(settings):
-    with pytest.raises(UserError, match="reduction must be 1, or 2, 4 or 8 with output"):
+    with pytest.raises(UserError, match="reduction must be 1, or one of 2, 4, 8 with output"):
         AEINet(**CHANNELS, **settings).init(jax.random.key(0), TARGET, IDENTITY)
 
 
 @pytest.mark.parametrize("settings", [{"change_pixels": 3, "output": "warp"}, {"change_pixels": 4}])
 def test_changes_that_cannot_be_coarse_are_refused(settings):
-    with pytest.raises(UserError, match="change_pixels must be 1, or 2, 4 or 8 with output 'warp'"):
+    with pytest.raises(UserError, match="change_pixels must be 1, or one of 2, 4, 8 with output"):
         AEINet(**CHANNELS, **settings).init(jax.random.key(0), TARGET, IDENTITY)
+
+
+@pytest.mark.parametrize("settings", [{"flow_pixels": 3, "output": "warp"}, {"flow_pixels": 1}])
+def test_flows_that_cannot_be_coarse_are_refused(settings):
+    with pytest.raises(UserError, match="flow_pixels must be 4, or one of 1, 2, 8 with output"):
+        AEINet(**CHANNELS, **settings).init(jax.random.key(0), TARGET, IDENTITY)
+
+
+def test_squares_larger_than_the_coarsest_output_are_refused():
+    network = AEINet((4, 6), (6,), output="warp", flow_pixels=8)
+    with pytest.raises(UserError, match="squares of 8 pixels a side do not fit into 4x4"):
+        network.init(jax.random.key(0), TARGET, IDENTITY)
+
+
+@pytest.mark.parametrize(("output", "flow"), [("change", {}), ("warp", {"flow_pixels": 1})])
+def test_a_generator_may_leave_out_its_finest_levels(output, flow):
+    network = AEINet((4, 6), (6, 4), output=output, encoder_up="resize", **flow)
+    variables = fill(network, TARGET, IDENTITY)
+    assert set(variables["params"]["encoder"]) == {
+        *("down_0", "down_norm_0", "down_1", "down_norm_1", "up_0", "up_norm_0"),
+    }
+    swap, attributes, masks = network.apply(variables, TARGET, IDENTITY)
+    assert swap.shape == TARGET.shape
+    assert [level.shape[1] for level in attributes] == [4, 8]
+    assert len(masks) == 2
+    assert np.abs(swap - network.apply(variables, TARGET, unit(2, 8, seed=3)).image).max() > 1e-3
+    folded, folded_variables = fold(network, variables)
+    np.testing.assert_allclose(
+        folded.apply(folded_variables, TARGET, IDENTITY).image, swap, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("channels", "output", "message"),
+    [
+        ((6, 4), "tanh", "must be one longer"),
+        ((6, 6, 4, 4), "warp", "at most one longer"),
+        ((), "warp", "at most one longer"),
+    ],
+)
+def test_levels_that_do_not_fit_the_encoder_are_refused(channels, output, message):
+    with pytest.raises(UserError, match=message):
+        AEINet((4, 6), channels, output=output).init(jax.random.key(0), TARGET, IDENTITY)
 
 
 def test_pictures_that_cannot_be_reduced_are_refused():
