@@ -25,6 +25,7 @@ def _add_data(config: Config) -> None:
     config.data.same_picture_share = 0.5
     config.data.same_identity_share = 0.0
     config.data.reconstruct_same_identity = False
+    config.data.answer_share = 0.0  # of the pairs: with the right answer, from rendered groups
     config.data.occlusion_share = 0.5  # of the targets get something in front of the face
     config.data.occluders = ""  # folder of PNG files with alpha; "": built-in things
     config.data.subset = ""  # list of targets from `faceshifter mine`; "": all pictures
@@ -50,6 +51,11 @@ def _add_loss(config: Config) -> None:
     config.loss.change = 1.0
     config.loss.reconstruction = 1.0
     config.loss.occluder = 0.0  # not in the paper: error where a synthetic occlusion lies
+    config.loss.answer = 0.0  # not in the paper: distance to the right answer, where it is known
+
+    config.answer = ConfigDict()
+    config.answer.distance = "absolute"  # or "squared"
+    config.answer.differ_weight = 1.0  # of places where target and answer differ
 
 
 def _add_health(config: Config) -> None:

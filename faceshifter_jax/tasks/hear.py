@@ -16,7 +16,7 @@ from faceshifter_jax.networks.identity import check_identity, identity_network_f
 from faceshifter_jax.networks.network import Network, Part, Weights, plain
 from faceshifter_jax.networks.pixels import to_unit_range
 from faceshifter_jax.tasks.health import Health
-from faceshifter_jax.tasks.loss_checks import check_loss_weights
+from faceshifter_jax.tasks.loss_checks import check_answers, check_loss_weights
 from faceshifter_jax.tasks.optimizer import build_optimizer
 from faceshifter_jax.tasks.step import (
     accumulate_steps,
@@ -58,6 +58,7 @@ class HEARTask:
 
     def __init__(self, config: Mapping[str, Any]):
         check_loss_weights(config["loss"])
+        check_answers(config)
         if config["loss"]["occluder"] > 0 and not config["data"]["occlusion_share"]:
             raise UserError(_NOTHING_OCCLUDED)
         self._config = config
@@ -104,6 +105,8 @@ class HEARTask:
 
         def compute(state, frozen, rows):
             inputs = {**rows, **_first_stage(frozen, rows)}
+            if self._weights["answer"] > 0:
+                inputs["answer"] = to_unit_range(rows["answer"])
             if self._weights["occluder"] > 0:
                 inputs["occluder"] = rows["occluder"].astype(jnp.float32) / 255
             return jax.grad(objective, has_aux=True)(
@@ -128,7 +131,8 @@ class HEARTask:
     def _losses(
         self, result: jax.Array, embedding: jax.Array, inputs: Mapping[str, jax.Array]
     ) -> dict[str, jax.Array]:
-        """Equations 11 to 13 and `occluder_loss`, each (B,), keyed like `config.loss`."""
+        """Equations 11 to 13, and those of occluders and right answers, each (B,), keyed like
+        `config.loss`."""
         target = inputs["target"]
         reconstruction = losses.reconstruction_loss(result, target)
         found = {
@@ -138,6 +142,11 @@ class HEARTask:
         }
         if self._weights["occluder"] > 0:
             found["occluder"] = losses.occluder_loss(result, target, inputs["occluder"])
+        if self._weights["answer"] > 0:
+            of_answer = losses.answer_loss(
+                result, inputs["answer"], target, **self._config["answer"]
+            )
+            found["answer"] = of_answer * inputs["answer_weights"]
         return found
 
     def predict(self, state: TrainState, frozen: Frozen, batch: Batch) -> dict[str, jax.Array]:

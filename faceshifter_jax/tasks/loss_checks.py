@@ -1,6 +1,6 @@
 """Checks of the losses in a config."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from faceshifter_jax import losses
@@ -24,8 +24,28 @@ def check_losses_of_aei(config: Mapping[str, Any]) -> None:
     Raises:
       UserError: a weight, distance or cosine out of range, or a loss that nothing feeds.
     """
-    weights, answer, data = config["loss"], config["answer"], config["data"]
+    weights = config["loss"]
     check_loss_weights(weights)
+    check_answers(config)
+    if not 0 < config["identity"]["enough_cosine"] <= 1:
+        raise UserError(
+            f"config.identity.enough_cosine is {config['identity']['enough_cosine']}: it must be "
+            "above 0 and at most 1"
+        )
+    if weights["perceptual"] > 0 and not weights["adversarial"] > 0:
+        raise UserError(
+            "config.loss.perceptual compares features of the discriminator, which "
+            "config.loss.adversarial=0 does not train: set that above 0"
+        )
+
+
+def check_answers(config: Mapping[str, Any]) -> None:
+    """Checks what learns from right answers against what gives them, and the section `answer`.
+
+    Raises:
+      UserError: a distance or weight out of range, losses without answers, or the reverse.
+    """
+    answer = config["answer"]
     if answer["distance"] not in losses.DISTANCES:
         raise UserError(
             f"config.answer.distance must be one of {', '.join(losses.DISTANCES)}, not "
@@ -35,26 +55,25 @@ def check_losses_of_aei(config: Mapping[str, Any]) -> None:
         raise UserError(
             f"config.answer.differ_weight is {answer['differ_weight']}: it must be at least 1"
         )
-    if not 0 < config["identity"]["enough_cosine"] <= 1:
-        raise UserError(
-            f"config.identity.enough_cosine is {config['identity']['enough_cosine']}: it must be "
-            "above 0 and at most 1"
-        )
-    learns = weights["answer"] > 0 or weights["perceptual"] > 0
-    known = data.get("answer_share", 0) > 0 or data.get("pseudo_share", 0) > 0
+    learning, learns = _weights_above_0(config, "loss", ("answer", "perceptual"))
+    giving, known = _weights_above_0(config, "data", ("answer_share", "pseudo_share"))
     if learns and not known:
         raise UserError(
-            "config.loss.answer and config.loss.perceptual learn from right answers, and there are "
-            "none: set config.data.answer_share (with a dataset of `faceshifter render OUT "
-            "--group-size 4`) or config.data.pseudo_share above 0, or both losses to 0"
+            f"what learns from right answers ({learning}) has none: set {giving} above 0 "
+            "(config.data.answer_share with a dataset of `faceshifter render OUT --group-size 4`), "
+            f"or {learning} to 0"
         )
     if known and not learns:
         raise UserError(
-            "config.data.answer_share or config.data.pseudo_share gives right answers, and nothing "
-            "learns from them: set config.loss.answer above 0, or both shares to 0"
+            f"{giving} gives right answers, and nothing learns from them: set config.loss.answer "
+            f"above 0, or {giving} to 0"
         )
-    if weights["perceptual"] > 0 and not weights["adversarial"] > 0:
-        raise UserError(
-            "config.loss.perceptual compares features of the discriminator, which "
-            "config.loss.adversarial=0 does not train: set that above 0"
-        )
+
+
+def _weights_above_0(
+    config: Mapping[str, Any], section: str, names: Sequence[str]
+) -> tuple[str, bool]:
+    """The names of those that the section has, for messages, and whether one is above 0."""
+    present = [name for name in names if name in config[section]]
+    above = any(config[section][name] > 0 for name in present)
+    return " or ".join(f"config.{section}.{name}" for name in present), above

@@ -43,7 +43,10 @@ def make_task(name: str):
         task = AEITask(config)
         return task, load_identity(task), pairs
     if name == "hear":
-        task = HEARTask(hear_config())
+        config = hear_config()
+        config.data.answer_share, config.loss.answer = 0.5, 10.0
+        pairs = [with_answers(pair, i) for i, pair in enumerate(pairs)]
+        task = HEARTask(config)
         return task, load_two_stages(task), pairs
     task = ArcFaceTask(arcface_config())
     return task, {}, [identity_batch(BATCH, i) for i in range(STEPS)]

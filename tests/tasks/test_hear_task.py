@@ -17,6 +17,7 @@ from tiny_tasks import (
 )
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.losses import answer_loss
 from faceshifter_jax.models import AEIOutput
 from faceshifter_jax.networks.build import build_network
 from faceshifter_jax.networks.generator import Generator
@@ -108,6 +109,41 @@ def test_losses_are_those_of_the_paper(setup):
         np.testing.assert_allclose(setup.metrics[name], value, rtol=1e-4, err_msg=name)
     total = sum(setup.config.loss[name.removesuffix("_loss")] * v for name, v in expected.items())
     np.testing.assert_allclose(setup.metrics["loss"], total, rtol=1e-4)
+
+
+def test_right_answers_teach_where_they_are_known(setup):
+    config = hear_config()
+    config.data.answer_share, config.loss.answer, config.answer.differ_weight = 0.5, 3.0, 5.0
+    random = np.random.default_rng(5)
+    answer = random.integers(0, 256, setup.batch["target"].shape, np.uint8)
+    answered = np.array([1, 0, 1, 0], np.float32)
+    batch = {**setup.batch, "answer": answer, "answered": answered}
+    step = jax.jit(HEARTask(config).make_step(None))
+    _, metrics = step(setup.state, setup.frozen, batch)
+    target, _, swap, error = first_stage(setup)
+    result, _ = build_network(setup.task.networks()["hear"].network).apply(
+        {"params": setup.state.params["hear"], "batch_stats": setup.state.batch_stats["hear"]},
+        *(swap, error, target),
+        train=True,
+        mutable=["batch_stats"],
+    )
+    found = answer_loss(
+        result, to_unit_range(answer), target, distance="absolute", differ_weight=5.0
+    )
+    np.testing.assert_allclose(metrics["answer_loss"], found[::2].mean(), rtol=1e-4)
+    total = setup.metrics["loss"] + 3 * metrics["answer_loss"]
+    np.testing.assert_allclose(metrics["loss"], total, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("answer_share", "weight", "message"),
+    [(0.0, 1.0, "has none: set config.data.answer_share"), (0.5, 0.0, "nothing learns from them")],
+)
+def test_answers_that_teach_nothing_are_refused(answer_share, weight, message):
+    config = hear_config()
+    config.data.answer_share, config.loss.answer = answer_share, weight
+    with pytest.raises(UserError, match=message):
+        HEARTask(config)
 
 
 class Copy:
