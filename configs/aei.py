@@ -136,11 +136,12 @@ def _shrink(config: Config) -> None:
     config.data.identity_views = 1
     config.identity.weights = "shipped:identity"
     config.identity.embedding_size = 128
-    # Works on pictures of half the size, and moves outlines: sharp from the first steps on.
+    # Sees pictures of half the size and says on a grid of 16x16 what moves where: sharp from the
+    # first steps on, and without the finest levels a step takes half of the time.
     config.model.reduction = 2
-    config.model.change_pixels = 2
+    config.model.flow_pixels = 1
     config.model.encoder_channels = (32, 64, 128, 128)
-    config.model.generator_channels = (128, 128, 128, 64, 32)
+    config.model.generator_channels = (128, 128, 128, 96)
     config.discriminator.num_scales = 2
     config.discriminator.width = 24
     config.discriminator.num_layers = 3

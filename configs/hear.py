@@ -78,18 +78,20 @@ def _shrink(config: Config) -> None:
     config.sample_every_steps = 125
     config.health.warn_after_steps = 150
     config.health.window_steps = 100
+    config.data.same_picture_share = 0.1
+    config.data.answer_share = 1.0
     config.data.occlusion_share = 0.8
     config.aei.weights = "runs/demo/aei"
     config.identity.weights = "shipped:identity"
     config.model.channels = (24, 48, 96, 128, 128)
     config.model.input_skip = True
     config.model.output = "blend"
-    # What covers the face counts most: there the right answer is known for every pair.
-    # Elsewhere the swap must stay: with a change of 10 a blend let half of the target through.
-    config.loss.identity = 4.0
-    config.loss.change = 100.0
+    # Right answers say where the target must show; what covers the face counts most of all.
+    config.loss.identity = 1.0
+    config.loss.change = 10.0
     config.loss.reconstruction = 20.0
-    config.loss.occluder = 4000.0
+    config.loss.occluder = 1000.0
+    config.loss.answer = 100.0
     config.optimizer.learning_rate = 4e-3
     config.optimizer.b1 = 0.9
     config.optimizer.schedule = "cosine"
