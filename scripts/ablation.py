@@ -19,8 +19,14 @@ JUDGE = "shipped:judge"
 FACESHIFTER = [sys.executable, "-m", "faceshifter_jax.cli"]
 TRAIN = [sys.executable, "train.py"]
 
+# As many levels as pictures have halvings, which the demo's AEI-Net does without.
+_ALL_LEVELS: dict[str, str | float] = {
+    "model.generator_channels": "(128,128,128,64,32)",
+    "model.flow_pixels": 4,
+}
 # The published layout, which the variants named `alone` change in one respect.
-_PUBLISHED = {
+_PUBLISHED: dict[str, str | float] = _ALL_LEVELS | {
+    "model.reduction": 1,
     "model.aad.norm": "instance",
     "model.identity_length": "unit",
     "model.output": "tanh",
@@ -41,7 +47,9 @@ VARIANTS: dict[str, dict[str, str | float]] = {
     "blend_alone": _PUBLISHED | {"model.output": "blend"},
     "resampling_alone": _PUBLISHED
     | {"model.encoder_up": "resize", "model.generator_up": "centres"},
-    "change_instead": {"model.output": "change"},
+    "change_instead": {"model.output": "change", "model.flow_pixels": 4},
+    "all_levels_instead": _ALL_LEVELS,
+    "all_levels_and_coarse_tints": _ALL_LEVELS | {"model.change_pixels": 2},
     "instance_instead": {"model.aad.norm": "instance"},
     "demodulation_instead": {"model.aad.norm": "demodulation"},
     "without_answers": {"loss.answer": 0.0, "data.answer_share": 0.0, "loss.identity": 4.0},
