@@ -11,7 +11,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from hlo import COLLECTIVES, FREE, Array, Instruction, Program
+from faceshifter_jax.devices.hlo import (
+    COLLECTIVES,
+    FREE,
+    Instruction,
+    Program,
+    moved_bytes,
+    moves_data,
+)
 
 _NAME = re.compile(r'op_name="([^"]*)"')
 _WRAPPED = re.compile(r"^(transpose\()?(?:jvp|remat|checkpoint|vmap)\((.*?)\)+$")
@@ -67,17 +74,12 @@ def uses(program: Program) -> Iterator[Use]:
     for turns, instructions in program.running():
         places = _Places(instructions)
         for instruction in instructions.values():
-            if not _moves(instruction):
+            if not moves_data(instruction):
                 continue
             place, is_backward = places.find(instruction)
-            large, fast = _bytes(instruction, instructions)
+            large, fast = moved_bytes(instruction, instructions)
             kind = _kind(instruction, program)
             yield Use(place, is_backward, kind, turns * large, turns * fast)
-
-
-def memory_traffic(program: Program) -> int:
-    """Bytes that pass between a chip's large memory and the rest of it in one run."""
-    return sum(use.memory_bytes for use in uses(program))
 
 
 def group(found: Iterable[Use], depth: int) -> list[Group]:
@@ -173,14 +175,6 @@ def _op_name(instruction: Instruction) -> str:
     return match[1] if match and "/" in match[1] else ""
 
 
-def _moves(instruction: Instruction) -> bool:
-    opcode = instruction.opcode
-    if opcode == "custom-call":
-        # Slices that were fetched next to each other are seen as one array.
-        return "ConcatBitcast" not in instruction.rest
-    return opcode not in FREE and not opcode.endswith("-done")
-
-
 def _kind(instruction: Instruction, program: Program) -> str:
     opcode = instruction.opcode
     if opcode == "fusion":
@@ -189,17 +183,3 @@ def _kind(instruction: Instruction, program: Program) -> str:
     if opcode in ("copy-start", "slice-start"):
         return "prefetch"
     return "collective" if opcode.removesuffix("-start") in COLLECTIVES else opcode
-
-
-def _bytes(instruction: Instruction, known: Mapping[str, Instruction]) -> tuple[int, int]:
-    """Returns an instruction's bytes in the large memory and in fast memory."""
-    results = instruction.arrays
-    operands = [
-        array for name in instruction.operands if name in known for array in known[name].arrays
-    ]
-    if instruction.opcode in ("copy-start", "slice-start"):
-        # Their results also name the operand and a semaphore.
-        copied = results[0] if instruction.opcode == "copy-start" else results[1]
-        results, operands = [copied], [Array(copied.num_bytes, operands[0].is_fast)]
-    large = sum(array.num_bytes for array in (*results, *operands) if not array.is_fast)
-    return large, sum(array.num_bytes for array in (*results, *operands) if array.is_fast)

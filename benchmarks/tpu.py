@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from account import Use, describe_groups, group, uses
 from common import Parser, at_least, check_output, write_json
-from hlo import Program
 
+from faceshifter_jax.devices.hlo import Program
 from faceshifter_jax.devices.topology import check_libtpu, parse_topology, prepare_environment
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.training.config import parse_arguments

@@ -52,9 +52,13 @@ COMMANDS = {
         "faceshifter_jax.evaluation.compare_arguments",
         "compare evaluations, or measure how similar faces in photos are to an identity network",
     ),
+    "device-check": (
+        "faceshifter_jax.devices.device_check_command",
+        "tell what a training step needs of a GPU or TPU that is not here, and whether it fits",
+    ),
     "tpu-check": (
         "faceshifter_jax.devices.tpu_check_command",
-        "compile a training step for TPUs and report its cost, without a TPU",
+        "device-check for TPUs, under its older name",
     ),
 }
 """Name -> (module with `add_arguments(parser)`, `run(arguments)`, `EXAMPLES`; what it is for).

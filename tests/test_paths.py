@@ -61,6 +61,8 @@ COMMANDS = [
     ["inspect", ADDRESS],
     ["compare", ADDRESS, "other"],
     ["tpu-check", "--config", ADDRESS, "--topology", "v5e:4x4"],
+    ["device-check", "--config", ADDRESS, "--device", "h100"],
+    ["device-check", "--config", "configs/aei.py", "--device", ADDRESS],
 ]
 
 

@@ -28,6 +28,21 @@ class Chip:
     source: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    def peak(self, compute_dtype: str) -> float:
+        """Operations a second of a program that computes in `compute_dtype`."""
+        del compute_dtype
+        return self.peak_flops
+
+    @property
+    def usable_bytes(self) -> int:
+        """What a program can have, at most."""
+        return self.memory_bytes
+
+    def notes(self, compute_dtype: str) -> list[str]:
+        """Lines that say what is special when `compute_dtype` is computed on it."""
+        del compute_dtype
+        return []
+
 
 _DOCS = "https://cloud.google.com/tpu/docs/"
 

@@ -1,7 +1,8 @@
-"""A training step compiled for a slice of TPUs, and the compiler's figures for it."""
+"""A training step compiled for TPUs or GPUs, and the compiler's figures for it."""
 
 import contextlib
 import dataclasses
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,10 +11,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from faceshifter_jax.devices.inputs import assume_num_classes, batch_shapes, frozen_shapes
-from faceshifter_jax.devices.topology import Topology, build_devices
+from faceshifter_jax.devices.costs import (
+    Memory as Memory,
+)
+from faceshifter_jax.devices.costs import (
+    StepCosts,
+    gpu_costs,
+    read_costs,
+    read_memory,
+)
+from faceshifter_jax.devices.device import GPU_OPTIONS, GpuHost, Target, build_devices
+from faceshifter_jax.devices.inputs import (
+    Shapes,
+    assume_num_classes,
+    batch_shapes,
+    frozen_shapes,
+)
 from faceshifter_jax.errors import UserError
-from faceshifter_jax.runtime.parallel import build_parallel, state_bytes
+from faceshifter_jax.runtime.parallel import Parallel, build_parallel, state_bytes
 from faceshifter_jax.tasks import build_task
 from faceshifter_jax.training.config import Config, check_config
 from faceshifter_jax.training.guard import REQUEST, guard_step
@@ -35,53 +50,8 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclasses.dataclass(frozen=True)
-class Memory:
-    """Bytes of a chip's memory, as XLA lays the program out.
-
-    Attributes:
-      arguments: state, frozen networks and the chip's share of the batch.
-      outputs: the new state and the metrics.
-      aliased: the part of the outputs that reuses the memory of arguments, because the state is
-        donated.
-      temporaries: everything else that is in memory during a step.
-      code: the program.
-      peak: the most that is in use at any time, without the program.
-    """
-
-    arguments: int
-    outputs: int
-    aliased: int
-    temporaries: int
-    code: int
-    peak: int
-
-    @property
-    def needed(self) -> int:
-        """What must be free: one block for the temporaries, plus the arguments and the program."""
-        return self.arguments + self.outputs - self.aliased + self.temporaries + self.code
-
-
-@dataclasses.dataclass(frozen=True)
-class StepCosts:
-    """The cost of one step for each chip.
-
-    Attributes:
-      memory: how its memory is used.
-      flops: floating point operations.
-      bytes_accessed: XLA's count of the bytes that its operations read and write, padding
-        included: also those that stay in the chip's fast memory, and some several times.
-      program: the compiled program's text; `benchmarks/tpu.py` accounts for its bytes.
-    """
-
-    memory: Memory
-    flops: float
-    bytes_accessed: float
-    program: str = dataclasses.field(default="", repr=False)
-
-
-@dataclasses.dataclass(frozen=True)
 class CompiledStep:
-    """A step compiled for a slice of TPUs, or the attempt.
+    """A step compiled for TPUs or GPUs, or the attempt.
 
     Attributes:
       assumed: lines that say what stands in for settings and weights that are not given.
@@ -89,6 +59,8 @@ class CompiledStep:
       costs: None if the step does not fit.
       needed_bytes: the memory that it needs of a chip, a lower bound if it does not fit.
       usable_bytes: the memory available to a program; None where XLA does not say.
+      compute_dtype: what it computes in.
+      parts: of the arguments, name -> bytes on a chip, without padding.
     """
 
     assumed: tuple[str, ...]
@@ -97,35 +69,95 @@ class CompiledStep:
     costs: StepCosts | None
     needed_bytes: int
     usable_bytes: int | None
+    compute_dtype: str = "bfloat16"
+    parts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoweredStep:
+    """A step that is traced, ready for XLA.
+
+    Attributes:
+      step: what is known of it before XLA, without costs.
+      flops: of a GPU's program, on each; XLA counts those of a TPU's.
+      lowered: for XLA.
+      target: the device.
+      micro_batches: see `read_costs`.
+    """
+
+    step: CompiledStep
+    flops: float
+    lowered: jax.stages.Lowered
+    target: Target
+    micro_batches: int
+
+    def compile(self, options: Mapping[str, Any] | None = None) -> CompiledStep:
+        """Returns the step as XLA compiles it with `options`.
+
+        Raises:
+          UserError: XLA cannot compile it, for another reason than memory.
+        """
+        begin = time.monotonic()
+        on_gpu = isinstance(self.target, GpuHost)
+        options = {**(GPU_OPTIONS if on_gpu else {}), **(options or {})}
+        compiled, needed, usable = _compile(self.lowered, options, on_gpu)
+        if compiled is None:
+            costs = None
+        elif on_gpu:
+            costs = gpu_costs(read_memory(compiled), self.flops, compiled.as_text() or "")
+        else:
+            costs = read_costs(compiled, self.micro_batches)
+        return dataclasses.replace(
+            self.step,
+            compile_seconds=time.monotonic() - begin,
+            costs=costs,
+            needed_bytes=needed,
+            usable_bytes=usable,
+        )
 
 
 def compile_step(
     config: Config,
-    topology: Topology,
+    topology: Target,
     announce: Callable[[], None] = lambda: None,
     *,
-    lowering: str = "tpu",
+    lowering: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> CompiledStep:
-    """Compiles the step of a training run with `config` for every chip of a slice.
+    """Compiles the step of a training run with `config` for every chip of a device.
+
+    Args:
+      config, topology, lowering: see `lower_step`.
+      announce: called when everything is checked, right before the part that takes minutes.
+      options: XLA's, such as `QUICKLY`.
+
+    Raises:
+      UserError: see `lower_step`; also XLA cannot compile it.
+    """
+    lowered = lower_step(config, topology, lowering=lowering)
+    announce()
+    return lowered.compile(options)
+
+
+def lower_step(config: Config, target: Target, *, lowering: str | None = None) -> LoweredStep:
+    """Traces the step of a training run with `config` for every chip of a device.
 
     It is what `training.loop` compiles with `config.parallel` at jit: the same function,
     shardings and donation. Shapes stand in for data and weights.
 
     Args:
       config: the training run's.
-      topology: the slice.
-      announce: called when everything is checked, right before the part that takes minutes.
-      lowering: the platform for which the models choose how to write an operation.
-      options: XLA's, such as `QUICKLY`.
+      target: the device, a slice of TPUs or a host's GPUs.
+      lowering: the platform for which the models choose how to write an operation; the device's
+        by default.
 
     Raises:
       UserError: a config that cannot be trained with, a batch that cannot be divided among the
-        chips, a slice that does not exist.
+        chips, a device that does not exist.
     """
     config = config.copy_and_resolve_references()
     check_config(config)
-    devices = build_devices(topology)
+    devices = build_devices(target)
     notes = []
     sharding = config.get("sharding", "replicated")
     if build_parallel(config.parallel, devices, sharding).axis_name is not None:
@@ -134,27 +166,52 @@ def compile_step(
         ]
     parallel = build_parallel("jit", devices, sharding)
     parallel.check_batch_size(config.batch_size, config.get("accumulate_steps", 1))
-    with tracing_for(lowering):
+    with tracing_for(lowering or target.platform):
         assumed = assume_num_classes(config)
         task = build_task(config)
         frozen, lines = frozen_shapes(task, config)
         state = jax.eval_shape(task.init, jax.random.key(config.seed))
         batch = batch_shapes(config, task.batch_kind)
-        batch[REQUEST] = jax.ShapeDtypeStruct((topology.num_chips,), jnp.int32)
+        batch[REQUEST] = jax.ShapeDtypeStruct((target.num_chips,), jnp.int32)
         axis_name = parallel.axis_name
         step = guard_step(task.make_step(axis_name), axis_name)
     notes.append(_describe_state(state, devices, sharding))
-    compiled = compile_function(
+    notes += target.chip.notes(config.compute_dtype)
+    traced = lower_function(
         step,
         (state, frozen, batch),
-        topology,
-        announce,
+        target,
         sharding=sharding,
         lowering=lowering,
-        options=options,
         micro_batches=config.get("accumulate_steps", 1),
     )
-    return dataclasses.replace(compiled, assumed=(*notes, *assumed, *lines))
+    known = dataclasses.replace(
+        traced.step,
+        assumed=(*notes, *assumed, *lines),
+        compute_dtype=config.compute_dtype,
+        parts=_argument_parts(parallel, state, frozen, batch),
+    )
+    return dataclasses.replace(traced, step=known)
+
+
+def _argument_parts(
+    parallel: Parallel, state: Any, frozen: Shapes, batch: Shapes
+) -> dict[str, int]:
+    """Bytes of each part of a step's arguments on one device."""
+    fields = {
+        "parameters": (state.params, state.batch_stats),
+        "averages": state.ema_params,
+        "optimisers": state.opt_state,
+    }
+    parts = {name: state_bytes(parallel, tree)[0] for name, tree in fields.items()}
+    parts["frozen networks"] = num_bytes(frozen)
+    return parts | {"batch": num_bytes(batch) // parallel.num_devices}
+
+
+def num_bytes(shapes: Shapes) -> int:
+    """Bytes of all arrays of a tree."""
+    leaves = jax.tree.leaves(shapes)
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
 
 def _describe_state(state: Any, devices: Any, sharding: str) -> str:
@@ -169,58 +226,75 @@ def _describe_state(state: Any, devices: Any, sharding: str) -> str:
 def compile_function(
     function: Callable,
     shapes: tuple[Any, Any, Any],
-    topology: Topology,
+    topology: Target,
     announce: Callable[[], None] = lambda: None,
     *,
-    lowering: str = "tpu",
+    lowering: str | None = None,
     options: Mapping[str, Any] | None = None,
     micro_batches: int = 1,
     sharding: str = "replicated",
 ) -> CompiledStep:
-    """Compiles a step, or a part of one, for every chip of a slice.
+    """Compiles a step, or a part of one, for every chip of a device.
+
+    Args:
+      function, shapes, lowering, micro_batches, sharding: see `lower_function`.
+      topology, announce, options: see `compile_step`.
+
+    Raises:
+      UserError: a device that does not exist, or a function that XLA cannot compile.
+    """
+    lowered = lower_function(
+        function,
+        shapes,
+        topology,
+        lowering=lowering,
+        micro_batches=micro_batches,
+        sharding=sharding,
+    )
+    announce()
+    return lowered.compile(options)
+
+
+def lower_function(
+    function: Callable,
+    shapes: tuple[Any, Any, Any],
+    target: Target,
+    *,
+    lowering: str | None = None,
+    micro_batches: int = 1,
+    sharding: str = "replicated",
+) -> LoweredStep:
+    """Traces a step, or a part of one, for every chip of a device.
 
     Args:
       function: `(state, frozen, batch) -> (state, anything)`; the state is donated.
       shapes: of its arguments; the first axis of all arrays in the batch is divided among chips.
-      topology, announce, lowering, options: see `compile_step`.
+      target, lowering: see `lower_step`.
       micro_batches: see `read_costs`.
       sharding: of the state, see `build_parallel`.
 
     Raises:
-      UserError: a slice that does not exist, or a function that XLA cannot compile.
+      UserError: a device that does not exist.
     """
-    parallel = build_parallel("jit", build_devices(topology), sharding)
+    parallel = build_parallel("jit", build_devices(target), sharding)
     begin = time.monotonic()
-    with tracing_for(lowering):
+    flops = 0.0
+    with tracing_for(lowering or target.platform):
         lowered = parallel.compile_step(function).lower(*shapes)
-    lowered_at = time.monotonic()
-    announce()
-    compiled, needed, usable = _compile(lowered, options)
-    return CompiledStep(
-        assumed=(),
-        lower_seconds=lowered_at - begin,
-        compile_seconds=time.monotonic() - lowered_at,
-        costs=None if compiled is None else read_costs(compiled, micro_batches),
-        needed_bytes=needed,
-        usable_bytes=usable,
-    )
+        if isinstance(target, GpuHost):
+            flops = micro_batches * _count_operations(function, shapes) / target.num_chips
+    step = CompiledStep((), time.monotonic() - begin, 0.0, None, 0, None)
+    return LoweredStep(step, flops, lowered, target, micro_batches)
 
 
-def read_costs(compiled: jax.stages.Compiled, micro_batches: int = 1) -> StepCosts:
-    """Returns XLA's figures for a program's cost on each device.
+def _count_operations(function: Callable, shapes: tuple[Any, Any, Any]) -> float:
+    """Operations of all chips together, by XLA's count for a CPU before it optimises.
 
-    Args:
-      compiled: the program.
-      micro_batches: turns of the loop that accumulates gradients, whose body XLA counts once.
-        Nearly all of a step is in it, so its costs are multiplied by this number.
+    The body of a loop counts once. To be called while tracing for the device.
     """
-    counted: Any = compiled.cost_analysis()
-    return StepCosts(
-        memory=_read_memory(compiled),
-        flops=micro_batches * counted["flops"],
-        bytes_accessed=micro_batches * counted["bytes accessed"],
-        program=compiled.as_text() or "",
-    )
+    # A new function, because JAX caches traces by the function.
+    counted: Any = jax.jit(lambda *given: function(*given)).lower(*shapes).cost_analysis()
+    return counted["flops"]
 
 
 @contextlib.contextmanager
@@ -239,15 +313,18 @@ def tracing_for(platform: str) -> Iterator[None]:
 
 
 def _compile(
-    lowered: jax.stages.Lowered, options: Mapping[str, Any] | None
+    lowered: jax.stages.Lowered, options: Mapping[str, Any], on_gpu: bool
 ) -> tuple[jax.stages.Compiled | None, int, int | None]:
     """Returns the program if it fits, the bytes that it needs, and those that a chip has for it."""
     try:
-        compiled = lowered.compile(dict(options or {}))
+        compiled = lowered.compile(dict(options))
     except jax.errors.JaxRuntimeError as error:
+        if on_gpu:
+            first = str(error).strip().splitlines()[0]
+            raise UserError(f"XLA cannot compile the step for this GPU: {first}") from error
         needed, usable = parse_out_of_memory(str(error))
         return None, needed, usable
-    return compiled, _read_memory(compiled).needed, None
+    return compiled, read_memory(compiled).needed, None
 
 
 def parse_out_of_memory(message: str) -> tuple[int, int]:
@@ -265,15 +342,3 @@ def parse_out_of_memory(message: str) -> tuple[int, int]:
             return int(float(used) * _UNITS[used_unit]), int(float(limit) * _UNITS[limit_unit])
     first = message.strip().splitlines()[0]
     raise UserError(f"XLA cannot compile the step for this TPU: {first}")
-
-
-def _read_memory(compiled: jax.stages.Compiled) -> Memory:
-    stats: Any = compiled.memory_analysis()
-    return Memory(
-        arguments=stats.argument_size_in_bytes,
-        outputs=stats.output_size_in_bytes,
-        aliased=stats.alias_size_in_bytes,
-        temporaries=stats.temp_size_in_bytes,
-        code=stats.generated_code_size_in_bytes,
-        peak=stats.peak_memory_in_bytes,
-    )

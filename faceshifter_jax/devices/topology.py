@@ -21,6 +21,7 @@ class Topology:
 
     chip: Chip
     shape: tuple[int, ...]
+    platform = "tpu"
 
     @property
     def num_chips(self) -> int:

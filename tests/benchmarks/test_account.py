@@ -4,14 +4,13 @@ from account import (
     Group,
     describe_groups,
     group,
-    memory_traffic,
     parse_name,
     uses,
 )
-from hlo import Program
 from tpu import _count_bytes
 
 from faceshifter_jax.devices.chips import CHIPS
+from faceshifter_jax.devices.hlo import Program, memory_traffic
 
 # The shape of what libtpu 0.0.42.1 makes of two layers and an update: a kernel that is fetched into
 # fast memory (space 1) in three slices, another that is copied there whole.

@@ -18,6 +18,7 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.-]+) = (.*?) ([a-z][a-z0-9-]*)\((.*)$")
 _ARRAY = re.compile(r"\b(pred|bf16|[a-z]+\d+)(?:e\d\w*)?\[([\d,]*)\](?:\{([\d,]*)(?::([^}]*))?\})?")
 _TILE = re.compile(r"T\(([\d,]+)\)")
+_TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _CALLED = re.compile(r"\b(?:calls|body|condition)=%?([\w.-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 
@@ -100,8 +101,9 @@ class Program:
                 self._computations[name] = []
                 self._entry = name if head[1] else self._entry
             elif match:
-                is_root, *parts = match.groups()
-                self._computations[name].append(Instruction(*parts, bool(is_root)))
+                is_root, result, shape, opcode, rest = match.groups()
+                instruction = Instruction(result, shape, opcode, rest, bool(is_root))
+                self._computations[name].append(instruction)
 
     def collectives(self) -> dict[str, Traffic]:
         """Returns kind (of `COLLECTIVES`) -> traffic; one in a loop counts at every turn."""
@@ -147,6 +149,8 @@ class Program:
 
     def _trip_count(self, loop: Instruction) -> int:
         """How often a loop turns that counts from 0 up to a constant, as `lax.scan` does."""
+        if known := _TRIP_COUNT.search(loop.rest):
+            return int(known[1])
         condition = re.search(r"condition=%?([\w.-]+)", loop.rest)
         instructions = self._computations.get(condition[1], []) if condition else []
         bounds = {
@@ -170,6 +174,49 @@ class Program:
             if instruction.opcode == "fusion"
         )
         return {called for fusion in fusions for called in fusion.called}
+
+
+def memory_traffic(program: Program) -> int:
+    """Returns the bytes that pass between a device's large memory and the rest of it in one run."""
+    return sum(
+        turns * moved_bytes(instruction, instructions)[0]
+        for turns, instructions in program.running()
+        for instruction in instructions.values()
+        if moves_data(instruction)
+    )
+
+
+def moves_data(instruction: Instruction) -> bool:
+    """Whether an operation reads or writes memory by itself."""
+    opcode = instruction.opcode
+    if opcode == "custom-call":
+        # Slices that were fetched next to each other are seen as one array.
+        return "ConcatBitcast" not in instruction.rest
+    return opcode not in FREE and not opcode.endswith("-done")
+
+
+def moved_bytes(instruction: Instruction, known: Mapping[str, Instruction]) -> tuple[int, int]:
+    """Returns an instruction's bytes in the large memory and in fast memory.
+
+    Every array that it takes is read once and in full, as far as this knows.
+
+    Args:
+      instruction: one that moves data.
+      known: name -> instruction of its computation.
+    """
+    results = instruction.arrays
+    operands = [
+        array for name in instruction.operands if name in known for array in known[name].arrays
+    ]
+    if instruction.opcode in ("copy-start", "slice-start"):
+        # Their results also name the operand and a semaphore.
+        copied = results[0] if instruction.opcode == "copy-start" else results[1]
+        results, operands = [copied], [Array(copied.num_bytes, operands[0].is_fast)]
+    if 'custom_call_target="__cu' in instruction.rest:
+        # NVIDIA's libraries: the second result is their workspace.
+        results = results[:1]
+    large = sum(array.num_bytes for array in (*results, *operands) if not array.is_fast)
+    return large, sum(array.num_bytes for array in (*results, *operands) if array.is_fast)
 
 
 def _num_bytes(shape: str) -> int:

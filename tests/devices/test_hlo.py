@@ -1,4 +1,4 @@
-from hlo import Program, Traffic
+from faceshifter_jax.devices.hlo import Program, Traffic
 
 # The shape of what libtpu 0.0.42.1 makes of a convolution in a `lax.scan` of five turns with an
 # all-reduce after it, with another in the loop; without backend configurations.
