@@ -1,6 +1,8 @@
 """Building blocks shared by the networks."""
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -91,13 +93,30 @@ _FEW_COLUMNS = 32
 _WIDE = 32
 
 
+_plain: contextvars.ContextVar[bool] = contextvars.ContextVar("plain", default=False)
+
+
+@contextlib.contextmanager
+def plain_lowering() -> Iterator[None]:
+    """Within it, networks are traced as plain convolutions, whatever this process computes on.
+
+    For programs that run elsewhere, and for batches whose number is not known. Functions that
+    `jax.jit` traced before keep their programs.
+    """
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
 def _on_cpu() -> bool:
     """Whether programs are compiled for a CPU, where another lowering is faster."""
-    return jax.default_backend() == "cpu"
+    return not _plain.get() and jax.default_backend() == "cpu"
 
 
 def _on_tpu() -> bool:
-    return jax.default_backend() == "tpu"
+    return not _plain.get() and jax.default_backend() == "tpu"
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:

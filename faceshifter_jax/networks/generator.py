@@ -58,8 +58,15 @@ class Generator:
 
     def masks(self, target: jax.Array, identity: jax.Array) -> dict[int, jax.Array]:
         """The masks of a swap, level by level; see `level_masks`."""
+        return self.swap_with_masks(target, identity)[1]
+
+    def swap_with_masks(
+        self, target: jax.Array, identity: jax.Array
+    ) -> tuple[jax.Array, dict[int, jax.Array]]:
+        """`swap` and `masks` together."""
         identity = for_generator(identity, self.embedding)
-        return level_masks(self.module.apply(self.variables, target, identity).masks)
+        output = self.module.apply(self.variables, target, identity)
+        return output.image, level_masks(output.masks)
 
     def heuristic_error(self, target: jax.Array, identity: jax.Array) -> jax.Array:
         """Computes what pictures lose when they get their own identity (arXiv 1912.13457, section

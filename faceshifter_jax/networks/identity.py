@@ -30,22 +30,28 @@ def crop_for_identity(pictures: jax.Array, size: int, view: View = USUAL_VIEW) -
     scale = pictures.shape[1] / REGION_SIDE
     start, stop = (round(edge * scale) for edge in view.region)
     crop = pictures[:, start:stop, start:stop]
-    if view.resize == "antialiased":
-        return jax.image.resize(crop, (crop.shape[0], size, size, crop.shape[3]), "linear")
-    weights = _bilinear_weights(crop.shape[1], size, view.resize == "corners")
+    weights = _resize_weights(crop.shape[1], size, view.resize)
     return jnp.einsum(
         "yi,bijc,xj->byxc", weights, crop, weights, precision=jax.lax.Precision.HIGHEST
     )
 
 
-def _bilinear_weights(old: int, new: int, corners: bool) -> np.ndarray:
-    """(new, old) float32: each new pixel between two old ones; with `corners` the first and the
-    last stay where they are, else the edges of the outermost pixels do."""
-    if corners:
+def _resize_weights(old: int, new: int, resize: str) -> np.ndarray:
+    """(new, old) float32: the shares of old pixels in each new one, by linear interpolation.
+
+    A constant, unlike what `jax.image.resize` computes: programs for other runtimes can hold it.
+
+    Args:
+      old, new: sizes in pixels.
+      resize: one of `RESIZES`. `antialiased` spreads over as many old pixels as a new one covers.
+    """
+    if resize == "corners":
         place = np.linspace(0.0, old - 1.0, new)
     else:
         place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
-    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(old))).astype(np.float32)
+    width = max(1.0, old / new) if resize == "antialiased" else 1.0
+    weights = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(old)) / width)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
 def to_input_format(crops: jax.Array, wanted: InputFormat) -> jax.Array:
