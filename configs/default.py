@@ -23,6 +23,7 @@ def shared_config() -> Config:
     config.keep_every_steps = 50_000  # 0: only the newest are kept
     config.init_from = ""  # trained networks to begin with, separated by commas
     config.profile_steps = 0  # traced from the eleventh step on, into the workdir's profile/
+    config.wandb = ""  # project of Weights & Biases that also gets the curves and pictures
     config.image_size = 256
     config.ema_decay = 0.999  # 0: the weights as they are
     config.compilation_cache = ""  # directory that keeps compiled programs from run to run

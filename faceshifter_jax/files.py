@@ -161,6 +161,7 @@ def locked(file: Path, busy: str) -> Iterator[None]:
     """
     with os.fdopen(open_in_place(file, os.O_RDWR)) as lock:
         try:
+            # On the systems of this package filelock would do the same, for another dependency.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(busy) from error

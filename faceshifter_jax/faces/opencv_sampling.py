@@ -3,8 +3,8 @@
 Published generators were trained, and are run at home, on crops that OpenCV's `warpAffine` and
 `resize` cut with 8-bit pictures. Their positions are rounded to 1/32 of a pixel and their weights
 to 1/1024 and 1/2048 (modules/imgproc/src/imgwarp.cpp and resize.cpp of OpenCV 4.10); OpenCV 5
-interpolates exactly and prints other pixels. The warp agrees with 4.10 to the bit. Pixel indices
-are coordinates: the first pixel's centre is at 0.
+interpolates exactly and gives other pixels, up to 3 levels away, so it is no replacement. The warp
+agrees with 4.10 to the bit. Pixel indices are coordinates: the first pixel's centre is at 0.
 """
 
 import numpy as np

@@ -1,4 +1,8 @@
-"""Similarity transforms of points and pictures, without aliasing."""
+"""Similarity transforms of points and pictures, without aliasing.
+
+OpenCV's `warpAffine` is no replacement: enlarged by 1.6, its cubic is up to 0.7 levels away from
+the spline; shrunk to half, it does not antialias and is up to 5 levels away on a smooth picture.
+"""
 
 from typing import Any
 

@@ -32,14 +32,15 @@ class PictureFile:
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """The content of a folder, at any depth, without hidden files and folders.
+    """The content of a folder, at any depth.
 
     Attributes:
       pictures: files that are taken for pictures, sorted by folder and then by name.
       others: names of files that are left out and might be meant, such as raw photographs and
         films, as in `PictureFile`, sorted.
       never: names of files that are not pictures, such as texts.
-      passed: folders of thumbnails and the like that were not looked into, sorted.
+      passed: folders that were not looked into: hidden ones, thumbnails and the like, sorted.
+      hidden: names of files that begin with a dot, as those of a Mac's shadows do, sorted.
       also: names of files that were asked for besides pictures, sorted.
     """
 
@@ -48,15 +49,17 @@ class Folder:
     never: list[str]
     passed: list[str] = dataclasses.field(default_factory=list)
     also: list[str] = dataclasses.field(default_factory=list)
+    hidden: list[str] = dataclasses.field(default_factory=list)
 
     def note(self) -> str | None:
         """Describes the other files in one line, likely pictures by name; None without any."""
         parts = [_describe_others(self.others)] if self.others else []
         if self.never:
             parts.append(f"skipped, not pictures: {_count(self.never)}")
+        if self.hidden:
+            parts.append(f"skipped, hidden: {_name_some(self.hidden)}")
         if self.passed:
-            more = " and more" if len(self.passed) > _NAMED else ""
-            parts.append(f"not looked into: {', '.join(self.passed[:_NAMED])}{more}")
+            parts.append(f"not looked into: {_name_some(self.passed)}")
         return "; ".join(parts) or None
 
 
@@ -80,11 +83,11 @@ def read_folder(photos: Path, is_also: Callable[[str], bool] = lambda name: Fals
     found = Folder([], [], [])
     visited = set()
     for directory, folders, files in os.walk(photos, onerror=_refuse, followlinks=True):
-        foreign = [folder for folder in folders if folder in _NOT_OF_THE_USER]
+        foreign = [name for name in folders if _is_hidden(name)]
         found.passed.extend(
             Path(directory, name).relative_to(photos).as_posix() for name in foreign
         )
-        folders[:] = [name for name in folders if name not in foreign and name[0] != "."]
+        folders[:] = [name for name in folders if name not in foreign]
         if (real := os.path.realpath(directory)) in visited:
             folders.clear()
             continue
@@ -93,10 +96,10 @@ def read_folder(photos: Path, is_also: Callable[[str], bool] = lambda name: Fals
         identity = "" if identity == "." else identity
         for file in files:
             name = f"{identity}/{file}" if identity else file
-            if file.startswith("."):
-                continue
-            if _is_picture(Path(directory, file)):
-                # Archives packed on Windows may be unpacked to files named folder\\file.
+            # An archive of Windows may have been unpacked to files named folder\\file.
+            if any(_is_hidden(part) for part in file.split("\\")):
+                found.hidden.append(name)
+            elif _is_picture(Path(directory, file)):
                 person = name.replace("\\", "/").rpartition("/")[0]
                 found.pictures.append(PictureFile(person, name))
             elif is_also(name):
@@ -110,7 +113,7 @@ def read_folder(photos: Path, is_also: Callable[[str], bool] = lambda name: Fals
         raise UserError(f"the folder {photos} holds no picture (files ending in {known}){others}")
     return Folder(
         sorted(found.pictures),
-        *map(sorted, (found.others, found.never, found.passed, found.also)),
+        *map(sorted, (found.others, found.never, found.passed, found.also, found.hidden)),
     )
 
 
@@ -120,6 +123,10 @@ def why_left_out(name: str) -> str:
     if suffix in RAW_SUFFIXES:
         return "a raw photograph: develop it into a JPEG, PNG or TIFF first"
     return f"{suffix} is not read as a picture"
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in _NOT_OF_THE_USER
 
 
 def _is_picture(path: Path) -> bool:
@@ -133,14 +140,15 @@ def _is_never(name: str) -> bool:
 
 
 def _describe_others(others: Sequence[str]) -> str:
-    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
     is_raw = any(Path(name).suffix.lower() in RAW_SUFFIXES for name in others)
     raw = "; raw photographs must be developed first" if is_raw else ""
     files = "1 file that is" if len(others) == 1 else f"{len(others)} files that are"
-    return (
-        f"left out {files} not read as pictures ({_count(others)}): "
-        f"{', '.join(others[:_NAMED])}{more}{raw}"
-    )
+    return f"left out {files} not read as pictures ({_count(others)}): {_name_some(others)}{raw}"
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def _count(names: Sequence[str]) -> str:

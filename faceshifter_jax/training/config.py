@@ -16,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.paths import local_path, local_paths
+from faceshifter_jax.runtime.wandb_run import check_wandb
 from faceshifter_jax.training.flags import find_config_file, list_settings, meant_setting
 
 Config = Any
@@ -173,8 +174,9 @@ def check_config(config: Config) -> None:
     """Checks the settings that the loop itself uses, and rates and steps of the optimisers.
 
     Raises:
-      UserError: one is missing or out of range.
+      UserError: one is missing or out of range, or needs a package that is not installed.
     """
+    check_wandb(config.get("wandb", ""))
     for key in (*_NEEDED, *_AT_LEAST_ONE, *_AT_LEAST_ZERO, "seed"):
         if key not in config:
             raise UserError(f"the config lacks the key {key!r}")

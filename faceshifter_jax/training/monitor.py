@@ -1,4 +1,4 @@
-"""Output of a running training run: progress lines, TensorBoard, metrics.jsonl and grids."""
+"""Output of a training run: progress lines, TensorBoard, W&B, metrics.jsonl and grids."""
 
 import json
 import os
@@ -14,7 +14,8 @@ from faceshifter_jax.media.grid import write_grid
 from faceshifter_jax.places import open_in_place
 from faceshifter_jax.runtime.metrics_file import METRICS_FILE, drop_later_lines
 from faceshifter_jax.runtime.progress import format_duration
-from faceshifter_jax.runtime.tensorboard_files import build_writer
+from faceshifter_jax.runtime.tensorboard_files import Writer, build_writer
+from faceshifter_jax.runtime.wandb_run import WandbWriter
 from faceshifter_jax.tasks.health import Health, HealthWatch, average_metrics
 
 SAMPLES_DIRECTORY = "samples"
@@ -26,7 +27,16 @@ class Monitor:
     Only the first process writes files and lines.
     """
 
-    def __init__(self, workdir: Path, *, first_step: int, num_steps: int, health: Health):
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        first_step: int,
+        num_steps: int,
+        health: Health,
+        wandb: str = "",
+        config: Mapping[str, Any] | None = None,
+    ):
         """Opens the writers in `workdir`, and drops the lines of metrics.jsonl after `first_step`.
 
         TensorBoard's events and sample grids after it stay.
@@ -36,6 +46,8 @@ class Monitor:
           first_step: number of steps done before this session.
           num_steps: number of steps of the whole training run.
           health: how the task's metrics are averaged, shown and judged.
+          wandb: a project of Weights & Biases that also gets them, or "".
+          config: all settings, shown there.
         """
         self._workdir = workdir
         self._num_steps = num_steps
@@ -46,7 +58,10 @@ class Monitor:
         if self._writes:
             (workdir / SAMPLES_DIRECTORY).mkdir(exist_ok=True)
             drop_later_lines(workdir / METRICS_FILE, first_step)
-            self._writer = build_writer(workdir)
+            self._writers: list[Writer] = []
+            if wandb:
+                self._writers.append(WandbWriter(workdir, wandb, config or {}))
+            self._writers.append(build_writer(workdir))
         self.start(first_step, wait_seconds=0.0)
 
     def start(self, step: int, wait_seconds: float) -> None:
@@ -98,7 +113,8 @@ class Monitor:
             log = open_in_place(self._workdir / METRICS_FILE, os.O_WRONLY | os.O_APPEND)
             with os.fdopen(log, "a") as file:
                 file.write(json.dumps({"step": step, **means, **rates}) + "\n")
-            self._writer.write_scalars(step, {**means, **rates})
+            for writer in self._writers:
+                writer.write_scalars(step, {**means, **rates})
             self.say(self._progress_line(step, means, rates, now))
         for warning in self._watch.add(step, fetched):
             self.say(warning)
@@ -111,12 +127,14 @@ class Monitor:
             path = self._workdir / SAMPLES_DIRECTORY / f"step_{step:08d}.png"
             # One by one: fetching the mapping as a whole would sort its columns.
             grid = write_grid({name: jax.device_get(c) for name, c in columns.items()}, path)
-            self._writer.write_images(step, {"samples": grid[None]})
+            for writer in self._writers:
+                writer.write_images(step, {"samples": grid[None]})
 
     def close(self) -> None:
         """Flushes the writers."""
         if self._writes:
-            self._writer.close()
+            for writer in self._writers:
+                writer.close()
 
     def _progress_line(self, step, means, rates, now) -> str:
         left = (now - self._start_time) / (step - self._start_step) * (self._num_steps - step)

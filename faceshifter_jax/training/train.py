@@ -282,7 +282,12 @@ def _open_workdir(
         moved = checkpoints.create()
         write_text(workdir / "config.json", json.dumps(inputs.meta["config"], indent=2) + "\n")
     monitor = Monitor(
-        workdir, first_step=first_step, num_steps=config.num_steps, health=inputs.task.health()
+        workdir,
+        first_step=first_step,
+        num_steps=config.num_steps,
+        health=inputs.task.health(),
+        wandb=config.get("wandb", ""),
+        config=inputs.meta["config"],
     )
     return monitor, moved
 

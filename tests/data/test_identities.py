@@ -74,16 +74,37 @@ def test_folders_numbered_in_thousands_are_doubted():
     assert doubt("01000", "ann") is None
     assert doubt("01000") is None
     assert doubt("n000001", "n001000") is None
+    # Numbered by something else than thousands: it is the pictures' numbers that tell.
+    through = [PictureFile(f"0000{i // 3}", f"0000{i // 3}/{i:05}.png") for i in range(9)]
+    assert "numbered (00000, 00001, 00002)" in (doubt_folders(through) or "")
+    again = [PictureFile(f"0000{i // 3}", f"0000{i // 3}/{i % 3:03}.jpg") for i in range(9)]
+    assert doubt_folders(again) is None
 
 
 def test_foreign_folders_are_passed_and_windows_names_have_folders(tmp_path):
     for name in ("ann/1.png", "@eaDir/1.png", "ann/@eaDir/2.png", "__MACOSX/ann/._1.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / name)
-    Image.new("RGB", (8, 8)).save(tmp_path / "bob\\2.png", format="PNG")
+    for name in (
+        "bob\\2.png",
+        "__MACOSX\\bob\\._2.png",
+        "bob\\.3.png",
+        ".old/4.png",
+        "ann/._1.png",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name, format="PNG")
     found = read_folder(tmp_path)
     assert found.pictures == [PictureFile("ann", "ann/1.png"), PictureFile("bob", "bob\\2.png")]
-    assert found.note() == "not looked into: @eaDir, __MACOSX, ann/@eaDir"
+    assert found.note() == (
+        "skipped, hidden: __MACOSX\\bob\\._2.png, ann/._1.png, bob\\.3.png; "
+        "not looked into: .old, @eaDir, __MACOSX, ann/@eaDir"
+    )
+    listed = tmp_path / "list.txt"
+    listed.write_text("ann/1.png A\nbob\\2.png B\n")
+    assert [file.identity for file in assign_identities(found.pictures, str(listed))] == ["A", "B"]
+    with pytest.raises(UserError, match="is an address"):
+        assign_identities(found.pictures, "gs://bucket/list.txt")
 
 
 def test_the_command_line_to_the_dataset(tmp_path):

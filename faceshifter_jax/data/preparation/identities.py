@@ -9,6 +9,7 @@ from pathlib import Path
 from faceshifter_jax.data.preparation.ways import FOLDERS, NONE, TOP
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.media.folders import PictureFile
+from faceshifter_jax.paths import local_path
 
 # FFHQ and CelebA-HQ number their folders by the first of a thousand pictures of as many people.
 _NUMBERED_BY = 1000
@@ -28,7 +29,7 @@ def assign_identities(files: Sequence[PictureFile], how: str) -> list[PictureFil
       the pictures in the same order.
 
     Raises:
-      UserError: the file cannot be read, or lacks a picture.
+      UserError: the file cannot be read, lacks a picture, or is not on this machine.
     """
     if how == FOLDERS:
         return list(files)
@@ -38,7 +39,7 @@ def assign_identities(files: Sequence[PictureFile], how: str) -> list[PictureFil
         return [
             dataclasses.replace(file, identity=file.identity.partition("/")[0]) for file in files
         ]
-    listed = _read_list(Path(how))
+    listed = _read_list(Path(local_path(how)))
     if missing := [file.name for file in files if _person(file, listed) is None]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(
@@ -49,21 +50,38 @@ def assign_identities(files: Sequence[PictureFile], how: str) -> list[PictureFil
 
 
 def doubt_folders(files: Sequence[PictureFile]) -> str | None:
-    """Returns a warning where folders look like FFHQ's, which are not people; else None."""
+    """Returns a warning where folders look like FFHQ's, which are not people; else None.
+
+    They are numbered by their first picture, or hold pictures that are numbered through all
+    folders. Datasets of numbered people begin again in each folder, as CASIA-WebFace's.
+    """
     names = {file.identity.rpartition("/")[2] for file in files} - {""}
     numbers = [name for name in names if re.fullmatch(r"\d{4,}", name)]
     if len(names) < 2 or len(numbers) < len(names) or len({len(name) for name in names}) > 1:
         return None
-    if any(int(name) % _NUMBERED_BY for name in numbers):
+    thousands = not any(int(name) % _NUMBERED_BY for name in numbers)
+    if not thousands and not _are_numbered_through(files):
         return None
     return (
-        f"the folders are numbered in thousands ({', '.join(sorted(names)[:3])}), as those of "
-        "FFHQ, which are not people: pass --identities none unless each is one person"
+        f"the folders are numbered{' in thousands' if thousands else ''} "
+        f"({', '.join(sorted(names)[:3])}), as those of FFHQ, which are not people: pass "
+        "--identities none unless each is one person"
     )
 
 
+def _are_numbered_through(files: Sequence[PictureFile]) -> bool:
+    stems = [re.split(r"[/\\]", file.name)[-1].partition(".")[0] for file in files]
+    folders = {file.identity for file in files}
+    return (
+        len(folders) < len(stems) == len(set(stems))
+        and all(re.fullmatch(r"\d+", stem) for stem in stems)
+    )  # fmt: skip
+
+
 def _person(file: PictureFile, listed: dict[str, str]) -> str | None:
-    return listed.get(file.name) or listed.get(file.name.rpartition("/")[2])
+    # As folders are written in the list; see `read_folder`.
+    name = file.name.replace("\\", "/")
+    return listed.get(name) or listed.get(name.rpartition("/")[2])
 
 
 def _read_list(path: Path) -> dict[str, str]:
