@@ -88,10 +88,11 @@ def _shrink(config: Config) -> None:
     config.model.output = "blend"
     # Right answers say where the target must show; what covers the face counts most of all.
     config.loss.identity = 1.0
-    config.loss.change = 10.0
+    config.loss.change = 30.0
     config.loss.reconstruction = 20.0
-    config.loss.occluder = 1000.0
+    config.loss.occluder = 4000.0
     config.loss.answer = 100.0
+    config.answer.differ_weight = 11.0  # with 1, the target is the safer choice nearly everywhere
     config.optimizer.learning_rate = 4e-3
     config.optimizer.b1 = 0.9
     config.optimizer.schedule = "cosine"
