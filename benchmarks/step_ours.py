@@ -39,13 +39,13 @@ class OurStep:
         network = build_network(Network("IResNet", settings, {}), dtype=self._task._dtype)
         self._identity = network
         self._parallel = build_parallel("jit", jax.devices()[:1])
-        guarded = guard_step(self._task.make_step(None), None)
-        self._step = self._parallel.compile_step(guarded)
+        self.guarded = guard_step(self._task.make_step(None), None)
+        self._step = self._parallel.compile_step(self.guarded)
 
     def start(self) -> None:
         """Draws the weights, the same in every process."""
         random = np.random.default_rng(0)
-        shapes, frozen = self._shapes()
+        shapes, frozen = self.shapes()
         state = _fill(shapes, random)
         # What is donated must lie in memory once.
         average = {"generator": jax.tree.map(jnp.copy, state.params["generator"])}
@@ -64,26 +64,26 @@ class OurStep:
           UserError: something is not finite.
         """
         batch = self._parallel.put_batch(self.batch)
-        self.state, told = self._compiled(self.state, self.frozen, batch)
+        self.state, told = self.compiled(self.state, self.frozen, batch)
         metrics, signs = jax.device_get(told)
         if not signs["finite"]:
             raise not_finite(int(self.state.step), metrics)
         return {name: float(value) for name, value in metrics.items()}
 
     @functools.cached_property
-    def _compiled(self) -> jax.stages.Compiled:
+    def compiled(self) -> jax.stages.Compiled:
         # A call would compile again for a state that a step made: it is placed otherwise.
         return self.lower().compile()
 
     def lower(self) -> jax.stages.Lowered:
         """The step as it would be compiled; no weights are drawn for it."""
-        return self._step.lower(*self._shapes(), self.batch)
+        return self._step.lower(*self.shapes(), self.batch)
 
     def operations(self) -> float:
         """`plain_operations` of a step, without the check that all is finite."""
-        return plain_operations(self._task.make_step(None), *self._shapes(), self.batch)
+        return plain_operations(self._task.make_step(None), *self.shapes(), self.batch)
 
-    def _shapes(self) -> tuple[Any, Any]:
+    def shapes(self) -> tuple[Any, Any]:
         """Those of the state and of what is frozen."""
         state = jax.eval_shape(self._task.init, jax.random.key(0))
         return state, jax.eval_shape(self._make_frozen, jax.random.key(1))

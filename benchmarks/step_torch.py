@@ -18,6 +18,7 @@ class TorchStep:
       dtype: `float32`, or `bfloat16` by autocast.
       compiled: by `torch.compile`; otherwise eager.
       channels_last: the memory format of pictures and kernels.
+      device: where it runs, `cpu` or `cuda`.
     """
 
     def __init__(
@@ -27,8 +28,10 @@ class TorchStep:
         dtype: str = "float32",
         compiled: bool = False,
         channels_last: bool = False,
+        device: str = "cpu",
     ):
         self.scale = scale
+        self._device = device
         self._autocast = dtype == "bfloat16"
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self.batch = random_batch(scale, batch_size)
@@ -55,7 +58,7 @@ class TorchStep:
         )
         self.identity.eval().requires_grad_(False)
         for module in (self.net, self.judge, self.identity):
-            module.to(memory_format=self._format)
+            module.to(device=self._device, memory_format=self._format)
         self._start_training()
 
     def load(self, generator: Any, discriminator: Any, identity: Any) -> None:
@@ -76,8 +79,8 @@ class TorchStep:
     def run(self) -> dict[str, float]:
         """Makes one step and returns its metrics."""
         source, target = (self._picture(self.batch[name]) for name in ("source", "target"))
-        same = torch.from_numpy(self.batch["same"])
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
+        same = torch.from_numpy(self.batch["same"]).to(self._device)
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._autocast):
             with torch.no_grad():
                 embeddings = self._embed(torch.cat([source, target]))
             identity, own_identity = embeddings.chunk(2)
@@ -88,7 +91,7 @@ class TorchStep:
         terms["generator_loss"].backward()
         self.judge.requires_grad_(True)
         swap = swap.detach()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._autocast):
             more = self._discriminator_objective(target, swap)
         more["discriminator_loss"].backward()
         norms = {
@@ -109,7 +112,8 @@ class TorchStep:
         return {name: float(value.detach()) for name, value in metrics.items()}
 
     def _picture(self, pictures: np.ndarray) -> torch.Tensor:
-        picture = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+        picture = torch.from_numpy(pictures).to(self._device)
+        picture = picture.permute(0, 3, 1, 2).float() / 127.5 - 1
         return picture.contiguous(memory_format=self._format)
 
     def _plain_embed(self, pictures: torch.Tensor) -> torch.Tensor:
