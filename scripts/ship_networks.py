@@ -3,7 +3,8 @@
     python scripts/ship_networks.py --identity runs/ship/identity --judge runs/ship/judge \\
         --aei runs/ship/aei --hear runs/ship/hear
 
-Networks that are not named stay as they are. AEI-Net must have been trained with that identity
+Networks that are not named stay as they are, and so do those that are named as they come with the
+package (`--identity shipped:identity`). AEI-Net must have been trained with that identity
 network, HEAR-Net with both: name them together. The model card is written by hand.
 """
 
@@ -18,7 +19,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import write_text
 from faceshifter_jax.networks.file import write_network_file
 from faceshifter_jax.networks.network import Network
-from faceshifter_jax.networks.shipped import FOLDER, PREFIX, SUMS_FILE, read_sums
+from faceshifter_jax.networks.shipped import FOLDER, PREFIX, SUMS_FILE, is_shipped, read_sums
 
 # Name -> the role of the network, and the networks that it was trained with.
 _NETWORKS = {
@@ -57,6 +58,9 @@ def ship_all(paths: dict[str, str], out: Path) -> None:
     hashes: dict[str, str] = {}
     for name, (role, needed) in wanted.items():
         weights = loaded[name]
+        if is_shipped(weights.path):
+            hashes[name] = weights.sha256  # Written anew, it would forget where it comes from.
+            continue
         source: dict[str, Any] = {
             "family": f"training run of this project, step {weights.step}",
             "file": Path(weights.path).name,
