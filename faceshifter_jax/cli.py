@@ -40,6 +40,7 @@ COMMANDS = {
         "list the pictures that an AEI-Net loses most of",
     ),
     "swap": ("faceshifter_jax.swapping.swap_arguments", "put the face of one photo into another"),
+    "ui": ("faceshifter_jax.swapping.ui_command", "swap faces on a page in the browser"),
     "export": (
         "faceshifter_jax.swapping.export_command",
         "write a trained swap as a program that needs nothing of this project",

@@ -1,6 +1,5 @@
 """The detector that comes with the package: BlazeFace finds, the face mesh says where exactly."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from faceshifter_jax.faces.face import BRIGHTENED, Face, shares
-from faceshifter_jax.faces.face_networks import NETWORKS, load_network
+from faceshifter_jax.faces.face_networks import NETWORKS, has_accelerator, load_network
 from faceshifter_jax.faces.mesh import Mesh, fit_meshes
 from faceshifter_jax.faces.views import View, tiles, whole
 
@@ -53,7 +52,7 @@ class BlazeFaceDetector:
         Raises:
           UserError: their files are damaged.
         """
-        with_jax = _has_accelerator()
+        with_jax = has_accelerator()
         self._find = {name: load_network(name, with_jax=with_jax) for name in _GRIDS}
         self._fit = load_network("face_mesh", with_jax=with_jax)
         self._min_score = min_score
@@ -150,12 +149,6 @@ def _anchors(grids: Sequence[tuple[int, int]]) -> np.ndarray:
 
 
 _ANCHORS = {name: _anchors(grids) for name, grids in _GRIDS.items()}
-
-
-def _has_accelerator() -> bool:
-    """Whether jax is in use and has one; on a CPU the networks run without it."""
-    jax = sys.modules.get("jax")
-    return jax is not None and jax.default_backend() != "cpu"
 
 
 def _shrunk(image: Image.Image) -> Image.Image:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,12 @@ def load_network(name: str, *, with_jax: bool) -> Run:
             return function(layers, x)
 
     return _run_in_batches(network, apply, batch=1)
+
+
+def has_accelerator() -> bool:
+    """Whether jax is in use and has one; on a CPU the networks run without it."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.default_backend() != "cpu"
 
 
 def _linen(name: str, weights: dict[str, np.ndarray]) -> Callable[[Any], Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from faceshifter_jax.faces.face import Face
-from faceshifter_jax.faces.face_networks import NETWORKS, Run
+from faceshifter_jax.faces.face_networks import NETWORKS, Run, has_accelerator, load_network
 from faceshifter_jax.faces.views import turned_square
 from faceshifter_jax.faces.warp import map_points
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MIN_MESH_SCORE = 0.5
 """Below this confidence the mesh saw no face."""
 
+# Half of that side where landmarks alone are known, by the way from the eyes to the mouth.
+_REACH = 1.65
 _ROOM = 1.5  # side of the square that the mesh sees, by that of the detector's box
 # Corners and lids of the eye on the picture's left, and of the other one; the mouth's corners.
 _EYE_LEFT, _EYE_RIGHT = (33, 133, 159, 145), (263, 362, 386, 374)
@@ -74,6 +76,28 @@ def fit_meshes(run: Run, picture: np.ndarray, found: Sequence["Detection"]) -> l
         placed = np.column_stack([map_points(back, own[:, :2]), own[:, 2] * scale])
         meshes.append(Mesh(placed.astype(np.float32), one.score * float(score)))
     return meshes
+
+
+def fit_to_square(square: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
+    """Fits the mesh to an aligned face, whatever detector found it.
+
+    Args:
+      square: uint8 (S, S, 3).
+      landmarks: (5, 2) points in it, in the order of `Face.landmarks`.
+
+    Returns:
+      (468, 2) float32, points in the square; None where the mesh sees no face.
+    """
+    eyes, mouth = landmarks[:2].mean(0), landmarks[3:].mean(0)
+    down = np.asarray(mouth - eyes, np.float64)
+    across = _REACH * np.array([down[1], -down[0]])
+    size = NETWORKS["face_mesh"].size
+    shown, back = turned_square(square, (eyes + mouth) / 2, across, size)
+    run = load_network("face_mesh", with_jax=has_accelerator())
+    points, logits = run(shown[None])
+    if 1 / (1 + np.exp(-np.clip(logits[0, 0], -80, 80))) < MIN_MESH_SCORE:
+        return None
+    return map_points(back, points[0, :, :2]).astype(np.float32)
 
 
 def _square(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,8 @@ from faceshifter_jax.faces.alignment import ALIGNMENTS, Alignment
 from faceshifter_jax.faces.finder import AlignedFace
 from faceshifter_jax.faces.warp import LINEAR, warp
 from faceshifter_jax.media.levels import to_uint8
+from faceshifter_jax.swapping.defaults import DEFAULT_MASK
+from faceshifter_jax.swapping.hull import hull_mask, smooth_step
 
 # Shares of the aligned square's side.
 _FEATHER = 0.10
@@ -60,7 +62,7 @@ def face_mask(
     half_width = np.where(across * nose_aside > 0, narrowed, _HALF_WIDTH)
     radius = np.hypot(along / _HALF_HEIGHT, across / half_width)
     inside = (reach - radius) * _HALF_WIDTH * length
-    return _smooth_step(inside / (_FEATHER * size)).astype(np.float32)
+    return smooth_step(inside / (_FEATHER * size)).astype(np.float32)
 
 
 def swap_mask(
@@ -88,7 +90,7 @@ def swap_mask(
     other = (amount > _OTHER_SHAPE) & (reach > 0)
     attached = np.asarray(ndimage.binary_propagation(face > 0, mask=other | (face > 0)), bool)
     shape = (attached & other & (face < 1)).astype(np.float32)
-    grown = _smooth_step(2 * _blur(shape[..., None], _FEATHER * size / 3)[..., 0])
+    grown = smooth_step(2 * _blur(shape[..., None], _FEATHER * size / 3)[..., 0])
     return np.maximum(face, grown * reach).astype(np.float32)
 
 
@@ -119,7 +121,7 @@ def paste(
       uint8 (H, W, 3); equal to the picture wherever the mask does not reach.
     """
     size = alignment.size
-    mask = mask * _smooth_step(_distance_to_edge(size) / (_EDGE * size) - 0.5)
+    mask = mask * smooth_step(_distance_to_edge(size) / (_EDGE * size) - 0.5)
     change = swapped.astype(np.float32) - aligned
     if match_colours:
         change -= _seam_shift(change, mask)
@@ -141,7 +143,10 @@ def paste(
 
 
 def put_back(
-    picture: np.ndarray, faces: Sequence[AlignedFace], swapped: Sequence[np.ndarray]
+    picture: np.ndarray,
+    faces: Sequence[AlignedFace],
+    swapped: Sequence[np.ndarray],
+    mask: str = DEFAULT_MASK,
 ) -> np.ndarray:
     """Pastes swapped faces back into their picture.
 
@@ -149,6 +154,7 @@ def put_back(
       picture: uint8 (H, W, 3).
       faces: where they belong, the largest first.
       swapped: uint8 (S, S, 3) for each; S need not be the side of the faces' squares.
+      mask: what is replaced, one of `MASKS`; where the mesh sees no face, an ellipse.
 
     Returns:
       uint8 (H, W, 3); what is outside of the faces is as it was.
@@ -156,8 +162,10 @@ def put_back(
     # A large face hides part of one behind it, so it is pasted later.
     for face, square in reversed(list(zip(faces, swapped, strict=True))):
         face = face.resized(len(square))
-        mask = swap_mask(face.landmarks, face.square, square, face.alignment.rule.name)
-        picture = paste(picture, face.square, square, face.alignment, mask)
+        cover = hull_mask(face.landmarks, face.square, square) if mask == "hull" else None
+        if cover is None:
+            cover = swap_mask(face.landmarks, face.square, square, face.alignment.rule.name)
+        picture = paste(picture, face.square, square, face.alignment, cover)
     return picture
 
 
@@ -203,11 +211,6 @@ def _change_amount(change: np.ndarray) -> np.ndarray:
 
 def _blur(values: np.ndarray, sigma: float) -> np.ndarray:
     return ndimage.gaussian_filter(values, sigma, axes=(0, 1), mode="nearest")
-
-
-def _smooth_step(values: np.ndarray) -> np.ndarray:
-    values = np.clip(values, 0, 1)
-    return values * values * (3 - 2 * values)
 
 
 def _distance_to_edge(size: int) -> np.ndarray:

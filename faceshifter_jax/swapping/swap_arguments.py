@@ -7,7 +7,13 @@ from pathlib import Path
 from faceshifter_jax.errors import UserError
 from faceshifter_jax.faces.names import ALIGNMENT_NAMES, DEFAULT_DETECTOR, DETECTORS
 from faceshifter_jax.paths import local_path
-from faceshifter_jax.swapping.defaults import DEFAULT_CRF, DEFAULT_THRESHOLD, check_strength
+from faceshifter_jax.swapping.defaults import (
+    DEFAULT_CRF,
+    DEFAULT_MASK,
+    DEFAULT_THRESHOLD,
+    MASKS,
+    check_strength,
+)
 from faceshifter_jax.swapping.output_pattern import FIELDS, check_pattern, is_pattern
 
 EXAMPLES = (
@@ -117,6 +123,13 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
         help="how faces are cut out, where it is not what CHECKPOINT was trained on",
     )
     group.add_argument(
+        "--mask",
+        choices=MASKS,
+        default=DEFAULT_MASK,
+        help="what of a face is replaced: an ellipse, and what changed next to it; or the hull of "
+        "the face mesh before and after",
+    )
+    group.add_argument(
         "--aligned",
         action="store_true",
         help="the photos are aligned squares; write the network's results for them",
@@ -190,6 +203,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError("--aligned takes one --source and one --target picture")
     if arguments.aligned and arguments.alignment:
         raise UserError("--aligned takes squares as they are: leave --alignment out")
+    if arguments.aligned and arguments.mask != DEFAULT_MASK:
+        raise UserError("--aligned pastes nothing back: leave --mask out")
     if arguments.small_faces and arguments.detector not in DETECTORS:
         raise UserError(f"--small-faces is a setting of the detectors {' and '.join(DETECTORS)}")
 

@@ -74,6 +74,7 @@ def load_swapper(arguments: argparse.Namespace) -> Swapper:
         hear=arguments.hear,
         detector=detector,
         alignment=arguments.alignment,
+        mask=arguments.mask,
     )
 
 

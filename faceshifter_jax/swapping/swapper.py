@@ -25,7 +25,12 @@ from faceshifter_jax.swapping.assignment import (
     check_squares,
     stack_sources,
 )
-from faceshifter_jax.swapping.defaults import DEFAULT_THRESHOLD, check_strength
+from faceshifter_jax.swapping.defaults import (
+    DEFAULT_MASK,
+    DEFAULT_THRESHOLD,
+    MASKS,
+    check_strength,
+)
 from faceshifter_jax.swapping.pasting import put_back
 from faceshifter_jax.swapping.people import (
     Source,
@@ -55,6 +60,7 @@ class Swapper:
       finder: finds, aligns and embeds faces.
       provenance: the statement of provenance in outputs; None for a network without a file.
       batch_size: how many squares the network takes at once; any other number is cut and filled up.
+      mask: what of a face is replaced, one of `defaults.MASKS`.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class Swapper:
         batch_size: int = 1,
         square_size: int | None = None,
         alignment: str = "arcface",
+        mask: str = DEFAULT_MASK,
     ):
         """Uses a network directly; `load` reads a trained one.
 
@@ -83,7 +90,11 @@ class Swapper:
           batch_size: squares that are collected for one call of `network`.
           square_size: side in pixels of the squares that it gets; None for `image_size`.
           alignment: how they are cut from photographs, a key of `faces.alignment.ALIGNMENTS`.
+          mask: what of a face is replaced, one of `defaults.MASKS`.
         """
+        if mask not in MASKS:
+            raise ValueError(f"mask must be one of {', '.join(MASKS)}, not {mask!r}")
+        self.mask = mask
         self._network = network
         self._explain = explain
         self.batch_size = batch_size
@@ -103,6 +114,7 @@ class Swapper:
         detector: Detector | str | None = None,
         batch_size: int | None = None,
         alignment: str | None = None,
+        mask: str = DEFAULT_MASK,
     ) -> "Swapper":
         """Reads a trained network. Of a `hear` training run both stages are used.
 
@@ -115,6 +127,7 @@ class Swapper:
             accelerator. The network is compiled for it when it is first called, and never again.
           alignment: how faces are cut from photographs, a key of `faces.alignment.ALIGNMENTS`;
             None for what the network was trained on.
+          mask: as in the constructor.
 
         Raises:
           UserError: not such a network, or its identity network is not known or another one.
@@ -144,6 +157,7 @@ class Swapper:
             batch_size=batch_size,
             square_size=stages.square_size,
             alignment=stages.contract.alignment,
+            mask=mask,
         )
 
     def swap(
@@ -359,7 +373,7 @@ class Swapper:
             photo, own, notes = entry
             faces = [next(swapped) for _ in own]
             squares = [face.swapped for face in faces]
-            pixels = put_back(photo.pixels, [one.face for one in own], squares)
+            pixels = put_back(photo.pixels, [one.face for one in own], squares, self.mask)
             yield Swap(repaint(photo, pixels), tuple(faces), (*photo.notes, *notes))
 
     def _run(

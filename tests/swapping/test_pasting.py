@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 from faceshifter_jax.faces.alignment import find_alignment, template_landmarks
+from faceshifter_jax.faces.face import Face
+from faceshifter_jax.faces.finder import FaceFinder
+from faceshifter_jax.faces.mesh import fit_to_square
 from faceshifter_jax.faces.warp import map_points, warp
 from faceshifter_jax.media.levels import to_uint8
 from faceshifter_jax.swapping import pasting
-from faceshifter_jax.swapping.pasting import face_mask, paste, swap_mask
+from faceshifter_jax.swapping.defaults import MASKS
+from faceshifter_jax.swapping.hull import hull_mask
+from faceshifter_jax.swapping.pasting import face_mask, paste, put_back, swap_mask
 from faceshifter_jax.synthetic import render, sample_attributes, sample_identity
 
 PLACES = {
@@ -194,3 +199,36 @@ def test_blocks_of_rows_make_no_difference(monkeypatch):
     blocks = put(picture, alignment, lambda square: 255 - square)
     assert levels_between(whole, blocks).max() <= 1
     assert (whole != picture).any()
+
+
+def test_the_hull_covers_the_old_outline_and_the_new_one():
+    size = 256
+    face = render(sample_identity(5), sample_attributes(6, occluder="none"), size)
+    landmarks = template_landmarks(size)
+    mesh = fit_to_square(face, landmarks)
+    assert mesh is not None
+    own = hull_mask(landmarks, face, face)
+    assert own is not None
+    assert own.shape == (size, size)
+    column, row = np.clip(mesh.round().astype(int), 0, size - 1).T
+    assert own[row, column].min() > 0.4
+    assert own[int(mesh[:, 1].mean()), int(mesh[:, 0].mean())] == 1
+    assert own[:8].max() == 0
+    # No seam: from 1 to 0 over a tenth of the side.
+    assert max(np.abs(np.diff(own, axis=axis)).max() for axis in (0, 1)) < 0.12
+    wider = warp(face, np.array([(1.2, 0, -0.1 * size), (0, 1, 0)]), (size, size))
+    both = hull_mask(landmarks, face, to_uint8(wider))
+    assert both is not None
+    assert both.min() >= 0
+    assert np.all(both >= own - 1e-6)
+    assert both.sum() > 1.05 * own.sum()
+
+
+def test_a_hull_of_a_face_that_the_mesh_does_not_see_is_the_ellipse():
+    picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    face = Face(template_landmarks(256), np.array([60, 60, 200, 220], np.float32), 1.0)
+    found = FaceFinder(256).align(picture, face)
+    assert hull_mask(found.landmarks, found.square, found.square) is None
+    drawn = [put_back(picture, [found], [255 - found.square], mask) for mask in MASKS]
+    np.testing.assert_array_equal(*drawn)
+    assert levels_between(drawn[0], picture).max() > 100

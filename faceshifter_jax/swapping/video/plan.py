@@ -33,6 +33,7 @@ def plan_video(
         "network": [swapper.image_size, provenance.to_pairs() if provenance else None],
         "squares": [swapper.square_size, swapper.finder.alignment],
         "detector": _describe(swapper.finder.detector),
+        "mask": swapper.mask,
         "settings": dict(settings),
         "clock": _CLOCK,
         "versions": [faceshifter_jax.__version__, av.__version__],

@@ -99,7 +99,7 @@ def _swap_frames(
             squares = swapper.run_network(
                 [one.source for one, _ in here], np.stack([f.square for f in faces]), strength
             )
-            photo = repaint(photo, put_back(photo.pixels, faces, list(squares)))
+            photo = repaint(photo, put_back(photo.pixels, faces, list(squares), swapper.mask))
         yield photo, frame.stated
         advance(1)
     finish()

@@ -271,10 +271,10 @@ class _Shot:
                 for one in self.replaced
             ]
 
-    def finish(self, squares: Sequence[np.ndarray]) -> Any:
+    def finish(self, squares: Sequence[np.ndarray], mask: str) -> Any:
         encodable = to_encodable(self.frame.picture)
         if self._pixels is not None:
-            pixels = put_back(self._pixels, self.faces, squares)
+            pixels = put_back(self._pixels, self.faces, squares, mask)
             draw_over(encodable, self._pixels, pixels, self._turns)
         return encodable
 
@@ -289,7 +289,7 @@ def _swap_together(
         targets = [face.square for shot in shots for face in shot.faces]
         squares = iter(swapper.run_network(sources, np.stack(targets), strength))
     own = [[next(squares) for _ in shot.replaced] for shot in shots]
-    encodable = pool.map(lambda shot, result: shot.finish(result), shots, own)
+    encodable = pool.map(lambda shot, result: shot.finish(result, swapper.mask), shots, own)
     for shot, picture in zip(shots, encodable, strict=True):
         yield shot.frame, picture
 
