@@ -22,7 +22,11 @@ def main(network: str, source: str, target: str, result: str) -> None:
     squares = {}
     for name, path in (("source", source), ("target", target)):
         side = facts["inputs"][name]["shape"][1]
-        picture = Image.open(path).convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
+        picture = (
+            Image.open(path, formats=("PNG", "JPEG"))
+            .convert("RGB")
+            .resize((side, side), Image.Resampling.LANCZOS)
+        )
         squares[name] = np.asarray(picture)[None]  # (1, side, side, 3) uint8, RGB
     (swapped,) = session.run(None, squares)
     told = PngImagePlugin.PngInfo()

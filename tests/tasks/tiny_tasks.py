@@ -60,6 +60,7 @@ def hear_config() -> ConfigDict:
     config.model.channels = (4, 6)
     paper = read_config("hear", "")
     config.optimizer, config.loss = paper.optimizer, paper.loss
+    config.answer, config.data.answer_share = paper.answer, paper.data.answer_share
     return config
 
 
