@@ -85,7 +85,9 @@ def read_folder(photos: Path, is_also: Callable[[str], bool] = lambda name: Fals
     for directory, folders, files in os.walk(photos, onerror=_refuse, followlinks=True):
         foreign = [name for name in folders if _is_hidden(name)]
         found.passed.extend(
-            Path(directory, name).relative_to(photos).as_posix() for name in foreign
+            Path(directory, name).relative_to(photos).as_posix()
+            for name in foreign
+            if not _is_unfinished(name)
         )
         folders[:] = [name for name in folders if name not in foreign]
         if (real := os.path.realpath(directory)) in visited:
@@ -127,6 +129,11 @@ def why_left_out(name: str) -> str:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _NOT_OF_THE_USER
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether a hidden folder is what this package is writing, inside the user's, just now."""
+    return ".partial-" in name or name.endswith(".unfinished")
 
 
 def _is_picture(path: Path) -> bool:
