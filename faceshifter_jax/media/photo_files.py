@@ -13,6 +13,7 @@ from faceshifter_jax.errors import UserError
 from faceshifter_jax.files import publish_file
 from faceshifter_jax.media.photos import Photo
 from faceshifter_jax.media.png16 import write_png16
+from faceshifter_jax.media.provenance.credentials import Signer
 from faceshifter_jax.media.provenance.statement import Provenance
 
 _JPEG = {"format": "JPEG", "quality": 95, "subsampling": "4:4:4"}
@@ -47,7 +48,11 @@ Write = Callable[[Photo, Provenance | None], list[str]]
 
 @contextlib.contextmanager
 def publish_photo(
-    path: str | Path, *, overwrite: bool = False, marked: bool = True
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    marked: bool = True,
+    signer: Signer | None = None,
 ) -> Iterator[Write]:
     """Like `publish_file`, for a picture whose format the suffix of `path` says.
 
@@ -55,6 +60,7 @@ def publish_photo(
       path: the file.
       overwrite: whether it may replace an existing one.
       marked: whether a statement of where the picture comes from will be written into it.
+      signer: signs that statement.
 
     Yields:
       `write(photo, provenance)`: writes what the format can hold of the photograph, of its
@@ -67,7 +73,7 @@ def publish_photo(
     """
     check_suffix(path, marked=marked)
     with publish_file(path, overwrite=overwrite) as beside:
-        yield partial(_write, beside, Path(path).suffix.lower())
+        yield partial(_write_signed, beside, Path(path).suffix.lower(), signer)
 
 
 def check_suffix(path: str | Path, *, marked: bool = True) -> None:
@@ -82,6 +88,15 @@ def check_suffix(path: str | Path, *, marked: bool = True) -> None:
             f"{path}: BMP cannot say that a picture was swapped; write a .png, or pass "
             "--no-provenance"
         )
+
+
+def _write_signed(
+    path: Path, suffix: str, signer: Signer | None, photo: Photo, provenance: Provenance | None
+) -> list[str]:
+    lost = _write(path, suffix, photo, provenance)
+    if signer is not None and provenance is not None:
+        path.write_bytes(signer.sign(path.read_bytes(), suffix, provenance))
+    return lost
 
 
 def _write(path: Path, suffix: str, photo: Photo, provenance: Provenance | None) -> list[str]:

@@ -12,6 +12,7 @@ from faceshifter_jax.files import NoRoom
 from faceshifter_jax.media.animations import ANIMATED_SUFFIXES, count_animation_frames
 from faceshifter_jax.media.folders import Folder, read_folder
 from faceshifter_jax.media.photo_files import MARKED_SUFFIXES
+from faceshifter_jax.media.provenance.credentials import load_signer
 from faceshifter_jax.media.video_container import is_video
 from faceshifter_jax.media.video_writer import OUTPUT_SUFFIXES
 from faceshifter_jax.messages import printable
@@ -74,6 +75,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _swap_all(target: Path, jobs: list[_Job], arguments: argparse.Namespace) -> int:
     """Swaps files of the folder `target`; returns of how many it said why they failed."""
+    if arguments.sign:
+        load_signer(*arguments.sign)
     assign = swap_inputs.read_assignment(arguments)
     swapper = swap_inputs.load_swapper(arguments)
     assignment = assign(swapper)

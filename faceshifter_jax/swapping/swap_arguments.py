@@ -167,6 +167,14 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not write into the outputs that they were swapped, and by what",
     )
+    group.add_argument(
+        "--sign",
+        nargs=2,
+        type=local_path,
+        metavar=("CERTIFICATES", "KEY"),
+        help="also write signed content credentials (C2PA) into photos: PEM files of your "
+        "certificate with those above it, and of its key; needs the extra c2pa",
+    )
 
 
 def _add_video(parser: argparse.ArgumentParser) -> None:
@@ -201,6 +209,8 @@ def check(arguments: argparse.Namespace) -> None:
             raise UserError("--threshold has no effect without --map: leave it out")
     if arguments.aligned and (arguments.map or Path(arguments.target).is_dir()):
         raise UserError("--aligned takes one --source and one --target picture")
+    if arguments.sign and arguments.no_provenance:
+        raise UserError("--sign signs the statement that --no-provenance leaves out")
     if arguments.aligned and arguments.alignment:
         raise UserError("--aligned takes squares as they are: leave --alignment out")
     if arguments.aligned and arguments.mask != DEFAULT_MASK:

@@ -15,6 +15,7 @@ from faceshifter_jax.faces.finder import build_detector
 from faceshifter_jax.faces.names import DETECTORS
 from faceshifter_jax.media.photo_files import Write, publish_photo
 from faceshifter_jax.media.photos import Photo, load_photo
+from faceshifter_jax.media.provenance.credentials import load_signer
 from faceshifter_jax.media.provenance.statement import Provenance
 from faceshifter_jax.networks.shipped import default_checkpoint, describe_default
 from faceshifter_jax.swapping.assignment import Assignment
@@ -97,8 +98,13 @@ def provenance_of(swapper: Swapper, arguments: argparse.Namespace) -> Provenance
 def publish(
     place: str | Path, arguments: argparse.Namespace
 ) -> contextlib.AbstractContextManager[Write]:
-    """As `publish_photo`."""
-    return publish_photo(place, overwrite=arguments.overwrite, marked=not arguments.no_provenance)
+    """As `publish_photo`; raises as `Signer`, too."""
+    return publish_photo(
+        place,
+        overwrite=arguments.overwrite,
+        marked=not arguments.no_provenance,
+        signer=load_signer(*arguments.sign) if arguments.sign else None,
+    )
 
 
 def write_all(swap: Swap, writes: dict[str, Write], provenance: Provenance | None) -> list[str]:

@@ -3,9 +3,11 @@
 import argparse
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 from faceshifter_jax.errors import UserError
+from faceshifter_jax.media.provenance.credentials import Credentials, read_credentials
 from faceshifter_jax.media.provenance.reading import read_provenance
 from faceshifter_jax.media.provenance.statement import (
     COMPOSITE_WITH_SYNTHETIC,
@@ -29,6 +31,7 @@ _NOTHING = (
     "no statement of where the picture comes from: it may be an original, or the statement was "
     "never written or was removed"
 )
+_SIGNED_ALONE = "no statement in XMP of where the picture comes from, but content credentials"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,10 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
     records = []
     for path in arguments.files:
         try:
-            provenance = read_provenance(path)
-            records.append(as_record(path, provenance))
+            provenance, credentials = read_provenance(path), read_credentials(Path(path))
+            records.append(as_record(path, provenance, credentials))
             if not arguments.json:
-                print("\n".join(describe(path, provenance)), flush=True)
+                print("\n".join(describe(path, provenance, credentials)), flush=True)
         except UserError as error:
             _logger.error(str(error))
             records.append({"file": path, "error": str(error)})
@@ -56,20 +59,29 @@ def run(arguments: argparse.Namespace) -> int:
     return 2 if any("error" in record for record in records) else 0
 
 
-def as_record(name: str, provenance: Provenance | None) -> dict[str, Any]:
-    """The statement for a program: None where there is none."""
+def as_record(
+    name: str, provenance: Provenance | None, credentials: Credentials | None = None
+) -> dict[str, Any]:
+    """The statements for a program: None where there is none."""
+    signed = credentials is not None and (credentials.software or "").startswith(SOFTWARE)
     return {
         "file": name,
-        "swapped_by_faceshifter_jax": provenance is not None and provenance.software == SOFTWARE,
+        "swapped_by_faceshifter_jax": signed
+        or (provenance is not None and provenance.software == SOFTWARE),
         "statement": None if provenance is None else provenance.to_pairs(),
+        "content_credentials": None if credentials is None else credentials.to_record(),
     }
 
 
-def describe(name: str, provenance: Provenance | None) -> list[str]:
+def describe(
+    name: str, provenance: Provenance | None, credentials: Credentials | None = None
+) -> list[str]:
     """Returns the lines for a reader: a verdict, then what the file says."""
     name = printable(name)
+    said = credentials.describe() if credentials else {}
+    signed = [printable(f"  {label:26s} {text}") for label, text in said.items()]
     if provenance is None:
-        return [f"{name}: {_NOTHING}"]
+        return [f"{name}: {_SIGNED_ALONE if signed else _NOTHING}", *signed]
     if provenance.software == SOFTWARE:
         verdict = f"a face in it was swapped by {SOFTWARE} {provenance.software_version or ''}"
     elif provenance.digital_source_type == COMPOSITE_WITH_SYNTHETIC:
@@ -77,4 +89,4 @@ def describe(name: str, provenance: Provenance | None) -> list[str]:
     else:
         verdict = "it says where it comes from, and not that this software swapped a face in it"
     lines = [f"  {_LABELS[key]:26s} {text}" for key, text in provenance.to_pairs().items()]
-    return [f"{name}: {verdict.strip()}", *map(printable, lines)]
+    return [f"{name}: {verdict.strip()}", *map(printable, lines), *signed]

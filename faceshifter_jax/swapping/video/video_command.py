@@ -54,6 +54,7 @@ def swap_film(
     output: str,
 ) -> list[str]:
     """Swaps one video or animation; returns notes, raises as `swap_video`, `swap_animation`."""
+    _refuse_to_sign(arguments)
     if not is_video(target):
         return swap_animation(
             swapper,
@@ -78,7 +79,13 @@ def swap_film(
         raise
 
 
+def _refuse_to_sign(arguments: argparse.Namespace) -> None:
+    if arguments.sign:
+        raise UserError("--sign is for photos: videos and animations are not signed")
+
+
 def _check(arguments: argparse.Namespace, target: str, output: str) -> None:
+    _refuse_to_sign(arguments)
     if is_video(target):
         check_before(target, output, _settings(arguments), overwrite=arguments.overwrite)
     else:
