@@ -48,7 +48,7 @@ def compiler_options() -> dict[str, bool] | None:
     return options if _are_known(options) else None
 
 
-def _are_known(options: dict[str, bool]) -> bool:
+def _are_known(options: Any) -> bool:
     """Whether this jaxlib takes options: it refuses a whole program for one that it does not."""
     try:
         jax.jit(lambda: 0).lower().compile(options)
