@@ -62,15 +62,14 @@ def run(arguments: argparse.Namespace) -> int:
 def as_record(
     name: str, provenance: Provenance | None, credentials: Credentials | None = None
 ) -> dict[str, Any]:
-    """The statements for a program: None where there is none."""
+    """The statement for a program, or None; and credentials where there are any."""
     signed = credentials is not None and (credentials.software or "").startswith(SOFTWARE)
     return {
         "file": name,
         "swapped_by_faceshifter_jax": signed
         or (provenance is not None and provenance.software == SOFTWARE),
         "statement": None if provenance is None else provenance.to_pairs(),
-        "content_credentials": None if credentials is None else credentials.to_record(),
-    }
+    } | ({} if credentials is None else {"content_credentials": credentials.to_record()})
 
 
 def describe(
